@@ -1,0 +1,32 @@
+"""Where the configuration is when nobody said: in the state folder of the local stack."""
+
+import os
+from pathlib import Path
+
+from headrace.config.load import load
+from headrace.config.model import Config
+
+
+def state_folder(given: Path | None = None) -> Path:
+    """The folder of the local stack: `given`, else HEADRACE_STATE, else $XDG_STATE_HOME/headrace (~/.local/state)."""
+    if given is not None:
+        return given.expanduser().absolute()
+    named = os.environ.get("HEADRACE_STATE")
+    if named:
+        return Path(named).expanduser().absolute()
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "headrace"
+
+
+def find(config: Path | None = None, state: Path | None = None) -> Config:
+    """The configuration in the file `config` (else HEADRACE_CONFIG), or that of the stack in the folder `state`.
+
+    Raises ConfigError when there is neither.
+    """
+    named = os.environ.get("HEADRACE_CONFIG")
+    path = config or (Path(named) if named else None)
+    if path is not None:
+        return load(path)
+    from headrace.stack.state import State
+
+    return State(state_folder(state)).config()
