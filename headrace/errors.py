@@ -1,0 +1,55 @@
+"""Every error that Headrace raises on purpose, and what each one means for whoever catches it.
+
+HeadraceError
+├── ConfigError     the configuration is wrong       exit 2, before any connection is made
+├── TransientError  a dependency is away             hold, back off, acknowledge nothing
+├── PoisonError     these bytes can't be a reading   dead-letter them, then acknowledge
+└── FatalError      going on would lose or double    exit 1, let the orchestrator restart
+"""
+
+from enum import StrEnum
+
+
+class HeadraceError(Exception):
+    """Base of all the errors below."""
+
+
+class ConfigError(HeadraceError):
+    """The configuration is wrong: says the file, the key and the remedy. Exit code 2."""
+
+
+class TransientError(HeadraceError):
+    """A dependency is unreachable or overloaded: the same call may succeed later."""
+
+
+class FatalError(HeadraceError):
+    """To go on would lose, double or reorder readings. Exit code 1, commit nothing."""
+
+
+class Reason(StrEnum):
+    """Why a dead letter is one. Few and fixed, since they label a metric."""
+
+    MALFORMED = "malformed"  # not JSON, not Avro, or not the shape that was promised
+    WRONG_TYPE = "wrong_type"  # a field's value has a type that the contract does not take
+    MISSING_FIELD = "missing_field"  # a required field is absent
+    UNKNOWN_FIELD = "unknown_field"  # a field that the contract does not have
+    DEVICE_MISMATCH = "device_mismatch"  # the payload's device_id is not the topic's
+    BAD_NAME = "bad_name"  # a device id or a topic level outside the allowlist
+    NO_ROUTE = "no_route"  # no route's filter matches the topic
+    TOO_LARGE = "too_large"  # larger than its Kafka topic takes
+    OUT_OF_RANGE = "out_of_range"  # below minimum or above maximum, on a field that rejects
+    SENTINEL = "sentinel"  # a "no value" mark on a field that must have a value
+    NOT_FINITE = "not_finite"  # NaN or infinity on a field that must have a value
+    FUTURE_TIME = "future_time"  # event_time too far ahead of its arrival
+    UNKNOWN_SCHEMA = "unknown_schema"  # the registry does not know the schema id
+    TRANSFORM = "transform"  # a user's transform failed on this row
+
+
+class PoisonError(HeadraceError):
+    """Bytes that can't become a reading: `reason` for machines, the message for people."""
+
+    def __init__(self, reason: Reason, message: str, *, field: str = "", value: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.field = field
+        self.value = value[:200]

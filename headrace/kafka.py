@@ -1,0 +1,280 @@
+"""Kafka, through confluent-kafka, which only this file imports: safe settings, and errors in our terms."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
+
+from headrace.config.connect import Kafka
+from headrace.errors import ConfigError, FatalError, TransientError
+
+__all__ = [
+    "OFFSET_BEGINNING",
+    "OFFSET_END",
+    "Consumer",
+    "KafkaError",
+    "KafkaException",
+    "Message",
+    "Producer",
+    "TopicInfo",
+    "TopicPartition",
+    "TopicSpec",
+    "admin",
+    "commit",
+    "committed",
+    "consumer",
+    "describe",
+    "ensure_topics",
+    "probe",
+    "producer",
+    "translate",
+    "watermarks",
+]
+
+CALL_SECONDS = 10.0
+_T = TypeVar("_T")
+
+# What the guarantees rest on: not to be changed by configuration.
+_PRODUCER = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "message.timeout.ms": 0,  # delivery never times out: a reading that gave up would be lost or out of order
+    "max.in.flight.requests.per.connection": 5,
+}
+_CONSUMER = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "group.protocol": "classic",  # Event Hubs has no other
+    "isolation.level": "read_committed",
+}
+# By librdkafka's names of its errors.
+_CONFIG_ERRORS = {
+    "_AUTHENTICATION",
+    "_SSL",
+    "SASL_AUTHENTICATION_FAILED",
+    "TOPIC_AUTHORIZATION_FAILED",
+    "GROUP_AUTHORIZATION_FAILED",
+    "CLUSTER_AUTHORIZATION_FAILED",
+    "_INVALID_ARG",
+    "POLICY_VIOLATION",
+    "INVALID_REPLICATION_FACTOR",
+}
+_TRANSIENT_ERRORS = {
+    "_ALL_BROKERS_DOWN",
+    "_TRANSPORT",
+    "_TIMED_OUT",
+    "_TIMED_OUT_QUEUE",
+    "_RESOLVE",
+    "_WAIT_COORD",
+    "_QUEUE_FULL",
+    "_NO_OFFSET",
+    "_NODE_UPDATE",
+    "REQUEST_TIMED_OUT",
+    "UNKNOWN_TOPIC_OR_PART",
+    "_UNKNOWN_TOPIC",
+    "_UNKNOWN_PARTITION",
+}
+
+
+class TopicSpec(NamedTuple):
+    """A topic as Headrace wants it."""
+
+    name: str
+    partitions: int
+    max_message_bytes: int
+    retention_ms: int
+    log_append_time: bool = True
+    cleanup_policy: str = "delete"
+
+
+class TopicInfo(NamedTuple):
+    """A topic as Kafka has it. `id` changes when a topic is deleted and created again."""
+
+    id: str
+    partitions: int
+    max_message_bytes: int
+
+
+def translate(error: KafkaError | KafkaException, doing: str) -> ConfigError | TransientError | FatalError:
+    """Kafka's error as one of ours, with what was being done when it came."""
+    e: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
+    text = f"Kafka, {doing}: {e.str()} ({e.name()})"
+    if e.name() in _CONFIG_ERRORS:
+        return ConfigError(text)
+    if e.name() in _TRANSIENT_ERRORS or (e.retriable() and not e.fatal()):
+        return TransientError(text)
+    return FatalError(text)
+
+
+def producer(cfg: Kafka, **settings: Any) -> Producer:
+    """An idempotent producer that waits for all in-sync replicas and never gives up.
+
+    A keyword a_b is librdkafka's setting a.b.
+    """
+    return _make(Producer, {"linger.ms": 5, "compression.type": "lz4"}, cfg, _dotted(settings), _PRODUCER)
+
+
+def consumer(cfg: Kafka, group: str, **settings: Any) -> Consumer:
+    """A consumer that commits only when told to, and never jumps where its offset is gone."""
+    return _make(Consumer, {}, cfg, {"group.id": group, **_dotted(settings)}, _CONSUMER)
+
+
+def admin(cfg: Kafka) -> AdminClient:
+    """An administration client."""
+    return _make(AdminClient, {}, cfg, {}, {})
+
+
+def probe(cfg: Kafka, timeout: float = 2.0) -> int:
+    """How many brokers answer; TransientError where none does."""
+    try:
+        return len(admin(cfg).list_topics(timeout=timeout).brokers)
+    except KafkaException as e:
+        raise translate(e, f"connecting to {cfg.bootstrap}") from None
+
+
+def ensure_topics(cfg: Kafka, specs: Iterable[TopicSpec]) -> list[str]:
+    """Create the topics that are missing and return their names.
+
+    ConfigError where one exists with another partition count.
+    """
+    wanted = {s.name: s for s in specs}
+    have = describe(cfg, wanted)
+    for name, info in have.items():
+        if info.partitions != wanted[name].partitions:
+            raise ConfigError(
+                f"topic {name} has {info.partitions} partitions, the configuration says {wanted[name].partitions}. "
+                "Readings of a device stay in order only while the count stays: set it back in the configuration"
+            )
+    missing = [s for s in wanted.values() if s.name not in have]
+    if not missing:
+        return []
+    futures = admin(cfg).create_topics([_new_topic(cfg, s) for s in missing], request_timeout=CALL_SECONDS)
+    for name, future in futures.items():
+        try:
+            future.result()
+        except KafkaException as e:
+            if e.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise translate(e, f"creating topic {name}") from None
+    return [s.name for s in missing]
+
+
+def describe(cfg: Kafka, topics: Iterable[str]) -> dict[str, TopicInfo]:
+    """Those of the topics that exist."""
+    names = list(topics)
+    if not names:
+        return {}
+    client = admin(cfg)
+    out: dict[str, TopicInfo] = {}
+    try:
+        described = client.describe_topics(TopicCollection(names), request_timeout=CALL_SECONDS)
+        found = {}
+        for name, future in described.items():
+            try:
+                found[name] = future.result()
+            except KafkaException as e:
+                if e.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, n) for n in found]
+        limits = client.describe_configs(resources, request_timeout=CALL_SECONDS) if resources else {}
+        for resource, future in limits.items():
+            d = found[resource.name]
+            limit = int(future.result()["max.message.bytes"].value)
+            out[resource.name] = TopicInfo(str(d.topic_id), len(d.partitions), limit)
+    except KafkaException as e:
+        raise translate(e, f"describing {', '.join(names)}") from None
+    return out
+
+
+def committed(client: Consumer, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], tuple[int | None, str]]:
+    """The committed offset of each (topic, partition), None where there is none, and the metadata beside it."""
+    try:
+        found = client.committed([TopicPartition(t, p) for t, p in partitions], timeout=CALL_SECONDS)
+    except KafkaException as e:
+        raise translate(e, "reading committed offsets") from None
+    out: dict[tuple[str, int], tuple[int | None, str]] = {}
+    for tp in found:
+        if tp.error is not None:
+            raise translate(tp.error, f"reading the committed offset of {tp.topic}/{tp.partition}")
+        out[tp.topic, tp.partition] = (tp.offset if tp.offset >= 0 else None, tp.metadata or "")
+    return out
+
+
+def commit(client: Consumer, topic: str, partition: int, offset: int, metadata: str) -> None:
+    """Commit one partition's offset with its metadata, and wait for the broker's word."""
+    try:
+        done = client.commit(offsets=[TopicPartition(topic, partition, offset, metadata)], asynchronous=False)
+    except KafkaException as e:
+        raise translate(e, f"committing {topic}/{partition} at {offset}") from None
+    for tp in done or ():
+        if tp.error is not None:
+            raise translate(tp.error, f"committing {topic}/{partition} at {offset}")
+
+
+def watermarks(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """(first offset, one past the last) of a partition, asked of the broker."""
+    try:
+        low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=CALL_SECONDS)
+    except KafkaException as e:
+        raise translate(e, f"reading the offsets of {topic}/{partition}") from None
+    return int(low), int(high)
+
+
+def _new_topic(cfg: Kafka, spec: TopicSpec) -> NewTopic:
+    return NewTopic(
+        spec.name,
+        num_partitions=spec.partitions,
+        replication_factor=cfg.replication_factor,
+        config={
+            "max.message.bytes": str(spec.max_message_bytes),
+            "retention.ms": str(spec.retention_ms),
+            "message.timestamp.type": "LogAppendTime" if spec.log_append_time else "CreateTime",
+            "cleanup.policy": spec.cleanup_policy,
+            "min.insync.replicas": str(cfg.min_insync_replicas),
+            "unclean.leader.election.enable": "false",
+        },
+    )
+
+
+def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k.replace("_", "."): v for k, v in settings.items()}
+
+
+def _make(
+    build: Callable[[dict[str, Any]], _T], base: dict[str, Any], cfg: Kafka, own: dict[str, Any], fixed: dict[str, Any]
+) -> _T:
+    clash = sorted(set(cfg.librdkafka) & set(fixed))
+    if clash:
+        raise ConfigError(f"kafka.librdkafka: {', '.join(clash)} can't be changed: no reading would be safe. Remove it")
+    settings = {**base, **_connection(cfg), **own, **cfg.librdkafka, **fixed}
+    try:
+        return build(settings)
+    except (KafkaException, ValueError, TypeError) as e:
+        raise ConfigError(f"kafka: librdkafka refuses the settings: {e}") from None
+
+
+def _connection(cfg: Kafka) -> dict[str, Any]:
+    out: dict[str, Any] = {"bootstrap.servers": cfg.bootstrap, "log.connection.close": False}
+    tls, sasl = cfg.tls.enabled, cfg.sasl
+    out["security.protocol"] = ("SASL_" if sasl else "") + ("SSL" if tls else "PLAINTEXT")
+    if tls:
+        out["ssl.endpoint.identification.algorithm"] = "https" if cfg.tls.verify_hostname else "none"
+        for key, path in (("ca", cfg.tls.ca_file), ("certificate", cfg.tls.cert_file), ("key", cfg.tls.key_file)):
+            if path is not None:
+                out[f"ssl.{key}.location"] = str(path)
+    if sasl:
+        out["sasl.mechanism"] = sasl.mechanism
+        out["sasl.username"] = sasl.username
+        out["sasl.password"] = sasl.password.get_secret_value() if sasl.password else ""
+    return out

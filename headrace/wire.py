@@ -1,0 +1,83 @@
+"""What travels in Kafka: the value's framing, header names, event ids and source positions."""
+
+import os
+import struct
+from hashlib import blake2b
+from typing import NamedTuple
+
+from headrace.errors import PoisonError, Reason
+
+EVENT_ID = "event-id"  # 16 bytes; equal only for copies of one reading
+RECEIVED_AT = "received-at"  # microseconds since 1970 UTC, in ASCII: when the bridge had it
+MQTT_TOPIC = "mqtt-topic"
+MQTT_QOS = "mqtt-qos"
+MQTT_DUP = "mqtt-dup"
+MQTT_RETAIN = "mqtt-retain"
+POSITION = "position"  # of `.clean` only: see pack_position
+
+Headers = list[tuple[str, bytes]]
+
+_FRAME = struct.Struct(">bI")
+_POSITION = struct.Struct(">iqiiqi")
+FRAME_BYTES = _FRAME.size
+EVENT_ID_BYTES = 16
+
+
+def frame(schema_id: int, datum: bytes) -> bytes:
+    """An Avro datum in Confluent's wire format: a zero byte, the schema id in 4 bytes, the datum."""
+    return _FRAME.pack(0, schema_id) + datum
+
+
+def schema_id(value: bytes | None) -> int:
+    """The schema id of a framed value; PoisonError where it isn't one."""
+    if value is None or len(value) < FRAME_BYTES or value[0] != 0:
+        what = "has no value" if value is None else "does not start with a zero byte and a schema id"
+        raise PoisonError(Reason.MALFORMED, f"the message {what}: it wasn't written by the bridge")
+    return int.from_bytes(value[1:FRAME_BYTES])
+
+
+def event_id(mqtt_topic: bytes, payload: bytes, index: int) -> bytes:
+    """The id of the reading at `index` of a payload. The same bytes on the same topic have the same id."""
+    h = blake2b(mqtt_topic, digest_size=EVENT_ID_BYTES)
+    h.update(b"\0")
+    h.update(payload)
+    if index:
+        h.update(b"\0%d" % index)
+    return h.digest()
+
+
+def unique_event_id() -> bytes:
+    """An id for a reading whose payload does not tell it from another: never equal to any other."""
+    return os.urandom(EVENT_ID_BYTES)
+
+
+class Position(NamedTuple):
+    """Where a clean row came from: orders rows of one partition, also across a log's truncation."""
+
+    epoch: int
+    offset: int
+    item: int  # which reading of the message at `offset`
+
+
+ORIGIN = Position(-1, -1, -1)  # the `prev` of a partition's first row
+
+
+def pack_position(src: Position, prev: Position) -> bytes:
+    """The `position` header: a row's source, and the source of the row emitted before it. 32 bytes, big-endian."""
+    return _POSITION.pack(*src, *prev)
+
+
+def unpack_position(header: bytes) -> tuple[Position, Position]:
+    """(src, prev) of a `position` header; PoisonError where it isn't one."""
+    if len(header) != _POSITION.size:
+        raise PoisonError(Reason.MALFORMED, f"a position header has {_POSITION.size} bytes, not {len(header)}")
+    e, o, i, pe, po, pi = _POSITION.unpack(header)
+    return Position(e, o, i), Position(pe, po, pi)
+
+
+def header(headers: Headers | None, name: str) -> bytes | None:
+    """The first header of that name, or None."""
+    for key, value in headers or ():
+        if key == name:
+            return value
+    return None
