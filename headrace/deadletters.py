@@ -141,7 +141,7 @@ def _read_partition(client: kafka.Consumer, topic: str, partition: int) -> Itera
 
 
 def _letter(m: kafka.Message) -> ReadLetter:
-    headers = {k: _bytes(v) for k, v in reversed(m.headers() or [])}
+    headers = {str(k): _bytes(v) for k, v in reversed(m.headers() or [])}
     return ReadLetter(
         _bytes(m.key()), _bytes(m.value()), headers, m.partition() or 0, m.offset() or 0, m.timestamp()[1]
     )
