@@ -1,4 +1,4 @@
-"""One stack for the whole session: a real Mosquitto, Kafka, registry and S3 server, and the services, as a user starts them."""
+"""One stack for the session: real Mosquitto, Kafka, registry and S3 server, and the services, as a user starts them."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ class Stack:
     state: Path
 
     def run(self, *args: str, ok: bool = True, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
-        """`headrace --state STATE args...`; fails the test, with what was printed, unless the exit code is 0 (or ok=False)."""
+        """`headrace --state STATE args...`; fails the test with what was printed unless it exits 0, or ok=False."""
         done = subprocess.run(
             [sys.executable, "-m", "headrace", "--state", str(self.state), *args],
             capture_output=True,
