@@ -1,0 +1,89 @@
+"""The note that the archive keeps beside its committed offset, in Kafka's own offset metadata.
+
+At rest it tells what came before the offset S: the source of the last row stored, and a fingerprint of the last record,
+by which a truncated log is recognised. While a batch [S, E) is being stored it also holds the intent: the end E and
+every setting that affects names, splitting or bytes, so that a restart stores the very same objects.
+"""
+
+import zlib
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import orjson
+
+from headrace.errors import FatalError
+from headrace.wire import Position
+
+VERSION = 1
+MAX_BYTES = 511  # Kafka's default limit is 4,096; what other brokers allow is not known, so stay far below
+FORMAT = 1  # how a batch is cut into files and how the files are written; a new number for any change of these
+
+
+class Tail(NamedTuple):
+    """The last record before an offset: its own offset, its leader epoch, and a CRC-32 of its content."""
+
+    offset: int
+    epoch: int
+    crc: int
+
+
+class Intent(NamedTuple):
+    """What is about to be stored: all up to offset `end`, with the settings that the objects depend on."""
+
+    end: int
+    format: int
+    level: int  # of zstd
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The metadata of one partition's committed offset."""
+
+    topic_id: str  # the topic's incarnation
+    last: Position | None = None  # source of the last row stored; None where rows have no positions, or none was stored
+    tail: Tail | None = None  # None when nothing was read before the offset
+    intent: Intent | None = None
+
+    def settled(self) -> "Note":
+        """The same without the intent."""
+        return replace(self, intent=None)
+
+
+def fingerprint(value: bytes | None, time_us: int) -> int:
+    """The CRC-32 of a record's value and Kafka timestamp (microseconds), by which it is recognised."""
+    return zlib.crc32(time_us.to_bytes(8, "big", signed=True), zlib.crc32(value or b""))
+
+
+def encode(note: Note) -> str:
+    """The note as offset metadata; FatalError where it doesn't fit, before anything is stored."""
+    data: dict[str, Any] = {"v": VERSION, "id": note.topic_id}
+    if note.last is not None:
+        data["src"] = list(note.last)
+    if note.tail is not None:
+        data["tail"] = list(note.tail)
+    if note.intent is not None:
+        data["intent"] = list(note.intent)
+    text = orjson.dumps(data)
+    if len(text) > MAX_BYTES:
+        raise FatalError(f"the archive's note has {len(text)} bytes, {MAX_BYTES} are allowed: {text.decode()}")
+    return text.decode()
+
+
+def decode(text: str) -> Note:
+    """The note in offset metadata; FatalError where it isn't one, or was written by a newer Headrace."""
+    try:
+        data = orjson.loads(text)
+        version = data["v"]
+        if version != VERSION:
+            raise FatalError(f"the archive's note has version {version}, this Headrace knows {VERSION}: upgrade it")
+        return Note(
+            str(data["id"]),
+            Position(*map(int, data["src"])) if "src" in data else None,
+            Tail(*map(int, data["tail"])) if "tail" in data else None,
+            Intent(*map(int, data["intent"])) if "intent" in data else None,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise FatalError(
+            f"the committed offset has metadata that the archive did not write: {text[:100]!r} ({e}). "
+            "If the offset was set by hand, run `headrace archive adopt`"
+        ) from e

@@ -1,0 +1,148 @@
+"""An S3-compatible bucket, through minio. The only file that imports minio and urllib3."""
+
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from urllib3.exceptions import HTTPError
+
+from headrace.config.connect import Store
+from headrace.errors import ConfigError, FatalError, HeadraceError, TransientError
+from headrace.store.base import ObjectInfo
+
+_CREDENTIALS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Forbidden"})
+_ABSENT = frozenset({"NoSuchKey", "NoSuchObject"})
+
+
+class S3Store:
+    """One bucket. Waits `timeout_seconds` at most for an answer and never retries for long: callers back off."""
+
+    def __init__(self, config: Store) -> None:
+        if config.access_key is None or config.secret_key is None:
+            raise ConfigError("store.access_key and store.secret_key: both are needed for kind: s3")
+        self.bucket = config.bucket
+        self.endpoint = config.endpoint
+        # One retry bridges a pooled connection that the server closed meanwhile; a whole outage is the caller's.
+        retry = urllib3.Retry(total=1, redirect=0, status=0, backoff_factor=0.1, allowed_methods=None)
+        timeout = urllib3.Timeout(connect=min(5.0, config.timeout_seconds), read=config.timeout_seconds)
+        http = urllib3.PoolManager(maxsize=16, timeout=timeout, retries=retry, **_tls(config))
+        try:
+            self._client = Minio(
+                config.endpoint,
+                access_key=config.access_key.get_secret_value(),
+                secret_key=config.secret_key.get_secret_value(),
+                secure=config.tls.enabled,
+                region=config.region,
+                http_client=http,
+            )
+        except ValueError as e:
+            raise ConfigError(f"store.endpoint: {config.endpoint!r} is not host:port ({e})") from e
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
+        """See ObjectStore. The conditional write is `If-None-Match: *`, which put_object cannot send."""
+        headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": "application/octet-stream"}
+        if if_absent:
+            headers["If-None-Match"] = "*"
+        try:
+            self._client._put_object(self.bucket, key, data, headers)  # noqa: SLF001
+        except S3Error as e:
+            if if_absent and (e.code == "PreconditionFailed" or e.response.status == 412):
+                return False
+            raise self._translate(e) from e
+        except (MinioException, HTTPError, OSError) as e:
+            raise self._translate(e) from e
+        return True
+
+    def get(self, key: str) -> bytes:
+        """See ObjectStore."""
+        response = None
+        try:
+            response = self._client.get_object(self.bucket, key)
+            return response.read()
+        except S3Error as e:
+            if e.code in _ABSENT:
+                raise FatalError(f"no object {key} in bucket {self.bucket}") from e
+            raise self._translate(e) from e
+        except (MinioException, HTTPError, OSError) as e:
+            raise self._translate(e) from e
+        finally:
+            if response is not None:
+                response.release_conn()
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """See ObjectStore."""
+        try:
+            for found in self._client.list_objects(self.bucket, prefix=prefix or None, recursive=True):
+                if found.object_name is not None and not found.is_dir:
+                    yield ObjectInfo(found.object_name, found.size or 0, (found.etag or "").strip('"'))
+        except (MinioException, HTTPError, OSError) as e:
+            raise self._translate(e) from e
+
+    def exists(self, key: str) -> bool:
+        """See ObjectStore."""
+        try:
+            self._client.stat_object(self.bucket, key)
+        except S3Error as e:
+            if e.code in _ABSENT:
+                return False
+            raise self._translate(e) from e
+        except (MinioException, HTTPError, OSError) as e:
+            raise self._translate(e) from e
+        return True
+
+    def delete(self, key: str) -> None:
+        """See ObjectStore."""
+        try:
+            self._client.remove_object(self.bucket, key)
+        except (MinioException, HTTPError, OSError) as e:
+            raise self._translate(e) from e
+
+    def ensure_bucket(self) -> None:
+        """See ObjectStore."""
+        try:
+            if not self._client.bucket_exists(self.bucket):
+                self._client.make_bucket(self.bucket)
+        except S3Error as e:
+            if e.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                raise self._translate(e) from e
+        except (MinioException, HTTPError, OSError) as e:
+            raise self._translate(e) from e
+        except ValueError as e:  # minio checks the bucket's name by itself
+            raise ConfigError(f"store.bucket: {e}") from e
+
+    def _translate(self, error: Exception) -> HeadraceError:
+        where = f"object store {self.endpoint}"
+        if isinstance(error, S3Error):
+            if error.code == "NoSuchBucket":
+                return ConfigError(f"{where}: no bucket {self.bucket!r}: create it, or correct store.bucket")
+            if error.code == "RequestTimeTooSkewed":
+                return ConfigError(f"{where}: this machine's clock is off: {error.message}")
+            if error.code in _CREDENTIALS:
+                return ConfigError(
+                    f"{where}: refused store.access_key or store.secret_key: {error.code}: {error.message}"
+                )
+            return TransientError(f"{where}: {error.code}: {error.message}")
+        if isinstance(error, InvalidResponseError | ServerError):
+            return TransientError(f"{where}: not an S3 answer, is something else listening there? {error}")
+        if isinstance(error, urllib3.exceptions.MaxRetryError) and isinstance(
+            error.reason, urllib3.exceptions.SSLError
+        ):
+            return ConfigError(f"{where}: TLS failed, see store.tls: {error.reason}")
+        reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
+        return TransientError(f"{where}: {reason}")
+
+
+def _tls(config: Store) -> dict[str, Any]:
+    """What urllib3's pool takes for TLS: the system's trust, which honours SSL_CERT_FILE, or the given CA."""
+    if not config.tls.enabled:
+        return {}
+    context = ssl.create_default_context(cafile=config.tls.ca_file)
+    if config.tls.cert_file is not None:
+        context.load_cert_chain(config.tls.cert_file, config.tls.key_file)
+    if not config.tls.verify_hostname:
+        context.check_hostname = False
+        return {"ssl_context": context, "assert_hostname": False}
+    return {"ssl_context": context}
