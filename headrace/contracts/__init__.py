@@ -1,0 +1,1 @@
+"""What a reading means: contracts, their rules, and where they are found."""

@@ -1,0 +1,61 @@
+"""Where contracts are found: the user's folders first, then those that ship with Headrace."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from headrace.contracts.model import MAX_TEXT, Contract, parse
+from headrace.errors import ConfigError
+from headrace.names import check_stream
+
+SUFFIX = ".avsc"
+
+
+def shipped() -> Path:
+    """The folder of the contracts that ship: package data in a wheel, beside the package in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "schemas"
+    return inside if inside.is_dir() else package.parent / "schemas"
+
+
+def available(folders: Sequence[Path] = ()) -> dict[str, Path]:
+    """Every contract's name and file, by name. Of two with one name the first folder's counts, the shipped ones last.
+
+    Raises ConfigError for a folder that is not there, or a file name that can't name a contract.
+    """
+    found: dict[str, Path] = {}
+    for folder in (*folders, shipped()):
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: no such folder of contracts. Correct `contracts` in the configuration")
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            try:
+                found.setdefault(check_stream(path.name.removesuffix(SUFFIX)), path)
+            except ValueError as e:
+                raise ConfigError(f"{path}: {e}. Rename the file") from None
+    return dict(sorted(found.items()))
+
+
+def find(name: str, folders: Sequence[Path] = ()) -> Contract:
+    """The contract called `name`; ConfigError, naming those that exist, where there is none."""
+    known = available(folders)
+    if name not in known:
+        places = ", ".join(str(f) for f in (*folders, shipped()))
+        raise ConfigError(
+            f"no contract {name!r} in {places}. There are: {', '.join(known) or 'none'}. "
+            f"Write {name}{SUFFIX}, or make it from a sample with `headrace contracts new`"
+        )
+    return read(known[name])
+
+
+def read(path: Path) -> Contract:
+    """The contract in the file `path`, named as the file; ConfigError when unreadable or wrong."""
+    try:
+        if path.stat().st_size > 4 * MAX_TEXT:
+            raise ConfigError(f"{path}: too large for a contract")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except OSError as e:
+        raise ConfigError(f"{path}: {e.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text. A contract is JSON in UTF-8") from None
+    return parse(path.name.removesuffix(SUFFIX), text, str(path))
