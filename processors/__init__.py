@@ -1,0 +1,1 @@
+"""Service: cleans readings in Kafka, and stores them in the lake."""
