@@ -91,14 +91,10 @@ class Codec:
                 {name: [stored(row[name], node) for row in rows] for name, node in self.node.fields},
                 schema={name: physical_dtype(node) for name, node in self.node.fields},
             )
-        table = restore(table, self.node)
         if bad:
-            place = np.where(good, np.cumsum(good) - 1, -1)
-            table = (
-                table.select(pl.all().gather(pl.Series(place).replace(-1, None)))
-                if rows
-                else self._empty().clear(len(values))
-            )
+            place = pl.Series(np.where(good, np.cumsum(good) - 1, -1)).replace(-1, None)
+            table = table.select(pl.all().gather(place)) if rows else table.clear(len(values))
+        table = restore(table, self.node)
         return Decoded(table, good, bad)
 
     def read(self, value: bytes) -> dict[str, Any]:
@@ -123,8 +119,9 @@ class Codec:
         """The batch read in columns, or None where the schema or any of the messages needs a closer look."""
         if not self._fast or not values:
             return None if values else self._empty()
-        block = b"".join(values)
-        file = b"".join((self._head, avro.long_bytes(len(values)), avro.long_bytes(len(block)), block, _SYNC))
+        ends = np.cumsum(np.fromiter(map(len, values), dtype=np.int64, count=len(values)))
+        head = b"".join((self._head, avro.long_bytes(len(values)), avro.long_bytes(int(ends[-1]))))
+        file = b"".join((head, *values, _SYNC))
         try:
             table = pl.read_avro(io.BytesIO(file))
         except Exception:  # noqa: BLE001 - polars raises many kinds; row by row will tell what is wrong
@@ -135,9 +132,8 @@ class Codec:
             return None
         if table.height != len(values):
             return None
-        ends = np.cumsum(np.fromiter(map(len, values), dtype=np.int64, count=len(values)))
         try:
-            lengths.check(table, self._floor, block, ends)
+            lengths.check(table, self._floor, np.frombuffer(file, np.uint8, int(ends[-1]), len(head)), ends)
         except lengths.Mismatch:
             return None
         return table.drop(_FRAME_FIELD)

@@ -17,6 +17,9 @@ import polars as pl
 from processors.avro import Node
 
 Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+# The longest a number of the type can be, and the most its last byte may then hold without overflowing the type.
+_EDGE = {"int": (5, 0x0F), "long": (10, 0x01)}
 _LIMITS = np.array([1 << (7 * k) for k in range(1, 10)], dtype=np.uint64)
 
 
@@ -32,18 +35,18 @@ def is_fast(node: Node) -> bool:
         case "record":
             return not node.nullable and bool(node.fields) and all(is_fast(t) for _, t in node.fields)
         case "enum":
-            return len(node.symbols) <= 64  # one byte each
+            return len(node.symbols) <= 64 and not node.nullable  # one byte each; the reader fails on nulls
         case "fixed":
             return node.size > 0
         case "array":
             assert node.items is not None
-            return not node.items.nullable and node.items.kind in {"float", "double", "long", "string", "bytes"}
+            return not node.items.nullable and node.items.kind in {"float", "double", "int", "long", "string", "bytes"}
         case "map":
             return False
     return True
 
 
-def check(frame: pl.DataFrame, node: Node, block: bytes, ends: Ints) -> None:
+def check(frame: pl.DataFrame, node: Node, block: Bytes, ends: Ints) -> None:
     """Raise Mismatch unless row i of `frame`, of type `node`, is all of `block` from ends[i-1] to ends[i]."""
     cursor = _Cursor(block, ends)
     for name, field in node.fields:
@@ -55,8 +58,8 @@ def check(frame: pl.DataFrame, node: Node, block: bytes, ends: Ints) -> None:
 class _Cursor:
     """How far each row has been accounted for."""
 
-    def __init__(self, block: bytes, ends: Ints) -> None:
-        self.bytes = np.frombuffer(block, dtype=np.uint8)
+    def __init__(self, block: Bytes, ends: Ints) -> None:
+        self.bytes = block
         self.at = np.empty_like(ends)
         self.at[0] = 0
         self.at[1:] = ends[:-1]
@@ -68,7 +71,7 @@ class _Cursor:
         else:
             self.at += size
 
-    def peek(self, ahead: int, rows: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.uint8]:
+    def peek(self, ahead: int, rows: npt.NDArray[np.bool_] | None = None) -> Bytes:
         """Each row's byte, so many ahead. Clipped at the end: a row that got there does not add up anyway."""
         at = self.at if rows is None else self.at[rows]
         return self.bytes.take(at + (self.fixed + ahead), mode="clip")
@@ -121,7 +124,7 @@ def _sizes(column: pl.Series, node: Node, live: npt.NDArray[np.bool_] | None, cu
             return _array_sizes(column, node)
     values = _filled(column)
     size = _varint_sizes(values)
-    top, limit = (5, 0x0F) if node.kind == "int" else (10, 0x01)
+    top, limit = _EDGE[node.kind]
     if np.max(size, initial=0) == top:
         edge = np.broadcast_to(np.asarray(size) == top, values.shape)
         if (cursor.peek(top - 1, edge if live is None else edge & live) > limit).any():
@@ -137,9 +140,9 @@ def _array_sizes(column: pl.Series, node: Node) -> Ints:
         size = n * node.items.size
     else:
         values = column.filter(pl.Series(n > 0)).explode()
-        if node.items.kind == "long":
+        if node.items.kind in _EDGE:
             each = np.broadcast_to(_varint_sizes(_filled(values)), (len(values),))
-            if np.max(each, initial=0) == 10:
+            if np.max(each, initial=0) == _EDGE[node.items.kind][0]:  # rare: let it be read row by row
                 raise Mismatch("number in an array")
         else:
             length = _filled(values.str.len_bytes() if node.items.kind == "string" else values.bin.size())
