@@ -43,6 +43,7 @@ class Note:
     last: Position | None = None  # source of the last row stored; None where rows have no positions, or none was stored
     tail: Tail | None = None  # None when nothing was read before the offset
     intent: Intent | None = None
+    loose: bool = False  # readings were lost just before the offset: the next row's `prev` can't be held against `last`
 
     def settled(self) -> "Note":
         """The same without the intent."""
@@ -63,6 +64,8 @@ def encode(note: Note) -> str:
         data["tail"] = list(note.tail)
     if note.intent is not None:
         data["intent"] = list(note.intent)
+    if note.loose:
+        data["loose"] = 1
     text = orjson.dumps(data)
     if len(text) > MAX_BYTES:
         raise FatalError(f"the archive's note has {len(text)} bytes, {MAX_BYTES} are allowed: {text.decode()}")
@@ -81,6 +84,7 @@ def decode(text: str) -> Note:
             Position(*map(int, data["src"])) if "src" in data else None,
             Tail(*map(int, data["tail"])) if "tail" in data else None,
             Intent(*map(int, data["intent"])) if "intent" in data else None,
+            bool(data.get("loose", 0)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise FatalError(

@@ -14,6 +14,7 @@ notes = st.builds(
     st.none() | st.builds(Position, i32, i64, i32),
     st.none() | st.builds(Tail, i64, i32, st.integers(0, 2**32 - 1)),
     st.none() | st.builds(Intent, i64, i32, i32),
+    st.booleans(),
 )
 
 
@@ -22,7 +23,7 @@ def test_a_note_fits_and_is_read_back(note: Note) -> None:
     text = encode(note)
     assert len(text.encode()) <= MAX_BYTES
     assert decode(text) == note
-    assert decode(encode(note.settled())) == Note(note.topic_id, note.last, note.tail)
+    assert decode(encode(note.settled())) == Note(note.topic_id, note.last, note.tail, None, note.loose)
 
 
 def test_a_note_that_does_not_fit_is_refused_before_anything_is_stored() -> None:

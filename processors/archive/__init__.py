@@ -1,0 +1,1 @@
+"""Kafka topics to the lake, each source position exactly once: see docs/decisions/no-transactions.md."""

@@ -1,0 +1,122 @@
+"""Messages on their way to the lake: a few plain columns a chunk, the values still as they came."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.intent import Tail, fingerprint
+from headrace.kafka import Message
+from headrace.wire import EVENT_ID, EVENT_ID_BYTES, POSITION, RECEIVED_AT
+
+I64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+POSITION_BYTES = 32
+_NO_ID = bytes(EVENT_ID_BYTES)
+_NO_POSITION = bytes(POSITION_BYTES)
+# What a buffered message takes beside its value: the bytes object, its place in the list, and the columns.
+OVERHEAD = 33 + 8 + EVENT_ID_BYTES + POSITION_BYTES + 3 * 8 + 4 + 2
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Messages of one partition in Kafka's order. All columns have one element a message."""
+
+    offsets: I64
+    times: I64  # Kafka's timestamp, microseconds since 1970 UTC
+    epochs: npt.NDArray[np.int32]  # leader epoch
+    values: list[bytes | None]
+    event_ids: npt.NDArray[np.uint8]  # (n, 16); zeros where absent
+    has_event_id: Bools
+    received: I64  # the bridge's receive time, microseconds; -1 where absent
+    positions: npt.NDArray[np.uint8]  # (n, 32), as in the header; zeros where absent
+    has_position: Bools
+    size: int  # bytes in memory, about
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def tail(self, row: int) -> Tail:
+        """What a note says of the message at `row`."""
+        return Tail(int(self.offsets[row]), int(self.epochs[row]), fingerprint(self.values[row], int(self.times[row])))
+
+    def cut(self, first: int, end: int) -> "Chunk":
+        """The messages [first, end)."""
+        if first == 0 and end == len(self):
+            return self
+        values = self.values[first:end]
+        return Chunk(
+            self.offsets[first:end],
+            self.times[first:end],
+            self.epochs[first:end],
+            values,
+            self.event_ids[first:end],
+            self.has_event_id[first:end],
+            self.received[first:end],
+            self.positions[first:end],
+            self.has_position[first:end],
+            _size(values),
+        )
+
+
+def take(messages: Sequence[Message]) -> Chunk:
+    """The messages of one partition as a chunk. They carry no error."""
+    n = len(messages)
+    values = cast("list[bytes | None]", [m.value() for m in messages])
+    headers = [dict(m.headers() or ()) for m in messages]  # of a repeated header the last counts
+    ids = [_sized(h.get(EVENT_ID), EVENT_ID_BYTES) for h in headers]
+    positions = [_sized(h.get(POSITION), POSITION_BYTES) for h in headers]
+    return Chunk(
+        np.fromiter((m.offset() for m in messages), np.int64, n),
+        np.fromiter((m.timestamp()[1] for m in messages), np.int64, n) * 1000,
+        np.fromiter((-1 if (e := m.leader_epoch()) is None else e for m in messages), np.int32, n),
+        values,
+        _matrix(ids, _NO_ID),
+        np.fromiter((i is not None for i in ids), np.bool_, n),
+        np.fromiter((_micros(h.get(RECEIVED_AT)) for h in headers), np.int64, n),
+        _matrix(positions, _NO_POSITION),
+        np.fromiter((p is not None for p in positions), np.bool_, n),
+        _size(values),
+    )
+
+
+def join(chunks: Sequence[Chunk]) -> Chunk:
+    """The chunks, one after the other, as one. At least one."""
+    if len(chunks) == 1:
+        return chunks[0]
+    return Chunk(
+        np.concatenate([c.offsets for c in chunks]),
+        np.concatenate([c.times for c in chunks]),
+        np.concatenate([c.epochs for c in chunks]),
+        list(chain.from_iterable(c.values for c in chunks)),
+        np.concatenate([c.event_ids for c in chunks]),
+        np.concatenate([c.has_event_id for c in chunks]),
+        np.concatenate([c.received for c in chunks]),
+        np.concatenate([c.positions for c in chunks]),
+        np.concatenate([c.has_position for c in chunks]),
+        sum(c.size for c in chunks),
+    )
+
+
+def _size(values: Sequence[bytes | None]) -> int:
+    return sum(map(len, filter(None, values))) + OVERHEAD * len(values)
+
+
+def _matrix(parts: Sequence[bytes | None], absent: bytes) -> npt.NDArray[np.uint8]:
+    data = b"".join([p or absent for p in parts])
+    return np.frombuffer(data, np.uint8).reshape(len(parts), len(absent))
+
+
+def _sized(header: str | bytes | None, size: int) -> bytes | None:
+    return header if isinstance(header, bytes) and len(header) == size else None
+
+
+def _micros(header: str | bytes | None) -> int:
+    try:
+        return int(header) if header is not None else -1
+    except ValueError:
+        return -1
