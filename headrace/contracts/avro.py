@@ -60,18 +60,13 @@ class Types:
         """The type `schema` of the field at `place`."""
         nullable = isinstance(schema, list)
         resolved = self._resolve(self._branch(schema, place) if nullable else schema, place, namespace, depth)
-        kind: str = resolved if isinstance(resolved, str) else resolved["type"]
-        logical = None if isinstance(resolved, str) else resolved.get("logicalType")
-        if nullable and kind == "enum":
+        shape = shape_of(["null", resolved] if nullable else resolved)
+        if nullable and shape.kind == "enum":
             raise ConfigError(
                 f"{place}: an optional enum is not supported: the columnar reader can't take it. "
                 "Use an optional string, or an enum with a symbol for unknown"
             )
-        items = None
-        if kind == "array":
-            item = resolved["items"]
-            items = item if isinstance(item, str) else item["type"]
-        return Shape(kind, logical, nullable, items, ["null", resolved] if nullable else resolved)
+        return shape
 
     def _branch(self, union: list[Any], place: str) -> Any:
         others = [t for t in union if t != "null"]
@@ -214,6 +209,17 @@ class Types:
         self._named[full] = resolved
         self._sizes[full] = self._count - before + 1
         return resolved
+
+
+def shape_of(resolved: Any) -> Shape:
+    """The shape of a type that `Types.shape` has resolved."""
+    nullable = isinstance(resolved, list)
+    inner = resolved[1] if nullable else resolved
+    if isinstance(inner, str):
+        return Shape(inner, None, nullable, None, resolved)
+    item = inner.get("items")
+    items = item["type"] if isinstance(item, dict) else item
+    return Shape(inner["type"], inner.get("logicalType"), nullable, items, resolved)
 
 
 def check_max_items(field: dict[str, Any], place: str) -> int:
