@@ -144,7 +144,8 @@ class Registry:
             return _IncompatibleError(message.rpartition("Exception: ")[2])
         if status in {401, 403}:
             return ConfigError(
-                f"registry {self._url}: access refused (HTTP {status}). Check registry.url, registry.username and registry.password"
+                f"registry {self._url}: access refused (HTTP {status}). "
+                "Check registry.url, registry.username and registry.password"
             )
         if status == 422:
             return ConfigError(f"registry {self._url}: the contract is refused: {message}")

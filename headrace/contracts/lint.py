@@ -1,0 +1,129 @@
+"""What a person should mend in a contract that services could run on: meaning that is missing or doubtful."""
+
+import difflib
+from collections.abc import Iterator
+
+from headrace.contracts import units
+from headrace.contracts.avro import NUMBERS, inner_fields
+from headrace.contracts.model import QUALITY, Contract, Field
+from headrace.contracts.rules import ATTRIBUTES
+
+WARNING = "warning: "
+_OWN_KEYS = frozenset({"name", "type", "doc", "default", "order"}) | ATTRIBUTES
+# Legal names that SQL wants in double quotes.
+_SQL_WORDS = frozenset({
+    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both", "case", "cast",
+    "check", "collate", "column", "constraint", "create", "default", "deferrable", "desc", "describe",
+    "distinct", "do", "else", "end", "except", "false", "fetch", "for", "foreign", "from", "grant", "group",
+    "having", "in", "initially", "intersect", "into", "lambda", "lateral", "leading", "limit", "not", "null",
+    "offset", "on", "only", "or", "order", "pivot", "placing", "primary", "qualify", "references", "returning",
+    "select", "show", "some", "summarize", "symmetric", "table", "then", "to", "trailing", "true", "union",
+    "unique", "unpivot", "using", "variadic", "when", "where", "window", "with",
+})  # fmt: skip
+
+
+def lint(contract: Contract) -> list[str]:
+    """The problems of `contract` in words, in the order of its fields; empty when there are none.
+
+    Those that begin with "warning: " are for a person to judge and keep nothing from working: `serious` drops them.
+    """
+    return list(_lint(contract))
+
+
+def serious(problems: list[str]) -> list[str]:
+    """The problems that are more than warnings."""
+    return [p for p in problems if not p.startswith(WARNING)]
+
+
+def _lint(contract: Contract) -> Iterator[str]:
+    if not str(contract.schema.get("doc", "")).strip():
+        yield 'the contract has no doc. Add "doc": what the readings are, and of what'
+    record = str(contract.schema["name"]).rpartition(".")[2]
+    if record != contract.name:
+        yield WARNING + f"the record is called {record!r:.80}, its file {contract.name!r}. Use one name for both"
+    for field, raw in zip(contract.fields, contract.schema["fields"], strict=True):
+        for problem in _field(field, raw):
+            mark = WARNING if problem.startswith(WARNING) else ""
+            yield f"{mark}field {field.name}: {problem.removeprefix(WARNING)}"
+    roles = [f.role for f in contract.fields if f.role]
+    for role in sorted(set(roles)):
+        if roles.count(role) > 1:
+            yield f"more than one field has the role {role}. Leave it on the one that counts"
+    if "sequence" in roles and "boot" not in roles:
+        yield (
+            WARNING + "a sequence without a field of the role boot tells nothing once the device has restarted. Add one"
+        )
+
+
+def _field(field: Field, raw: dict[str, object]) -> Iterator[str]:
+    yield from _keys(raw)
+    if field.name != QUALITY:
+        yield from _docs(field)
+    if field.name.lower() in _SQL_WORDS:
+        yield WARNING + "the name is a word of SQL, and must be written in double quotes in queries"
+    yield from _unit(field)
+    if field.nullable and "default" not in raw:
+        yield 'an optional field needs "default": null, or no older reading can be read'
+    if field.name in {"device_id", "event_time"} and "default" in raw:
+        yield "a default would make up what only the device knows. Leave it out"
+    yield from _sentinels(field)
+    if field.name == "event_time" and field.minimum is None:
+        yield 'it has no minimum: a device without a clock would file readings under 1970. Add "minimum": 946684800000000'
+    for path, inner in inner_fields(field.schema, field.name):
+        yield from _inner(path, inner)
+
+
+def _keys(raw: dict[str, object]) -> Iterator[str]:
+    for key in raw:
+        near = difflib.get_close_matches(key, _OWN_KEYS, n=1, cutoff=0.75)
+        if key not in _OWN_KEYS and near:
+            yield f"the attribute {key!r:.60} is not known; did you mean {near[0]}?"
+        elif key not in _OWN_KEYS:
+            yield WARNING + f"the attribute {key!r:.60} is not known, and nothing acts on it"
+
+
+def _docs(field: Field) -> Iterator[str]:
+    if not field.doc.strip():
+        yield 'it has no doc. Add "doc": what is measured, and how'
+
+
+def _unit(field: Field) -> Iterator[str]:
+    if field.unit is not None:
+        problem = units.problem(field.unit)
+        if problem is not None:
+            yield problem
+    elif field.logical is None and (field.items or field.kind) in {"float", "double"}:
+        yield WARNING + 'it has no unit. Add "unit", such as "Cel" or "V", or "1" for a plain number'
+
+
+def _sentinels(field: Field) -> Iterator[str]:
+    if field.sentinels and not field.nullable:
+        yield (
+            WARNING + "it has sentinels and is required: a reading with one is rejected whole. "
+            "To keep the rest of it, make the field optional"
+        )
+    low = field.minimum if field.minimum is not None else float("-inf")
+    high = field.maximum if field.maximum is not None else float("inf")
+    for value in field.sentinels:
+        if isinstance(value, str):
+            continue
+        if field.kind not in NUMBERS:
+            yield f"the sentinel {value} is a number, but the field is not. Write it as text"
+        elif low <= value <= high:
+            yield (
+                WARNING
+                + f"the sentinel {value} lies inside the valid range: a true reading of {value} is taken for no "
+                "value. Narrow the range, or leave the sentinel out"
+            )
+
+
+def _inner(path: str, field: dict[str, object]) -> Iterator[str]:
+    if not str(field.get("doc", "")).strip():
+        yield f'{path} has no doc. Add "doc": what is measured, and how'
+    rules = sorted(set(field) & (ATTRIBUTES - {"unit", "max_items"}))
+    if rules:
+        yield f"{path} has {', '.join(rules)}, but rules act on a contract's own fields only. Move the field to the top"
+    unit = field.get("unit")
+    problem = units.problem(str(unit)) if unit is not None else None
+    if problem is not None:
+        yield f"{path}: {problem}"
