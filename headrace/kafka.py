@@ -160,7 +160,8 @@ def ensure_topics(cfg: Kafka, specs: Iterable[TopicSpec]) -> list[str]:
     missing = [s for s in wanted.values() if s.name not in have]
     if not missing:
         return []
-    futures = admin(cfg).create_topics([_new_topic(cfg, s) for s in missing], request_timeout=CALL_SECONDS)
+    client = admin(cfg)  # kept until the answers are here: it takes them with it when it goes
+    futures = client.create_topics([_new_topic(cfg, s) for s in missing], request_timeout=CALL_SECONDS)
     for name, future in futures.items():
         try:
             future.result()
