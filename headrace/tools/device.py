@@ -1,7 +1,7 @@
-"""A device's side of MQTT: publishes at QoS 1 with many messages in flight, on aiomqtt, as a real device's client would.
+"""A device's side of MQTT: publishes at QoS 1 with many messages in flight, on aiomqtt, as a real device might.
 
-Every message is either acknowledged by the broker or sent again after a reconnection: at least once, in order of sending.
-A copy has the same topic and payload as the first, so it has the same event id and is stored once.
+Every message is either acknowledged by the broker or sent again after a reconnection: at least once, in the order
+of sending. A copy has the same topic and payload as the first, so it has the same event id and is stored once.
 """
 
 import asyncio

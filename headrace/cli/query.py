@@ -1,0 +1,154 @@
+"""`headrace query`."""
+
+import shutil
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.cli import context
+from headrace.cli.output import say
+from headrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+
+class Format(StrEnum):
+    """How an answer is written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+_COPY = {
+    Format.CSV: "FORMAT csv, HEADER",
+    Format.JSON: "FORMAT json, ARRAY true",
+    Format.PARQUET: "FORMAT parquet, COMPRESSION zstd",
+}
+_BATCH = 50_000
+_ITEMS = 6  # of an array, in a table
+
+
+def query(
+    sql: Annotated[
+        str, typer.Argument(metavar="SQL", help="One query in DuckDB's SQL; - reads it from standard input.")
+    ],
+    format_: Annotated[Format, typer.Option("--format", "-f", help="How to write the answer.")] = Format.TABLE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File to write to instead of standard output.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows shown as a table.")] = 100,
+) -> None:
+    """SQL over the lake: every stream is a table.
+
+    Columns are the contract's, with times in UTC; `date` is the partition (name it where you can: it spares reading),
+    and _topic, _partition, _offset say where in Kafka a row came from. Samples of a waveform: select unnest(samples)
+    from vibration. What the archive has not stored yet is not there.
+    """
+    from headrace.lake import sql as lake_sql
+
+    if sql == "-":
+        sql = sys.stdin.read()
+    if format_ is Format.PARQUET and out is None and sys.stdout.isatty():
+        raise ConfigError("parquet is not for a terminal: name a file with --out")
+    cfg = context.config()
+    with lake_sql.connect(cfg, sql, empty=_nothing_stored) as lake, lake_sql.explained(cfg):
+        reader = lake_sql.run(lake, sql).to_arrow_reader(_BATCH)
+        if format_ is not Format.TABLE:
+            _write(lake, reader, format_, out)
+        elif out is None:
+            _table(reader, limit, sys.stdout)
+        else:
+            with out.open("w", encoding="utf-8") as file:
+                _table(reader, limit, file)
+
+
+def _nothing_stored(stream: str) -> None:
+    say(f"nothing of {stream} is stored yet: the archive stores a batch when it is full, old enough or idle")
+
+
+def _write(lake: "duckdb.DuckDBPyConnection", reader: "pa.RecordBatchReader", form: Format, out: Path | None) -> None:
+    """Write the answer with DuckDB's own writers, beside the target first: it is there whole or not at all."""
+    from headrace.lake.sql import literal
+
+    writer = lake.cursor()  # the connection itself is busy giving out the answer
+    writer.register("answer", reader)
+    with tempfile.TemporaryDirectory(prefix=".headrace-", dir=out.absolute().parent if out else None) as folder:
+        file = Path(folder) / f"answer.{form}"
+        writer.execute(f"COPY answer TO {literal(file)} ({_COPY[form]})")
+        if out is not None:
+            file.replace(out)
+            return
+        sys.stdout.flush()
+        with file.open("rb") as source:
+            shutil.copyfileobj(source, sys.stdout.buffer)
+
+
+def _table(reader: "pa.RecordBatchReader", limit: int, file: Any) -> None:
+    """A table; a row below the other where it would be wider than the terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+    from rich.text import Text
+
+    names = reader.schema.names
+    numeric = [_is_number(t) for t in reader.schema.types]
+    rows: list[list[str]] = []
+    for batch in reader:
+        rows += [[cell(v) for v in row.values()] for row in batch.slice(0, limit + 1 - len(rows)).to_pylist()]
+        if len(rows) > limit:
+            break
+    more, rows = len(rows) > limit, rows[:limit]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name, right in zip(names, numeric, strict=True):
+        table.add_column(Text(name), justify="right" if right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(file=file)
+    width = Measurement.get(console, console.options.update(max_width=100_000), table).maximum
+    if not console.is_terminal:
+        console = Console(file=file, width=max(width, 80))
+    if width <= console.width or len(names) == 1:
+        console.print(table)
+    else:
+        pad = max(map(len, names))
+        for i, row in enumerate(rows, 1):
+            console.print(
+                Text("\n".join([f"-- row {i}", *(f"{n:{pad}}  {v}" for n, v in zip(names, row, strict=True))]))
+            )
+    if more:
+        say(f"the first {limit} rows; --limit shows more, --format csv all of them")
+
+
+def _is_number(kind: "pa.DataType") -> bool:
+    import pyarrow.types as t
+
+    return bool(t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind))
+
+
+def cell(value: object) -> str:
+    """A value as a table shows it: short, times in UTC without their zone, bytes in hexadecimal, nothing for null."""
+    from datetime import datetime
+
+    match value:
+        case None:
+            return ""
+        case datetime():
+            return value.replace(tzinfo=None).isoformat(sep=" ")
+        case bytes():
+            return value.hex()
+        case list() if len(value) > _ITEMS:
+            return f"[{', '.join(map(cell, value[:_ITEMS]))}, ... {len(value):,} items]"
+        case list():
+            return f"[{', '.join(map(cell, value))}]"
+        case _:
+            return str(value)
