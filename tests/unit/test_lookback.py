@@ -1,0 +1,67 @@
+"""Repeats: against a plain model, whatever the batches."""
+
+import itertools
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.lookback import Lookback
+
+
+def key(n: int) -> bytes:
+    return n.to_bytes(8, "little") + n.to_bytes(8, "big")
+
+
+def model(ids: list[bytes | None], offsets: list[int], length: int) -> list[bool]:
+    rows = list(zip(offsets, ids, strict=True))
+    return [i is not None and any(o - length <= p < o and i == j for p, j in rows) for o, i in rows]
+
+
+def run(ids: list[bytes | None], offsets: list[int], length: int, cuts: list[int]) -> list[bool]:
+    look, out = Lookback(length), []
+    bounds = sorted({0, len(ids), *(c for c in cuts if c < len(ids))})
+    for a, b in itertools.pairwise(bounds):
+        at = np.array(offsets[a:b], dtype=np.int64)
+        first = look.repeats(ids[a:b], at).tolist()
+        assert look.repeats(ids[a:b], at).tolist() == first  # asking changes nothing
+        look.add(ids[a:b], at)
+        out += first
+    return out
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(st.none() | st.integers(0, 6), st.integers(1, 4)), max_size=40),
+    st.integers(1, 30),
+    st.lists(st.integers(0, 40), max_size=6),
+)
+def test_as_the_model_says(rows: list[tuple[int | None, int]], length: int, cuts: list[int]) -> None:
+    ids = [None if n is None else key(n) for n, _ in rows]
+    offsets = np.cumsum([step for _, step in rows], dtype=np.int64).tolist()
+    assert run(ids, offsets, length, cuts) == model(ids, offsets, length)
+
+
+def test_long_runs_and_growth() -> None:
+    """200,000 rows, each id again after 50,000: a repeat for a look-back of 50,000, none for one less."""
+    n, again = 200_000, 50_000
+    offsets = np.arange(n, dtype=np.int64) + 10**12
+    keys = np.random.default_rng(1).integers(0, 2**63, (again, 2), dtype=np.uint64)
+    ids = [bytes(keys[i % again]) for i in range(n)]
+    for length, expected in ((again, n - again), (again - 1, 0)):
+        look, found = Lookback(length), 0
+        for a in range(0, n, 30_000):
+            part, at = ids[a : a + 30_000], offsets[a : a + 30_000]
+            found += int(look.repeats(part, at).sum())
+            look.add(part, at)
+        assert found == expected
+
+
+def test_one_reading_sent_without_end_stays_quick() -> None:
+    look = Lookback(100_000)
+    for a in range(0, 200_000, 20_000):
+        at = np.arange(a, a + 20_000, dtype=np.int64)
+        ids: list[bytes | None] = [key(1)] * 20_000
+        assert int(look.repeats(ids, at).sum()) == 20_000 - (a == 0)
+        look.add(ids, at)
+    assert look._used < 100
