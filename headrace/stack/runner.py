@@ -1,0 +1,203 @@
+"""One service of the stack on a thread of its own: started, probed, watched, restarted, stopped."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headrace.errors import ConfigError, HeadraceError
+from headrace.stack import http
+from headrace.stack.plan import HOST, Spec
+from headrace.stack.process import NONE, Process, launch, signal_group, start_time
+from headrace.stack.state import State
+
+POLL = 0.1  # between probes of a service that starts
+CHECK = 5.0  # between probes of one that serves
+START_SECONDS = 120.0
+ATTEMPTS = 3  # to become ready for the first time
+BACKOFF_FIRST, BACKOFF_MOST = 0.5, 30.0
+STEADY = 60.0  # seconds of service after which a crash counts as the first one again
+
+
+class Phase(StrEnum):
+    """Where a service is."""
+
+    WAITING = "waiting"  # for what it needs
+    STARTING = "starting"
+    READY = "ready"
+    UNREADY = "not ready"  # it runs, and its probe says it can't do its job now
+    CRASHED = "crashed"  # will be restarted
+    FAILED = "failed"  # it never got ready
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass
+class Status:
+    """What is to be shown of a service."""
+
+    phase: Phase = Phase.WAITING
+    message: str = ""
+    process: Process = NONE
+    restarts: int = 0
+    since: float = 0.0  # Unix time of the phase
+    start_seconds: float = 0.0  # from start to ready, the last time
+
+
+class Runner(threading.Thread):
+    """Runs `spec` until `halt`. `changed` is called after each change of `status`, from this thread."""
+
+    def __init__(
+        self, spec: Spec, state: State, env: Mapping[str, str], needs: list["Runner"], changed: Callable[[], None]
+    ) -> None:
+        super().__init__(name=spec.name, daemon=True)
+        self.spec = spec
+        self.status = Status(since=time.time())
+        self.ready = threading.Event()  # has been ready once since its last start
+        self.failure: HeadraceError | None = None  # why it never got ready
+        self._state, self._needs, self._changed = state, needs, changed
+        self._env = {**env, **spec.env}
+        self._halt = threading.Event()
+        self._was_ready = False
+
+    def halt(self) -> None:
+        """Begin to stop: SIGTERM now, SIGKILL after the grace time. `join` waits for the end."""
+        self._halt.set()
+
+    def run(self) -> None:
+        """The service's whole life."""
+        try:
+            while not self._halt.is_set() and all(self._await(n) for n in self._needs):
+                self._once()
+        except HeadraceError as e:
+            self._fail(e)
+        except Exception as e:  # noqa: BLE001 - a runner that dies silently would leave its service unwatched
+            self._fail(ConfigError(f"{self.spec.name}: {type(e).__name__}: {e}"))
+        if self.status.phase is not Phase.FAILED:
+            self._set(Phase.STOPPED)
+
+    def _await(self, other: "Runner") -> bool:
+        while not self._halt.is_set():
+            if other.ready.wait(0.05):
+                return True
+        return False
+
+    def _once(self) -> None:
+        """From one start of the process to its end, and the pause after a crash."""
+        self.spec.prepare()
+        began = time.monotonic()
+        with self._state.log_file(self.spec.name).open("ab") as output:
+            process = launch(self.spec.argv(), self._env, self._state.tmp, output)
+        self.status.process = Process(process.pid, start_time(process.pid))
+        self._set(Phase.STARTING)
+        try:
+            why = self._watch(process, began)
+        finally:
+            self._end(process)
+        if self._halt.is_set():
+            return
+        self.ready.clear()
+        served = self.status.phase in {Phase.READY, Phase.UNREADY} and time.time() - self.status.since > STEADY
+        self.status.restarts = 1 if served else self.status.restarts + 1
+        why = why or f"ended with {_ended(process.returncode)}"
+        if not self._was_ready and (process.returncode == 2 or self.status.restarts >= ATTEMPTS):
+            kind = ConfigError if process.returncode == 2 else HeadraceError
+            raise kind(f"{self.spec.name} does not start: {why}\n{self._log_tail()}")
+        pause = min(BACKOFF_FIRST * 2 ** (self.status.restarts - 1), BACKOFF_MOST)
+        self._set(Phase.CRASHED, f"{why}; restart in {pause:g} s")
+        self._halt.wait(pause)
+
+    def _watch(self, process: subprocess.Popen[bytes], began: float) -> str:
+        """Until the process ends or is told to. Returns why it must be ended, empty when it did so by itself."""
+        stalls, check_at = 0, 0.0
+        while not self._halt.is_set():
+            if _exited(process, POLL if not self.ready.is_set() else 0.5):
+                return ""
+            if time.monotonic() < check_at:
+                continue
+            problem = self._problem()
+            if not problem and not self.ready.is_set():
+                self.status.start_seconds = time.monotonic() - began
+                self._was_ready = True
+                self._set(Phase.READY)
+                self.ready.set()
+            elif not self.ready.is_set():
+                if time.monotonic() - began > START_SECONDS:
+                    return f"not ready after {START_SECONDS:.0f} s: {problem}"
+                self._set(Phase.STARTING, problem)
+            else:
+                self._set(Phase.UNREADY if problem else Phase.READY, problem)
+                stalls = stalls + 1 if self._stalled() else 0
+                if stalls == 3:
+                    return "it made no progress any more"
+            check_at = time.monotonic() + (CHECK if self.ready.is_set() else 0.0)
+        return ""
+
+    def _problem(self) -> str:
+        """Why the service does not serve; empty when it does. ConfigError when it never will."""
+        try:
+            self.spec.probe()
+            if not self.ready.is_set():
+                self.spec.provide()
+        except HeadraceError as e:
+            if isinstance(e, ConfigError) and not self._was_ready:
+                raise
+            return str(e)
+        return ""
+
+    def _stalled(self) -> bool:
+        if not self.spec.health_port:
+            return False
+        try:
+            return http.status_of(f"http://{HOST}:{self.spec.health_port}/livez")[0] != 200
+        except HeadraceError:
+            return True
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """No process of the group is left after this."""
+        if process.poll() is None:
+            self._set(Phase.STOPPING)
+            signal_group(self.status.process, signal.SIGTERM)
+            if not _exited(process, self.spec.grace):
+                signal_group(self.status.process, signal.SIGKILL)
+                process.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # children that outlived their parent
+        self.status.process = NONE
+
+    def _fail(self, error: HeadraceError) -> None:
+        self.failure = error
+        self._set(Phase.FAILED, str(error))
+
+    def _set(self, phase: Phase, message: str = "") -> None:
+        if (phase, message) == (self.status.phase, self.status.message) and phase is not Phase.STARTING:
+            return
+        if phase is not self.status.phase:
+            self.status.since = time.time()
+        self.status.phase, self.status.message = phase, message
+        self._changed()
+
+    def _log_tail(self, lines: int = 8) -> str:
+        path = self._state.log_file(self.spec.name)
+        try:
+            tail = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+        except OSError:
+            return ""
+        return "\n".join([f"the end of {path}:", *(f"  {line[:300]}" for line in tail)])
+
+
+def _exited(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _ended(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

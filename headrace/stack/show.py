@@ -1,0 +1,142 @@
+"""How a stack looks to a person: a table, lines, and what to do next."""
+
+import os
+import shlex
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.config.find import state_folder
+from headrace.stack.plan import DEVICE_USER
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_COLOURS = {"ready": "green", "failed": "red", "crashed": "red", "not ready": "yellow", "stopped": "dim"}
+
+
+def table(snapshot: dict[str, Any]) -> "RenderableType":
+    """Services, then streams, for rich."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    services = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("service", "state", "address"):
+        services.add_column(name, no_wrap=True)
+    for name in ("readings/s", "lag", "restarts"):
+        services.add_column(name, justify="right")
+    services.add_column("", overflow="fold")
+    for name, s in snapshot["services"].items():
+        services.add_row(
+            name,
+            Text(s["state"], style=_COLOURS.get(s["state"], "cyan")),
+            s["address"],
+            _number(s.get("readings_per_second")),
+            _number(s.get("lag")),
+            str(s["restarts"] or ""),
+            Text(s["message"].split("\n")[0][:80], style="dim"),
+        )
+    streams = Table(box=None, pad_edge=False, header_style="bold")
+    streams.add_column("stream")
+    for name in ("received", "readings/s", "cleaned", "stored", "dead letters"):
+        streams.add_column(name, justify="right")
+    for name, f in sorted(snapshot.get("streams", {}).items()):
+        figures = (f.get(k) for k in ("bridge", "bridge_rate", "clean", "archive", "dead_letters"))
+        streams.add_row(name, *(_number(v) for v in figures))
+    head = Text(f"Headrace in {snapshot['folder']}: {snapshot['state']}", style="bold")
+    parts: list[RenderableType] = [head, services]
+    if snapshot.get("streams"):
+        parts += ["", streams]
+    return Group(*parts)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def lines(before: dict[str, str], snapshot: dict[str, Any]) -> list[str]:
+    """What changed since `before` (service to state), which is brought up to date: for output that is no terminal."""
+    out = []
+    for name, s in snapshot["services"].items():
+        now = s["state"] if s["state"] != "crashed" else f"crashed: {s['message']}"
+        if before.get(name) != now:
+            before[name] = now
+            took = f" in {s['start_seconds']:.1f} s" if now == "ready" else ""
+            out.append(f"{name}: {now}{took}")
+    return out
+
+
+def command(state: Path) -> str:
+    """How this person calls headrace for that stack."""
+    called = Path(sys.argv[0])
+    own = Path(sys.executable).parent / "headrace"
+    words = ["headrace"]
+    if called.name != "headrace":
+        words = [sys.executable, "-m", "headrace"] if not own.is_file() else [_short(own)]
+    elif (found := shutil.which("headrace")) is None or Path(found).resolve() != called.resolve():
+        words = [_short(called)]
+    if state != state_folder():
+        words += ["--state", str(state)]
+    return shlex.join(words)
+
+
+def _short(path: Path) -> str:
+    here = os.path.relpath(path)
+    return str(path) if here.startswith("..") else here
+
+
+def welcome(info: dict[str, Any], device_password: str) -> str:
+    """What runs where, and what to do next."""
+    state = Path(info["folder"])
+    h = command(state)
+    services = info["services"]
+    out = [
+        f"Headrace is ready after {info['ready_seconds']:.1f} s.",
+        "",
+        f"  MQTT         {services['mosquitto']['address']}   (user and password: {state / 'headrace.yaml'})",
+        f"  Kafka        {services['kafka']['address']}",
+        f"  registry     {services['registry']['address']}",
+        f"  S3           {services['store']['address']}",
+        f"  status page  {info['page']}",
+        "",
+        "Next:",
+        f"  {h} simulate --help      a fleet of devices, to see readings flow",
+        f"  {h} tail imu             the readings as they come",
+        f"  {h} query 'select count(*) from imu'",  # noqa: S608 - shown, not run
+        f"  {h} status               how it is; `logs SERVICE`, `down` to stop, data stays",
+    ]
+    if info["listen"]:
+        out += ["", *network(info, device_password)]
+    return "\n".join(out)
+
+
+def network(info: dict[str, Any], device_password: str) -> list[str]:
+    """How a device on the network connects."""
+    host, _, port = info["listen"].rpartition(":")
+    host = host if host not in {"0.0.0.0", "::"} else own_address()  # noqa: S104 - compared with
+    tls = info.get("listen_tls")
+    words = ["mosquitto_pub", "-h", host, "-p", port, "-u", DEVICE_USER, "-P", device_password, "-q", "1"]
+    words += ["--cafile", "CA.pem"] if tls else []
+    words += ["-t", "sensors/board-01/environment", "-m", '{"temperature": 21.5, "humidity": 40}']
+    out = [
+        f"Devices connect to host {host}, port {port}, user {DEVICE_USER}, password {device_password}. To try it:",
+        f"  {shlex.join(words)}",
+    ]
+    if not tls:
+        out.append(
+            "  (without TLS, who can listen on that network can read password and readings: --tls-cert, --tls-key)"
+        )
+    return out
+
+
+def own_address() -> str:
+    """This machine's address on the network that its default route is on; its name where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.1", 9))  # nothing is sent
+            return str(s.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
