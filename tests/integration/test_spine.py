@@ -1,0 +1,119 @@
+"""From a sensor's MQTT message to a row in the lake, on the real services: every reading once, with the values sent."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.integration.conftest import ROOT, Stack
+from tests.integration.recording import COLUMNS, MAPPING, Recording, make
+
+pytestmark = pytest.mark.integration
+
+
+def replay_args(device: str, *paths: Path) -> list[str]:
+    return [
+        "replay", *map(str, paths), "--stream", "imu", "--device", device,
+        "--map", MAPPING, "--time", "timestamp:ms", "--speed", "max",
+    ]  # fmt: skip
+
+
+def stored(stack: Stack, device: str) -> pd.DataFrame:
+    """What the lake has of a device, as the CSV that `query` prints."""
+    sql = (
+        "select ax, ay, az, gx, gy, gz, epoch_ms(event_time) as timestamp, label "
+        f"from imu where device_id = '{device}' order by all"
+    )
+    return pd.read_csv(io.StringIO(stack.run("query", "--format", "csv", sql).stdout))
+
+
+def expected(*recordings: Recording) -> pd.DataFrame:
+    frame = pd.DataFrame([row for r in recordings for row in r.rows], columns=list(COLUMNS))
+    frame.columns = pd.Index(["ax", "ay", "az", "gx", "gy", "gz", "timestamp", "label"])
+    return frame.sort_values(list(frame.columns), ignore_index=True)
+
+
+def check_whole(stack: Stack) -> dict[str, Any]:
+    """Wait until all that was published has settled; nothing may be lost or doubled."""
+    report: dict[str, Any] = stack.json("verify", "--wait", "90", "--json", timeout=150)["streams"]["imu"]
+    assert (report["gaps"], report["duplicates"]) == (0, 0), report
+    return report
+
+
+def test_every_reading_of_a_recording_is_a_row_with_the_values_sent(stack: Stack, tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one.csv", 6000, seed=1), make(tmp_path / "two.csv", 4000, seed=2)
+    stack.run(*replay_args("whole-01", one.path, two.path))
+    check_whole(stack)
+    pd.testing.assert_frame_equal(stored(stack, "whole-01"), expected(one, two), check_exact=True)
+
+
+def test_a_file_replayed_twice_is_stored_once_and_the_repeats_are_counted(stack: Stack, tmp_path: Path) -> None:
+    it = make(tmp_path / "again.csv", 3000, seed=3)
+    first = stack.run(*replay_args("again-01", it.path))
+    second = stack.run(*replay_args("again-01", it.path))
+    assert "3,000" in second.stderr + second.stdout, second.stderr
+    assert "repeat" in second.stderr + second.stdout, second.stderr
+    assert "3,000 dropped as repeats" not in first.stderr + first.stdout
+    check_whole(stack)
+    assert len(stored(stack, "again-01")) == 3000
+
+
+def services(stack: Stack) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = stack.json("status", "--json")["services"]
+    return found
+
+
+def wait_running(stack: Stack, name: str, not_pid: int, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        service = services(stack)[name]
+        if service["state"] == "ready" and service["pid"] != not_pid:
+            return
+        time.sleep(0.3)
+    pytest.fail(f"{name} did not come back: {services(stack)[name]}")
+
+
+def test_kills_in_the_middle_lose_nothing_and_double_nothing(stack: Stack, tmp_path: Path) -> None:
+    it = make(tmp_path / "killed.csv", 60_000, seed=4)
+    sending = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "headrace",
+            "--state",
+            str(stack.state),
+            *replay_args("killed-01", it.path),
+            "--no-wait",
+        ],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        time.sleep(1.5)
+        for name in ("bridge", "clean", "archive", "kafka"):
+            pid = services(stack)[name]["pid"]
+            os.kill(pid, signal.SIGTERM if name == "kafka" else signal.SIGKILL)
+            wait_running(stack, name, pid)
+        assert sending.wait(180) == 0, sending.stderr.read() if sending.stderr else ""
+    finally:
+        sending.kill()
+        sending.communicate()
+    check_whole(stack)
+    pd.testing.assert_frame_equal(stored(stack, "killed-01"), expected(it), check_exact=True)
+
+
+def test_data_survives_down_and_up(stack: Stack, tmp_path: Path) -> None:
+    it = make(tmp_path / "kept.csv", 500, seed=5)
+    stack.run(*replay_args("kept-01", it.path))
+    check_whole(stack)
+    stack.run("down", timeout=60)
+    stack.run("up", "--detach", "--auto-ports", timeout=120)
+    pd.testing.assert_frame_equal(stored(stack, "kept-01"), expected(it), check_exact=True)

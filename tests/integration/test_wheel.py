@@ -1,0 +1,38 @@
+"""What the built wheel carries, since `pip install headrace` and `headrace up` must work without a checkout."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (wheel,) = out.glob("headrace-*.whl")
+    with zipfile.ZipFile(wheel) as z:
+        return set(z.namelist())
+
+
+def test_the_wheel_carries_contracts_and_the_pins_of_kafka_and_the_registry(names: set[str]) -> None:
+    assert {f"headrace/schemas/{n}.avsc" for n in ("imu", "environment", "vibration")} <= names
+    assert "headrace/stack/downloads.json" in names
+    assert {"bridge/__main__.py", "processors/__main__.py", "headrace/cli/app.py"} <= names
+
+
+def test_the_wheel_carries_nothing_else(names: set[str]) -> None:
+    tops = {n.split("/")[0] for n in names}
+    assert {t for t in tops if not t.startswith("headrace-")} == {"bridge", "processors", "headrace"}
+    assert not [n for n in names if "test" in n or n.endswith((".pyc", ".lock"))]
