@@ -1,11 +1,10 @@
 """Which readings stood in the last L offsets of a partition already: by their event ids, in a few bytes each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
-
-from headrace.wire import EVENT_ID_BYTES
 
 Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -13,7 +12,26 @@ _Keys = npt.NDArray[np.uint64]
 _PIECE = 16_384  # rows dealt with at a time
 _EMPTY = -1
 _SMALL = 2 * _PIECE
-_NO_ID = bytes(EVENT_ID_BYTES)
+
+
+class Rows(NamedTuple):
+    """Rows of one partition, in their order."""
+
+    size: int
+    keys: _Keys  # the ids of those that have one, as two numbers each
+    which: Ints  # their indices
+    offsets: Ints  # theirs too
+
+
+def rows(ids: Sequence[bytes | None], offsets: Ints) -> Rows:
+    """Rows with their event ids (16 bytes, or None) and their offsets, ascending."""
+    size = len(ids)
+    which = np.arange(size)
+    known = ids if None not in ids else [key for key in ids if key is not None]
+    if len(known) < size:
+        which = np.array([i for i, key in enumerate(ids) if key is not None], dtype=np.int64)
+        offsets = offsets[which]
+    return Rows(size, np.frombuffer(b"".join(cast("Sequence[bytes]", known)), dtype=np.uint64).reshape(-1, 2), which, offsets)
 
 
 class Lookback:
@@ -28,40 +46,39 @@ class Lookback:
         self._first: int | None = None  # the first offset added
         self._allocate(_SMALL)
 
-    def repeats(self, ids: Sequence[bytes | None], offsets: Ints) -> Mask:
-        """Which rows repeat one that was added, or one before them in `ids`. Offsets ascend, from those added too."""
-        out = np.zeros(len(ids), dtype=np.bool_)
-        for keys, which in _pieces(ids):
+    def repeats(self, batch: Rows) -> Mask:
+        """Which rows repeat one that was added, or one before them in `batch`."""
+        out = np.zeros(batch.size, dtype=np.bool_)
+        for keys, which, at in _pieces(batch):
             place, _ = self._find(keys)
-            at = offsets[which]
-            out[which] = (place >= 0) & (self._offsets[place] >= at - self._length) & (self._offsets[place] < at)
-        if _may_repeat(_keys(ids)):
-            self._mark_inside(ids, offsets, out)
+            out[which] = (place >= 0) & (self._offsets[place] >= at - self._length)
+        if _may_repeat(batch.keys):
+            self._mark_inside(batch, out)
         return out
 
-    def add(self, ids: Sequence[bytes | None], offsets: Ints) -> None:
-        """Remember these rows. Offsets ascend, from those added before too."""
-        for keys, which in _pieces(ids):
-            self._insert(keys, offsets[which])
+    def add(self, batch: Rows) -> None:
+        """Remember these rows, all of them after those added before."""
+        for keys, _, at in _pieces(batch):
+            self._insert(keys, at)
 
-    def _mark_inside(self, ids: Sequence[bytes | None], offsets: Ints, out: Mask) -> None:
+    def _mark_inside(self, batch: Rows, out: Mask) -> None:
         last: dict[bytes, int] = {}
-        for i, (key, offset) in enumerate(zip(ids, offsets.tolist(), strict=True)):
-            if key is not None:
-                if last.get(key, -self._length - 1) >= offset - self._length:
-                    out[i] = True
-                last[key] = offset
+        for i, key, offset in zip(batch.which.tolist(), map(bytes, batch.keys), batch.offsets.tolist(), strict=True):
+            if last.get(key, -self._length - 1) >= offset - self._length:
+                out[i] = True
+            last[key] = offset
 
     def _find(self, keys: _Keys) -> tuple[Ints, Ints]:
         """Each key's place in the ring and its slot in the table; -1 for both where it is not there."""
         found, slots = np.full((2, len(keys)), -1, dtype=np.int64)
         active = np.arange(len(keys))
-        slot = self._home(keys)
+        slot = self._home(keys[:, 0])
         while len(active):
             place = self._table[slot]
             there = place != _EMPTY
             active, slot, place = active[there], slot[there], place[there].astype(np.int64)
-            same = (self._ids[place] == keys[active]).all(axis=1) & (self._offsets[place] >= 0)
+            same = (self._ids[0][place] == keys[active, 0]) & (self._offsets[place] >= 0)
+            same[same] = self._ids[1][place[same]] == keys[active[same], 1]
             found[active[same]], slots[active[same]] = place[same], slot[same]
             active, slot = active[~same], self._next(slot[~same])
         return found, slots
@@ -69,7 +86,7 @@ class Lookback:
     def _allocate(self, ring_size: int) -> None:
         # Ids lie in a ring by their offset; a hash table with linear probing holds places in the ring. Places whose id
         # was overwritten stay in the table, as mere stepping stones, until it is built anew.
-        self._ids: _Keys = np.zeros((ring_size, 2), dtype=np.uint64)
+        self._ids: _Keys = np.zeros((2, ring_size), dtype=np.uint64)
         self._offsets: Ints = np.full(ring_size, -1, dtype=np.int64)
         self._table = np.full(4 * ring_size, _EMPTY, dtype=np.int32)
         self._used = 0
@@ -83,8 +100,8 @@ class Lookback:
         self._allocate(need)
         live = np.flatnonzero(offsets >= 0)
         place = self._place(offsets[live])
-        self._ids[place], self._offsets[place] = ids[live], offsets[live]
-        self._link(ids[live], place)
+        self._ids[:, place], self._offsets[place] = ids[:, live], offsets[live]
+        self._link(self._ids[0][place], place)
 
     def _place(self, offsets: Ints) -> Ints:
         return offsets & (len(self._offsets) - 1)
@@ -102,14 +119,14 @@ class Lookback:
         old, slot = self._find(keys)
         known, place = old >= 0, self._place(offsets)
         self._offsets[old[known]] = -1
-        self._ids[place], self._offsets[place] = keys, offsets
+        self._ids[0][place], self._ids[1][place], self._offsets[place] = keys[:, 0], keys[:, 1], offsets
         self._table[slot[known]] = place[known]  # one slot an id, else a reading sent without end would make a long way
-        self._link(keys[~known], place[~known])
+        self._link(keys[~known, 0], place[~known])
 
-    def _link(self, keys: _Keys, place: Ints) -> None:
+    def _link(self, first: _Keys, place: Ints) -> None:
         """Enter places into the table: each in the first free slot from its key's home on."""
-        self._used += len(keys)
-        slot = self._home(keys)
+        self._used += len(first)
+        slot = self._home(first)
         while len(place):
             free = self._table[slot] == _EMPTY
             self._table[slot[free]] = place[free]  # of several that want one slot, the last gets it
@@ -120,29 +137,23 @@ class Lookback:
         self._table.fill(_EMPTY)
         self._used = 0
         place = np.flatnonzero(self._offsets >= 0)
-        self._link(self._ids[place], place)
+        self._link(self._ids[0][place], place)
 
-    def _home(self, keys: _Keys) -> Ints:
-        return (keys[:, 0] & np.uint64(len(self._table) - 1)).astype(np.int64)
+    def _home(self, first: _Keys) -> Ints:
+        return (first & np.uint64(len(self._table) - 1)).astype(np.int64)
 
     def _next(self, slot: Ints) -> Ints:
         return (slot + 1) & (len(self._table) - 1)
 
 
-def _pieces(ids: Sequence[bytes | None]) -> list[tuple[_Keys, Ints]]:
-    """The ids that are there as (keys, their indices), a piece at a time."""
-    known = np.fromiter((i is not None for i in ids), dtype=np.bool_, count=len(ids))
-    keys = _keys([i or _NO_ID for i in ids])
-    which = np.flatnonzero(known)
-    return [(keys[which[i : i + _PIECE]], which[i : i + _PIECE]) for i in range(0, len(which), _PIECE)]
-
-
-def _keys(ids: Sequence[bytes | None]) -> _Keys:
-    return np.frombuffer(b"".join([i for i in ids if i is not None]), dtype=np.uint64).reshape(-1, 2)
+def _pieces(batch: Rows) -> Iterator[tuple[_Keys, Ints, Ints]]:
+    for i in range(0, len(batch.which), _PIECE):
+        yield batch.keys[i : i + _PIECE], batch.which[i : i + _PIECE], batch.offsets[i : i + _PIECE]
 
 
 def _may_repeat(keys: _Keys) -> bool:
-    return len(np.unique(keys[:, 0])) < len(keys)
+    first = np.sort(keys[:, 0])
+    return bool((first[1:] == first[:-1]).any())
 
 
 def _power_of_two(n: int) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.lookback import Lookback
+from processors.lookback import Lookback, rows
 
 
 def key(n: int) -> bytes:
@@ -14,8 +14,8 @@ def key(n: int) -> bytes:
 
 
 def model(ids: list[bytes | None], offsets: list[int], length: int) -> list[bool]:
-    rows = list(zip(offsets, ids, strict=True))
-    return [i is not None and any(o - length <= p < o and i == j for p, j in rows) for o, i in rows]
+    both = list(zip(offsets, ids, strict=True))
+    return [i is not None and any(o - length <= p < o and i == j for p, j in both) for o, i in both]
 
 
 def run(ids: list[bytes | None], offsets: list[int], length: int, cuts: list[int]) -> list[bool]:
@@ -23,9 +23,10 @@ def run(ids: list[bytes | None], offsets: list[int], length: int, cuts: list[int
     bounds = sorted({0, len(ids), *(c for c in cuts if c < len(ids))})
     for a, b in itertools.pairwise(bounds):
         at = np.array(offsets[a:b], dtype=np.int64)
-        first = look.repeats(ids[a:b], at).tolist()
-        assert look.repeats(ids[a:b], at).tolist() == first  # asking changes nothing
-        look.add(ids[a:b], at)
+        batch = rows(ids[a:b], at)
+        first = look.repeats(batch).tolist()
+        assert look.repeats(batch).tolist() == first  # asking changes nothing
+        look.add(batch)
         out += first
     return out
 
@@ -36,9 +37,9 @@ def run(ids: list[bytes | None], offsets: list[int], length: int, cuts: list[int
     st.integers(1, 30),
     st.lists(st.integers(0, 40), max_size=6),
 )
-def test_as_the_model_says(rows: list[tuple[int | None, int]], length: int, cuts: list[int]) -> None:
-    ids = [None if n is None else key(n) for n, _ in rows]
-    offsets = np.cumsum([step for _, step in rows], dtype=np.int64).tolist()
+def test_as_the_model_says(steps: list[tuple[int | None, int]], length: int, cuts: list[int]) -> None:
+    ids = [None if n is None else key(n) for n, _ in steps]
+    offsets = np.cumsum([step for _, step in steps], dtype=np.int64).tolist()
     assert run(ids, offsets, length, cuts) == model(ids, offsets, length)
 
 
@@ -51,17 +52,16 @@ def test_long_runs_and_growth() -> None:
     for length, expected in ((again, n - again), (again - 1, 0)):
         look, found = Lookback(length), 0
         for a in range(0, n, 30_000):
-            part, at = ids[a : a + 30_000], offsets[a : a + 30_000]
-            found += int(look.repeats(part, at).sum())
-            look.add(part, at)
+            batch = rows(ids[a : a + 30_000], offsets[a : a + 30_000])
+            found += int(look.repeats(batch).sum())
+            look.add(batch)
         assert found == expected
 
 
 def test_one_reading_sent_without_end_stays_quick() -> None:
     look = Lookback(100_000)
     for a in range(0, 200_000, 20_000):
-        at = np.arange(a, a + 20_000, dtype=np.int64)
-        ids: list[bytes | None] = [key(1)] * 20_000
-        assert int(look.repeats(ids, at).sum()) == 20_000 - (a == 0)
-        look.add(ids, at)
+        batch = rows([key(1)] * 20_000, np.arange(a, a + 20_000, dtype=np.int64))
+        assert int(look.repeats(batch).sum()) == 20_000 - (a == 0)
+        look.add(batch)
     assert look._used < 100
