@@ -1,5 +1,5 @@
 "use strict";
-// Reads /api/status and /api/streams/<stream>/newest, both of this page's own origin. Nothing is written anywhere.
+// Reads /api/status and /api/newest, both of this page's own origin. Nothing is written anywhere.
 const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en");
 const COLOURS = ["#0a7d9a", "#d9480f", "#5f3dc4", "#2b8a3e", "#c2255c", "#a86400"];
@@ -27,7 +27,7 @@ async function get(path) {
 }
 
 function tone(state) {
-  if (state === "running" || state === "ready") return "good";
+  if (state === "ready") return "good";
   return state === "failed" || state === "crashed" || state === "stopped" ? "bad" : "wait";
 }
 
@@ -200,7 +200,7 @@ async function showNewest(status) {
     chosen.stream = streams.reduce((a, b) => (busiest(b) > busiest(a) ? b : a));
   }
   options($("stream"), streams, chosen.stream);
-  newest = await get(`/api/streams/${encodeURIComponent(chosen.stream)}/newest`);
+  newest = await get(`/api/newest?stream=${encodeURIComponent(chosen.stream)}`);
   const devices = [...new Set(newest.readings.map((r) => r.device_id))].sort();
   if (!devices.includes(chosen.device)) chosen.device = devices[0] || null;
   options($("device"), devices, chosen.device);
