@@ -9,6 +9,7 @@ from headrace.contracts.model import QUALITY, Contract, Field
 from headrace.contracts.rules import ATTRIBUTES
 
 WARNING = "warning: "
+NO_UNIT = "it has no unit"
 _OWN_KEYS = frozenset({"name", "type", "doc", "default", "order"}) | ATTRIBUTES
 # Legal names that SQL wants in double quotes.
 _SQL_WORDS = frozenset({
@@ -33,6 +34,11 @@ def lint(contract: Contract) -> list[str]:
 def serious(problems: list[str]) -> list[str]:
     """The problems that are more than warnings."""
     return [p for p in problems if not p.startswith(WARNING)]
+
+
+def lacks_unit(field: Field) -> bool:
+    """Whether `field` measures something and does not say in what unit."""
+    return field.unit is None and (field.items or field.kind) in {"float", "double"}
 
 
 def _lint(contract: Contract) -> Iterator[str]:
@@ -68,7 +74,7 @@ def _field(field: Field, raw: dict[str, object]) -> Iterator[str]:
         yield "a default would make up what only the device knows. Leave it out"
     yield from _sentinels(field)
     if field.name == "event_time" and field.minimum is None:
-        yield 'it has no minimum: a device without a clock would file readings under 1970. Add "minimum": 946684800000000'
+        yield 'it has no minimum: without a clock a device would file under 1970. Add "minimum": 946684800000000'
     for path, inner in inner_fields(field.schema, field.name):
         yield from _inner(path, inner)
 
@@ -92,8 +98,8 @@ def _unit(field: Field) -> Iterator[str]:
         problem = units.problem(field.unit)
         if problem is not None:
             yield problem
-    elif field.logical is None and (field.items or field.kind) in {"float", "double"}:
-        yield WARNING + 'it has no unit. Add "unit", such as "Cel" or "V", or "1" for a plain number'
+    elif lacks_unit(field):
+        yield f'{WARNING}{NO_UNIT}. Add "unit", such as "Cel" or "V", or "1" for a plain number'
 
 
 def _sentinels(field: Field) -> Iterator[str]:
