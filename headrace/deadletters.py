@@ -87,9 +87,14 @@ def letter(
     return Letter(key, value, headers + list(original or ()))
 
 
+def fits(cfg: Config, it: Letter) -> bool:
+    """Whether the dead letters' topic takes the letter whole."""
+    return len(it.value) + sum(len(k) + len(v) + 8 for k, v in it.headers) < max_letter_bytes(cfg) - HEADER_ROOM
+
+
 def shelve(cfg: Config, it: Letter, put: Callable[[str, bytes], None]) -> Letter:
     """`it`, or where it is too large for the topic, a pointer to the object that `put(key, data)` has stored."""
-    if len(it.value) + sum(len(k) + len(v) + 8 for k, v in it.headers) < max_letter_bytes(cfg) - HEADER_ROOM:
+    if fits(cfg, it):
         return it
     where = f"{PREFIX}/{it.key.hex()}"
     put(where, it.value)

@@ -85,6 +85,16 @@ _TRANSIENT_ERRORS = {
     "UNKNOWN_TOPIC_OR_PART",
     "_UNKNOWN_TOPIC",
     "_UNKNOWN_PARTITION",
+    # of a group on the move: poll on, and the callbacks tell what is still ours
+    "REBALANCE_IN_PROGRESS",
+    "ILLEGAL_GENERATION",
+    "UNKNOWN_MEMBER_ID",
+    "_ASSIGNMENT_LOST",
+    "COORDINATOR_NOT_AVAILABLE",
+    "COORDINATOR_LOAD_IN_PROGRESS",
+    "NOT_COORDINATOR",
+    "LEADER_NOT_AVAILABLE",
+    "NOT_LEADER_FOR_PARTITION",
 }
 
 
@@ -121,7 +131,7 @@ def translate(error: KafkaError | KafkaException, doing: str) -> ConfigError | T
 def producer(cfg: Kafka, **settings: Any) -> Producer:
     """An idempotent producer that waits for all in-sync replicas and never gives up.
 
-    A keyword a_b is librdkafka's setting a.b.
+    A keyword a_b is librdkafka's setting a.b; error_cb and its like keep their names.
     """
     return _make(Producer, {"linger.ms": 5, "compression.type": "lz4"}, cfg, _dotted(settings), _PRODUCER)
 
@@ -249,7 +259,7 @@ def _new_topic(cfg: Kafka, spec: TopicSpec) -> NewTopic:
 
 
 def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {k.replace("_", "."): v for k, v in settings.items()}
+    return {k if k.endswith("_cb") else k.replace("_", "."): v for k, v in settings.items()}
 
 
 def _make(

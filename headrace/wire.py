@@ -38,12 +38,18 @@ def schema_id(value: bytes | None) -> int:
 
 def event_id(mqtt_topic: bytes, payload: bytes, index: int) -> bytes:
     """The id of the reading at `index` of a payload. The same bytes on the same topic have the same id."""
-    h = blake2b(mqtt_topic, digest_size=EVENT_ID_BYTES)
-    h.update(b"\0")
-    h.update(payload)
-    if index:
+    return event_ids(mqtt_topic, payload, index + 1)[index]
+
+
+def event_ids(mqtt_topic: bytes, payload: bytes, count: int) -> list[bytes]:
+    """The ids of the readings 0 to count - 1 of a payload, which is hashed once."""
+    whole = blake2b(b"%b\0%b" % (mqtt_topic, payload), digest_size=EVENT_ID_BYTES)
+    out = [whole.digest()]
+    for index in range(1, count):
+        h = whole.copy()
         h.update(b"\0%d" % index)
-    return h.digest()
+        out.append(h.digest())
+    return out
 
 
 def unique_event_id() -> bytes:

@@ -1,0 +1,134 @@
+"""Values of a contract's fields to Avro bytes (Avro 1.12, binary encoding), by a function made for the contract.
+
+The values must be what `bridge.values` gives: an encoder does not check types, and a value it was not promised may
+come out as a wrong datum or an exception.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from headrace.contracts.model import Contract
+
+Writer = Callable[[Any], bytes]
+Encoder = Callable[[Sequence[Any]], bytes]
+
+_DOUBLE = struct.Struct("<d")
+_FLOAT = struct.Struct("<f")
+_SOME_DOUBLE = struct.Struct("<Bd")
+_SOME_FLOAT = struct.Struct("<Bf")
+_MAX_HIGH = 4096  # upper parts of longs remembered: times of neighbouring readings share theirs
+_BOOLEAN = (b"\0", b"\1")
+
+
+def encoder(contract: Contract, prefix: bytes = b"") -> Encoder:
+    """The function from a reading's values, in the contract's order, to `prefix` and its datum.
+
+    A source text is generated and compiled, as dataclasses does: one expression without loops takes 1.6 us for the
+    17 fields of `imu`, a list of closures 2.5, fastavro 3 to 9. No text of the contract enters the source.
+    """
+    names: dict[str, Any] = {"join": b"".join, "prefix": prefix, "NULL": b"\0", "SOME": b"\2"}
+    parts = ["prefix"]
+    fields = list(contract.fields)
+    i = 0
+    while i < len(fields):
+        field = fields[i]
+        run = i
+        while run < len(fields) and fields[run].kind == "double" and not fields[run].nullable:
+            run += 1
+        if run > i:
+            names[f"w{i}"] = struct.Struct(f"<{run - i}d").pack
+            parts.append(f"w{i}({', '.join(f'v{j}' for j in range(i, run))})")
+            i = run
+            continue
+        if not field.nullable:
+            names[f"w{i}"] = writer(field.schema)
+            parts.append(f"w{i}(v{i})")
+        elif field.kind in {"double", "float"}:
+            names[f"w{i}"] = (_SOME_DOUBLE if field.kind == "double" else _SOME_FLOAT).pack
+            parts.append(f"NULL if v{i} is None else w{i}(2, v{i})")
+        else:
+            names[f"w{i}"] = writer(field.schema[1])
+            parts.append(f"NULL if v{i} is None else SOME + w{i}(v{i})")
+        i += 1
+    values = ", ".join(f"v{j}" for j in range(len(fields)))
+    source = f"def encode(values):\n    ({values},) = values\n    return join(({', '.join(parts)},))\n"
+    exec(compile(source, f"<encoder of {contract.name}>", "exec"), names)  # noqa: S102 - see the docstring
+    made: Encoder = names["encode"]
+    return made
+
+
+def writer(schema: Any) -> Writer:
+    """The function from a value of the type `schema`, as a contract has it, to its Avro bytes."""
+    if isinstance(schema, list):
+        inner = writer(schema[1])
+        return lambda v: b"\0" if v is None else b"\2" + inner(v)
+    kind = schema if isinstance(schema, str) else schema["type"]
+    if kind == "array":
+        return _array(schema["items"])
+    if kind == "record":
+        members = [writer(f["type"]) for f in schema["fields"]]
+        return lambda v: b"".join([write(x) for write, x in zip(members, v, strict=True)])
+    return _WRITERS[kind]
+
+
+def _array(items: Any) -> Writer:
+    kind = items if isinstance(items, str) else items["type"]
+    if kind in {"double", "float"}:
+        code = "d" if kind == "double" else "f"
+        return lambda v: long(len(v)) + struct.pack(f"<{len(v)}{code}", *v) + b"\0" if v else b"\0"
+    item = writer(items)
+    return lambda v: long(len(v)) + b"".join([item(x) for x in v]) + b"\0" if v else b"\0"
+
+
+def varint(number: int) -> bytes:
+    """A number of 0 or more in groups of seven bits, the lowest first."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+# The lowest 14 bits of a long that has more, and whole longs of up to 14 bits in zigzag.
+_LOW = [bytes((i & 0x7F | 0x80, i >> 7 | 0x80)) for i in range(1 << 14)]
+_SMALL = [varint(i) for i in range(1 << 14)]
+_high: dict[int, bytes] = {}
+
+
+def long(number: int) -> bytes:
+    """An int or long, -2^63 to 2^63 - 1: zigzag, then varint."""
+    zigzag = (number << 1) ^ (number >> 63)
+    high = zigzag >> 14
+    if not high:
+        return _SMALL[zigzag]
+    upper = _high.get(high)
+    if upper is None:
+        if len(_high) >= _MAX_HIGH:
+            _high.clear()
+        upper = _high[high] = varint(high)
+    return _LOW[zigzag & 0x3FFF] + upper
+
+
+def string(text: str) -> bytes:
+    """A string: its length in bytes, then UTF-8."""
+    data = text.encode()
+    return long(len(data)) + data
+
+
+def _bytes(data: bytes) -> bytes:
+    return long(len(data)) + data
+
+
+_WRITERS: dict[str, Writer] = {
+    "double": _DOUBLE.pack,
+    "float": _FLOAT.pack,
+    "int": long,
+    "long": long,
+    "enum": long,
+    "string": string,
+    "boolean": _BOOLEAN.__getitem__,
+    "bytes": _bytes,
+    "fixed": bytes,
+}

@@ -1,0 +1,190 @@
+"""The bridge's lifetime: connect, carry, reconnect, drain. One event loop; Kafka's own threads do the sending."""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Awaitable
+
+from bridge import startup
+from bridge.delivery import Delivery, Link
+from bridge.intake import Intake
+from bridge.letters import Shelf
+from bridge.startup import Servers, Work
+from headrace import deadletters, mqtt
+from headrace.config import Config
+from headrace.errors import FatalError, TransientError
+from headrace.health import Health
+from headrace.metrics import BRIDGE_CONNECTIONS, BRIDGE_SESSIONS_LOST
+from headrace.mqtt import Connection, Session
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 15.0  # for what is in flight when told to end; orchestrators give 30
+WATCH_SECONDS = 5.0
+_STEADY_SECONDS = 30.0  # a connection that held as long starts the back-off anew
+
+
+def main(config: Config, stop: threading.Event) -> None:
+    """Carry messages until `stop` is set. What the configuration says is checked before any connection."""
+    work = startup.check(config)
+    with Health(config.bridge.http, ("kafka", "mqtt")) as health:
+        asyncio.run(_main(config, work, stop, health))
+
+
+async def _main(config: Config, work: Work, stop: threading.Event, health: Health) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    if stop.is_set():
+        return
+    log.info("starting", extra={"health_port": health.port, "filters": [s.filter for s in work.plan.subscriptions]})
+    bridge: list[Bridge] = []
+
+    async def begin() -> None:
+        bridge.append(Bridge(config, work, await startup.find(config, work), health))
+
+    async def beat() -> None:  # while waiting for servers the loop is well, though not ready
+        while True:
+            health.progress()
+            await asyncio.sleep(1)
+
+    await first_of(begin(), beat(), stopped.wait())
+    if bridge:
+        await bridge[0].run(stopped)
+
+
+class Bridge:
+    """The bridge, once its servers have been found."""
+
+    def __init__(self, config: Config, work: Work, servers: Servers, health: Health) -> None:
+        b = config.bridge
+        self._config = config
+        self._plan = work.plan
+        self._servers = servers
+        self._health = health
+        self._session = Session(
+            b.client_id, b.session_expiry_seconds, b.keepalive_seconds, b.receive_maximum, b.max_payload_bytes
+        )
+        raw_limit = min(servers.raw_limits.values(), default=config.max_message_bytes)
+        self._delivery = Delivery(config, raw_limit, deadletters.max_letter_bytes(config), self._kafka_error)
+        self._shelf = Shelf(config)
+        self._intake = Intake(config, work.plan, servers.decoders, servers.raw_limits, self._delivery, self._shelf)
+        self._link: Link | None = None
+        self._connected_before = False
+        self._kafka_well = True
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Carry messages until `stopped`, then finish what is in flight. Raises what ended it early."""
+        self._health.ready("kafka", ok=True)
+        await first_of(self._delivery.run(self._health.progress), self._watch_kafka(), self._carry(stopped))
+
+    async def _carry(self, stopped: asyncio.Event) -> None:
+        try:
+            await first_of(self._sessions(), stopped.wait())
+            await self._drain()
+        finally:
+            await self._shelf.close()
+            if self._link is not None:
+                self._link.connection.abort()
+
+    async def _drain(self) -> None:
+        log.info("ending: finishing what is in flight", extra={"records": self._delivery.in_flight})
+        if not await self._delivery.drain(DRAIN_SECONDS):
+            log.warning("Kafka did not take everything in time: the rest stays with the MQTT broker, unacknowledged")
+        if self._link is not None:
+            await self._link.connection.disconnect()
+
+    async def _sessions(self) -> None:
+        """Connect and receive, again and again."""
+        pauses = startup.pauses()
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._receive(await mqtt.connect(self._config.mqtt, self._session))
+            except TransientError as e:
+                if asyncio.get_running_loop().time() - began > _STEADY_SECONDS:
+                    pauses = startup.pauses()
+                pause = next(pauses)
+                self._health.ready("mqtt", ok=False, why=str(e))
+                log.warning("no MQTT connection", extra={"error": str(e), "again_in_seconds": round(pause, 1)})
+            await asyncio.sleep(pause)
+
+    async def _receive(self, connection: Connection) -> None:
+        """One connection, until it is over. Cancelled, it leaves the connection open: there may be PUBACKs to send."""
+        link = self._link = Link(connection)
+        BRIDGE_CONNECTIONS.inc()
+        self._look_at_session(connection)
+        connection.subscribe(self._plan.subscriptions, self._plan.covered)
+        try:
+            await first_of(self._read(link), connection.keep_alive())
+        except Exception:
+            connection.abort()
+            raise
+
+    async def _read(self, link: Link) -> None:
+        ready = False
+        while True:
+            packets = await link.connection.receive()
+            if not ready and link.connection.subscribed:
+                ready = True
+                self._health.ready("mqtt", ok=True)
+                log.info("receiving", extra={"session_present": link.connection.session_present})
+            if packets:
+                await self._intake.take(link, packets)
+                await asyncio.sleep(0)  # the socket may hold more than the loop could ever read: let others run
+
+    def _look_at_session(self, connection: Connection) -> None:
+        if connection.session_expiry < self._session.expiry:
+            log.warning(
+                "the MQTT broker keeps the session for a shorter time than asked for",
+                extra={"seconds": connection.session_expiry, "asked": self._session.expiry},
+            )
+        if not connection.identifiers:
+            log.warning("the MQTT broker has no subscription identifiers: overlapping filters may bring copies")
+        if not connection.session_present:
+            if self._connected_before:
+                BRIDGE_SESSIONS_LOST.inc()
+                log.error("the MQTT broker has lost the session: what it held for the bridge is gone")
+            else:  # a first start and a lost session look the same from here
+                log.info("a new MQTT session: what was published before now and not retained does not come")
+        self._connected_before = True
+
+    async def _watch_kafka(self) -> None:
+        """Ask Kafka for its topics now and then: is it there, and has nobody changed the partitions?"""
+        while True:
+            wanted = self._servers.partitions
+            try:
+                found = await asyncio.to_thread(self._delivery.partitions, wanted)
+                if missing := [t for t in wanted if t not in found]:
+                    raise TransientError(f"Kafka does not tell of the topic {', '.join(missing)}")
+            except TransientError as e:
+                self._health.ready("kafka", ok=False, why=str(e))
+                self._kafka_error(str(e))
+            else:
+                for topic, count in found.items():
+                    if count != wanted[topic]:
+                        raise FatalError(f"topic {topic} has {count} partitions now, and had {wanted[topic]}")
+                self._health.ready("kafka", ok=True)
+                if not self._kafka_well:
+                    log.info("Kafka is back")
+                self._kafka_well = True
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _kafka_error(self, words: str) -> None:
+        if self._kafka_well:
+            log.warning("Kafka is away: nothing is acknowledged until it is back", extra={"error": words})
+        self._kafka_well = False
+
+
+async def first_of(*work: Awaitable[object]) -> None:
+    """Run all until the first ends, and cancel the others. Raises what that one raised."""
+    tasks = [asyncio.ensure_future(w) for w in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

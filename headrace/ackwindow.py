@@ -1,0 +1,53 @@
+"""Positions handed out in order and finished in any order: how far may be acknowledged?"""
+
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+P = TypeVar("P", bound=Hashable)
+
+
+class AckWindow(Generic[P]):
+    """The positions of one connection or one partition that are under way: MQTT packet ids, Kafka offsets.
+
+    Guarantee: `take` gives every position once, in the order of `hand_out`, and none before all parts of it and of
+    every position before it are finished. Not safe to use from several threads.
+    """
+
+    __slots__ = ("_first", "_left", "_positions")
+
+    def __init__(self) -> None:
+        self._positions: deque[P] = deque()
+        self._first = 0  # the ticket of the leftmost position
+        self._left: dict[int, int] = {}  # ticket: parts that are not finished
+
+    def __len__(self) -> int:
+        """Positions handed out and not taken."""
+        return len(self._positions)
+
+    def hand_out(self, position: P, parts: int = 1) -> int:
+        """Register a position that `parts` pieces of work will finish (0: it is finished); returns its ticket.
+
+        Register first, then begin the work: a piece that ends before its position is known is lost.
+        """
+        ticket = self._first + len(self._positions)
+        self._positions.append(position)
+        if parts:
+            self._left[ticket] = parts
+        return ticket
+
+    def finish(self, ticket: int) -> None:
+        """One part of the ticket's position is finished. KeyError when none is left: a part can't finish twice."""
+        left = self._left[ticket]
+        if left > 1:
+            self._left[ticket] = left - 1
+        else:
+            del self._left[ticket]
+
+    def take(self) -> list[P]:
+        """The finished positions at the front, in order: they may be acknowledged now. They leave the window."""
+        out: list[P] = []
+        while self._positions and self._first not in self._left:
+            out.append(self._positions.popleft())
+            self._first += 1
+        return out
