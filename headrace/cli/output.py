@@ -20,6 +20,11 @@ def data(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def flush() -> None:
+    """Hand what was written to whoever reads it, now."""
+    sys.stdout.flush()
+
+
 @contextmanager
 def progress(unit: str) -> "Iterator[Progress]":
     """A bar on standard error that counts `unit`s; nothing is shown where that is not a terminal."""

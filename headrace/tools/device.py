@@ -6,7 +6,6 @@ of sending. A copy has the same topic and payload as the first, so it has the sa
 
 import asyncio
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,10 +14,12 @@ from typing import Any, Self
 
 import aiomqtt
 
-from headrace.config.connect import Mqtt, Tls
+from headrace.config.connect import Mqtt
 from headrace.errors import ConfigError, FatalError, TransientError
+from headrace.tls import client_context
 
-_WINDOW = 1000
+_WINDOW = 4000
+_WINDOW_BYTES = 16 * 1024 * 1024
 _KEEPALIVE_SECONDS = 15
 _BREATHE = 64  # messages handed over before the loop may read acknowledgements
 _REFUSED = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
@@ -45,7 +46,7 @@ class Connection(aiomqtt.Client):
             clean_start=True,
             keepalive=_KEEPALIVE_SECONDS,
             max_inflight_messages=0,  # the window is ours
-            tls_context=tls_context(cfg.tls),
+            tls_context=client_context(cfg.tls, "mqtt.tls"),
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # else small windows wait 40 ms for Nagle
         )
         self.receive_maximum = 65_535
@@ -86,8 +87,8 @@ class Connection(aiomqtt.Client):
 class Publisher:
     """An open connection of one device, or of a recording of many. An async context manager.
 
-    `window` bounds the messages in flight; the broker's Receive Maximum bounds it further. After a lost connection
-    it reconnects for `patience` seconds, then raises TransientError. `notify` gets a line for people when it waits.
+    `window` bounds the messages in flight, and so do the broker's Receive Maximum and a total of 16 MiB. After a lost
+    connection it tries for `patience` seconds, then raises TransientError. `notify` gets a line when it waits.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Publisher:
         self._pending: dict[int, tuple[str, bytes]] = {}
         self._wake = asyncio.Event()
         self._low = 0
+        self._bytes = 0  # of the payloads in _pending
         self._since_breath = 0
         self._connection: Connection | None = None
 
@@ -142,6 +144,7 @@ class Publisher:
         """Hand a message over, waiting while the window is full. Raises TransientError when the broker stays away."""
         connection = await self._ready(self._window - 1)
         self._pending[connection.hand_over(topic, payload)] = (topic, payload)
+        self._bytes += len(payload)
         self._since_breath += 1
         if self._since_breath >= _BREATHE:
             self._since_breath = 0
@@ -157,7 +160,7 @@ class Publisher:
             connection = self._connection
             if connection is None or connection.is_lost():
                 connection = await self._reconnect()
-            if len(self._pending) <= most:
+            if len(self._pending) <= most and self._bytes <= _WINDOW_BYTES:
                 return connection
             # Not at every acknowledgement: waking for each would halve the rate.
             self._low = most // 2
@@ -165,14 +168,16 @@ class Publisher:
             await self._wake.wait()
 
     def _on_acknowledged(self, packet_id: int, reason: int) -> None:
-        if self._pending.pop(packet_id, None) is None:
+        message = self._pending.pop(packet_id, None)
+        if message is None:
             return
+        self._bytes -= len(message[1])
         self.acknowledged += 1
         if reason >= _REFUSED:
             self.refused[reason] = self.refused.get(reason, 0) + 1
         elif reason == _NO_SUBSCRIBER:
             self.unheard += 1
-        if len(self._pending) <= self._low:
+        if len(self._pending) <= self._low and self._bytes <= _WINDOW_BYTES // 2:
             self._wake.set()
 
     async def _reconnect(self) -> Connection:
@@ -220,17 +225,3 @@ class Publisher:
         if connection is not None:
             with suppress(aiomqtt.MqttError):
                 await connection.__aexit__(None, None, None)
-
-
-def tls_context(tls: Tls) -> ssl.SSLContext | None:
-    """The TLS settings as Python's ssl wants them; None where TLS is off."""
-    if not tls.enabled:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=str(tls.ca_file) if tls.ca_file else None)
-        if tls.cert_file is not None:
-            context.load_cert_chain(str(tls.cert_file), str(tls.key_file))
-    except (OSError, ssl.SSLError) as e:
-        raise ConfigError(f"mqtt.tls: {e}") from None
-    context.check_hostname = tls.verify_hostname
-    return context

@@ -1,0 +1,234 @@
+"""`headrace replay`."""
+
+import asyncio
+import os
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.cli import context
+from headrace.cli.output import data, progress, say
+from headrace.errors import ConfigError, TransientError
+
+if TYPE_CHECKING:
+    from headrace.tools.replay import Report
+    from headrace.tools.settle import Marks, Outcome, Watch
+
+_PATIENCE_SECONDS = 30.0
+
+
+def replay(  # noqa: PLR0913 - each is an option of the command
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV files, plain or gzipped (.gz).")],
+    *,
+    stream: Annotated[str, typer.Option(help="The stream whose topic the readings go to.")],
+    device: Annotated[
+        str,
+        typer.Option(
+            help="Device id; may hold {stem}, the file's bare name. By default the column device_id, else {stem}.",
+            show_default=False,
+        ),
+    ] = "",
+    device_column: Annotated[str, typer.Option(help="Column that holds the device id.", show_default=False)] = "",
+    map_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="COLUMN=FIELD,...",
+            help="Which column is which field; columns named as a field need no mention.",
+            show_default=False,
+        ),
+    ] = None,
+    time: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN[+COLUMN...]:FORMAT",
+            help="The event time: s, ms, us, ns (since 1970), iso, or a strptime format; columns are joined by spaces.",
+            show_default=False,
+        ),
+    ] = "",
+    time_zone: Annotated[str, typer.Option(help="Zone of times that name none, such as Europe/Rome.")] = "UTC",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE,...",
+            help="A value for every row, for a field or a part of the topic.",
+            show_default=False,
+        ),
+    ] = None,
+    speed: Annotated[
+        str, typer.Option(metavar="max|N", help="As fast as the broker takes it, or N times as fast as recorded.")
+    ] = "max",
+    topic: Annotated[
+        str,
+        typer.Option(help="MQTT topic instead of the stream's first route; may hold {device_id}.", show_default=False),
+    ] = "",
+    delimiter: Annotated[str, typer.Option(help="Instead of the one found in the header.", show_default=False)] = "",
+    encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8-sig",
+    decimal_comma: Annotated[bool, typer.Option("--decimal-comma", help="Numbers are written 1,5.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait until the readings are cleaned, and say what became of them.")
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Recorded readings (CSV) over MQTT, as if from devices.
+
+    Each row becomes one JSON message at QoS 1, numbers with the digits they have in the file. Columns that are no
+    field of the contract are left out, with a word; empty cells too. The same file replayed twice is stored once.
+
+    Example: headrace replay walk.csv --stream imu --device watch-01 --map x_acc=ax,y_acc=ay,z_acc=az
+    --time timestamp:ms
+    """
+    from headrace.tools.mapping import Wishes, pairs
+    from headrace.tools.replay import plan, send
+
+    pace = _speed(speed)
+    if pace is not None and not time:
+        raise ConfigError(f"--speed {speed} goes by the event time: say --time COLUMN:FORMAT")
+    cfg = context.config()
+    wishes = Wishes(
+        columns=pairs(map_ or (), "--map"),
+        time=time,
+        zone=_zone(time_zone),
+        device=device,
+        device_column=device_column,
+        constants=pairs(set_ or (), "--set"),
+        decimal_comma=decimal_comma,
+    )
+    plans = plan(cfg, files, stream, wishes, topic=topic, delimiter=_delimiter(delimiter), encoding=encoding)
+    _say_columns(stream, Counter(name for _, how in plans for name in how.left_out), len(plans))
+    with ExitStack() as stack:
+        watch, before = _begin_watch(stack, cfg, stream) if wait else (None, None)
+        with progress("readings") as bar:
+            task = bar.add_task("sending", total=sum(table.size for table, _ in plans), count=0)
+            report = asyncio.run(
+                send(
+                    cfg,
+                    plans,
+                    client_id=f"headrace-replay-{os.getpid()}-{os.urandom(3).hex()}",
+                    speed=pace,
+                    notify=say,
+                    progress=lambda done, rows: bar.update(task, completed=done, count=rows),
+                )
+            )
+        _say_report(report)
+        outcome = None
+        if watch is not None and before is not None:
+            with progress("readings") as bar:
+                task = bar.add_task("cleaning", total=report.sent, count=0)
+                outcome = watch.settle(
+                    before,
+                    report.sent - sum(report.refused.values()),
+                    patience=_PATIENCE_SECONDS,
+                    progress=lambda done: bar.update(task, completed=done, count=done),
+                )
+            _say_outcome(report, outcome)
+    if json:
+        _print_json(report, outcome)
+    if report.refused or (outcome is not None and not outcome.settled):
+        raise typer.Exit(1)
+
+
+def _begin_watch(stack: ExitStack, cfg: Any, stream: str) -> "tuple[Watch | None, Marks | None]":
+    from headrace.tools.settle import watching
+
+    try:
+        watch = stack.enter_context(watching(cfg, stream))
+        return watch, watch.marks()
+    except TransientError as e:
+        say(f"what becomes of the readings can't be followed: {e}")
+        return None, None
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        value = float(text.lower().removesuffix("x"))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"--speed {text}: write max, or a number such as 1 or 10")
+    return value
+
+
+def _zone(name: str) -> Any:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"--time-zone {name}: no such zone; write one such as UTC or Europe/Rome") from None
+
+
+def _delimiter(text: str) -> str | None:
+    text = text.replace("\\t", "\t")
+    if len(text) > 1:
+        raise ConfigError(f"--delimiter {text}: one character is wanted")
+    return text or None
+
+
+def _say_columns(stream: str, names: Counter[str], files: int) -> None:
+    if names:
+        many = "" if files == 1 else f" (in {max(names.values())} of {files} files)"
+        say(f"columns that are no field of {stream}, left out{many}: {', '.join(names)}")
+
+
+def _say_report(report: "Report") -> None:
+    rate = report.sent / report.seconds if report.seconds else 0
+    say(f"sent {report.sent:,} readings in {report.seconds:.1f} s ({rate:,.0f}/s), each acknowledged by the broker")
+    for reason, n in report.left_out.most_common():
+        say(f"left out {n:,} rows: {reason} (first: {report.first[reason]})")
+    if report.resent:
+        say(f"sent {report.resent:,} again after a lost connection; copies are dropped")
+    if report.equal:
+        say(
+            f"{report.equal:,} rows are the same as an earlier one to the last digit (first: {report.first_equal}): "
+            "they count as one reading"
+        )
+    for code, n in report.refused.items():
+        say(f"the broker refused {n:,} messages (MQTT reason code 0x{code:02x})")
+    if report.unheard:
+        say(f"the broker had no subscriber for {report.unheard:,} messages, so they are lost: does the bridge run?")
+
+
+def _say_outcome(report: "Report", it: "Outcome") -> None:
+    if not it.settled:
+        say(
+            f"not settled: of {report.sent:,} readings {it.arrived:,} reached Kafka, {it.counts.total:,} were cleaned, "
+            f"and then nothing moved for {_PATIENCE_SECONDS:.0f} s. See `headrace status`"
+        )
+    words = [f"{it.counts.kept + it.counts.changed:,} taken"]
+    if it.counts.changed:
+        words.append(f"{it.counts.changed:,} of them with a quality note")
+    words.append(f"{it.counts.repeated:,} dropped as repeats")
+    bad = it.counts.rejected + it.refused
+    words.append(f"{bad:,} to the dead letters" + (" (see `headrace dlq list`)" if bad else ""))
+    say(", ".join(words))
+
+
+def _print_json(report: "Report", outcome: "Outcome | None") -> None:
+    import orjson
+
+    found: dict[str, Any] = {
+        "rows": report.rows,
+        "sent": report.sent,
+        "left_out": dict(report.left_out),
+        "equal_rows": report.equal,
+        "resent": report.resent,
+        "refused": sum(report.refused.values()),
+        "seconds": round(report.seconds, 3),
+    }
+    if outcome is not None:
+        found |= {
+            "settled": outcome.settled,
+            "arrived": outcome.arrived,
+            "kept": outcome.counts.kept,
+            "changed": outcome.counts.changed,
+            "repeated": outcome.counts.repeated,
+            "dead_letters": outcome.counts.rejected + outcome.refused,
+        }
+    data(orjson.dumps(found).decode())
