@@ -5,7 +5,7 @@ Each function may be called again, and by several at once. `headrace provision` 
 
 from headrace import kafka
 from headrace.config import Config
-from headrace.contracts import files
+from headrace.contracts import files, lint
 from headrace.kafka import TopicSpec
 from headrace.names import clean_topic, raw_topic
 
@@ -48,7 +48,7 @@ def contracts(config: Config) -> dict[str, int]:
     """
     from headrace.registry import Registry
 
-    found = {name: files.find(config.contract_of(name), config.contracts) for name in config.streams}
+    found = {name: lint.require(files.find(config.contract_of(name), config.contracts)) for name in config.streams}
     out = {}
     with Registry(config.registry) as registry:
         for name, contract in found.items():

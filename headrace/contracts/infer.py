@@ -178,7 +178,7 @@ class _Maker:
             field["default"] = None
         field["doc"] = f"{path}, as the device sends it."
         is_number = bool(kinds & {"whole", "number"})
-        unit = guess.unit(name, values) if is_number else None
+        unit = guess.unit(name, values) if is_number or _is_numbers(schema) else None
         if unit is not None:
             field["unit"] = unit
         if not required and is_number:
@@ -261,6 +261,10 @@ class _Maker:
             name, n = f"{base}_{n}", n + 1
         self._records.add(name)
         return name
+
+
+def _is_numbers(schema: Any) -> bool:
+    return isinstance(schema, dict) and schema.get("items") == "double"
 
 
 def _number(name: str, values: list[Any]) -> str:

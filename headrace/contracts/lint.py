@@ -7,6 +7,7 @@ from headrace.contracts import units
 from headrace.contracts.avro import NUMBERS, inner_fields
 from headrace.contracts.model import QUALITY, Contract, Field
 from headrace.contracts.rules import ATTRIBUTES
+from headrace.errors import ConfigError
 
 WARNING = "warning: "
 NO_UNIT = "it has no unit"
@@ -34,6 +35,14 @@ def lint(contract: Contract) -> list[str]:
 def serious(problems: list[str]) -> list[str]:
     """The problems that are more than warnings."""
     return [p for p in problems if not p.startswith(WARNING)]
+
+
+def require(contract: Contract) -> Contract:
+    """`contract`; ConfigError with all its serious problems, before it is put into operation."""
+    problems = serious(lint(contract))
+    if problems:
+        raise ConfigError("\n".join(f"contract {contract.name}: {p}" for p in problems))
+    return contract
 
 
 def lacks_unit(field: Field) -> bool:
@@ -126,7 +135,7 @@ def _sentinels(field: Field) -> Iterator[str]:
 def _inner(path: str, field: dict[str, object]) -> Iterator[str]:
     if not str(field.get("doc", "")).strip():
         yield f'{path} has no doc. Add "doc": what is measured, and how'
-    rules = sorted(set(field) & (ATTRIBUTES - {"unit", "max_items"}))
+    rules = sorted(set(field) & (ATTRIBUTES - {"unit", "max_items", "time_unit"}))
     if rules:
         yield f"{path} has {', '.join(rules)}, but rules act on a contract's own fields only. Move the field to the top"
     unit = field.get("unit")

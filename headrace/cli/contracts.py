@@ -1,0 +1,167 @@
+"""`headrace contracts`: make, check, compare and register data contracts."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headrace.cli import context
+from headrace.config import Config
+from headrace.contracts import files, lint
+from headrace.contracts.model import Contract
+from headrace.errors import ConfigError
+from headrace.names import clean_topic, raw_topic
+
+app = typer.Typer(help="Data contracts: make, check, compare, register.")
+
+Streams = Annotated[
+    list[str] | None, typer.Argument(metavar="[STREAM]...", help="All streams when none is named.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+@app.command()
+def check(
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE|NAME]...", help="Files, or names of contracts; all when none.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is wrong with contracts, each problem with its remedy. Exit code 1 when one can't be used as it is.
+
+    Warnings are for a person to judge, and leave the exit code at 0. Connects to nothing.
+    """
+    results = {name: _checked(name) for name in which or files.available(_folders())}
+    bad = any(r["problems"] for r in results.values())
+    if as_json:
+        typer.echo(json.dumps(results, indent=1))
+    else:
+        for name, r in results.items():
+            typer.echo(f"{name}: {'refused' if r['problems'] else 'good'}")
+            for line in (*r["problems"], *(lint.WARNING + w for w in r["warnings"])):
+                typer.echo(f"  {line}")
+    raise typer.Exit(1 if bad else 0)
+
+
+@app.command()
+def publish(streams: Streams = None) -> None:
+    """Register contracts for their streams. Safe to repeat: what is registered already stays as it is.
+
+    Exit code 2, with the reason in words, when a contract could not read the readings that are there already.
+    """
+    from headrace.registry import Registry
+
+    config = context.config()
+    chosen = {name: lint.require(_of_stream(config, name)) for name in _named(config, streams)}
+    with Registry(config.registry) as registry:
+        for stream, contract in chosen.items():
+            ids = {registry.register(subject, contract) for subject in _subjects(stream)}
+            typer.echo(f"{stream}: contract {contract.name}, schema id {', '.join(map(str, sorted(ids)))}")
+
+
+@app.command()
+def diff(streams: Streams = None, as_json: AsJson = False) -> None:
+    """How contracts differ from what is registered. Exit code 1 when one may not be registered."""
+    from headrace.registry import Registry
+
+    config = context.config()
+    results = {}
+    with Registry(config.registry) as registry:
+        for stream in _named(config, streams):
+            contract = _of_stream(config, stream)
+            results[stream] = _compared(registry.latest(_subjects(stream)[0]), contract)
+            results[stream]["refused"] = [p for s in _subjects(stream)[:1] for p in registry.check(s, contract)]
+    if as_json:
+        typer.echo(json.dumps(results, indent=1))
+    else:
+        for stream, r in results.items():
+            state = "refused" if r["refused"] else r["state"]
+            typer.echo(f"{stream}: {state}")
+            for line in (*r["changes"], *(f"not possible: {p}" for p in r["refused"])):
+                typer.echo(f"  {line}")
+    raise typer.Exit(1 if any(r["refused"] for r in results.values()) else 0)
+
+
+@app.command()
+def new(
+    sample: Annotated[
+        Path,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="What a device sends: a JSON object, an array of objects, or an object a line; - is standard input.",
+        ),
+    ],
+    topic: Annotated[
+        str,
+        typer.Option(help="Where it sends it: an MQTT filter such as 'plant/{device_id}/pump'. {name} fills a field."),
+    ],
+    name: Annotated[
+        str,
+        typer.Option(help="Of stream and contract; from the topic's last level when not given.", show_default=False),
+    ] = "",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Replace the contract if there is one.")] = False,
+) -> None:
+    """Make a contract, and a configuration with its route, from one's own payload.
+
+    Several readings make better types: a field that all of them have is required. Look through the contract, add units
+    and valid ranges, then start it: the command says how.
+    """
+    from headrace.cli import newcontract
+
+    newcontract.make(newcontract.Wish(sample, topic, name, out, force))
+
+
+def _checked(name: str) -> dict[str, Any]:
+    try:
+        is_file = name.endswith(files.SUFFIX) or "/" in name
+        contract = files.read(Path(name)) if is_file else files.find(name, _folders())
+    except ConfigError as e:
+        return {"problems": str(e).splitlines(), "warnings": []}
+    found = lint.lint(contract)
+    serious = lint.serious(found)
+    return {"problems": serious, "warnings": [p.removeprefix(lint.WARNING) for p in found if p not in serious]}
+
+
+def _compared(registered: str | None, contract: Contract) -> dict[str, Any]:
+    from headrace.contracts.compat import differences
+    from headrace.contracts.model import parse
+
+    if registered is None:
+        return {"state": "new: nothing is registered", "changes": []}
+    try:
+        changes = differences(parse(contract.name, registered, "the registered contract"), contract)
+    except ConfigError as e:
+        return {"state": "changed", "changes": str(e).splitlines()}
+    return {"state": "changed" if changes else "same", "changes": changes}
+
+
+def _folders() -> Sequence[Path]:
+    """The folders of the configuration, where there is one: checking works without."""
+    try:
+        return context.config().contracts
+    except ConfigError:
+        if context.config_file() is not None:
+            raise
+        return ()
+
+
+def _named(config: Config, streams: list[str] | None) -> list[str]:
+    unknown = [s for s in streams or () if s not in config.streams]
+    if unknown:
+        raise ConfigError(f"no stream {unknown[0]!r}. There are: {', '.join(config.streams) or 'none'}")
+    return streams or list(config.streams)
+
+
+def _of_stream(config: Config, stream: str) -> Contract:
+    return files.find(config.contract_of(stream), config.contracts)
+
+
+def _subjects(stream: str) -> tuple[str, str]:
+    return f"{raw_topic(stream)}-value", f"{clean_topic(stream)}-value"

@@ -1,0 +1,140 @@
+"""The work of `headrace contracts new`: files written, and what to do next."""
+
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import typer
+
+from headrace.cli import context
+from headrace.cli.output import say
+from headrace.contracts import files, write
+from headrace.contracts.infer import Draft, infer
+from headrace.contracts.sample import MAX_CHARACTERS, read_sample
+from headrace.errors import ConfigError
+from headrace.names import check_stream
+from headrace.stack.state import State
+
+CONFIG, FOLDER = "my.yaml", "contracts"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The options of the command, as given."""
+
+    sample: Path
+    topic: str
+    name: str
+    out: Path
+    force: bool
+
+
+def make(wish: Wish) -> None:
+    """Write the contract and, where there is none yet, the configuration; print what to do next."""
+    captured = write.captures(wish.topic)
+    name = _name(wish)
+    text = _read(wish.sample)
+    readings = read_sample(text, _where(wish.sample))
+    draft = infer(name, readings, captured, _where(wish.sample))
+    contract = wish.out / FOLDER / f"{name}{files.SUFFIX}"
+    config = wish.out / CONFIG
+    if contract.exists() and not wish.force:
+        raise ConfigError(f"{contract} exists. Take another --name or --out, or replace it with --force")
+    fresh = not config.exists()
+    try:
+        contract.parent.mkdir(parents=True, exist_ok=True)
+        contract.write_text(draft.contract.text, encoding="utf-8")
+        if fresh:
+            config.write_text(write.config_yaml(name, wish.topic, FOLDER), encoding="utf-8")
+    except OSError as e:
+        raise ConfigError(f"{e.filename}: {e.strerror}. Choose another folder with --out") from None
+    typer.echo(contract)
+    if fresh:
+        typer.echo(config)
+    _explain(wish, draft, config, contract, fresh=fresh)
+    say(_next(wish, draft, config, str(readings[0].get("device_id", f"{name}-01")), text))
+
+
+def _name(wish: Wish) -> str:
+    if wish.name:
+        try:
+            return check_stream(wish.name)
+        except ValueError as e:
+            raise ConfigError(f"--name: {e}") from None
+    plain = [level for level in wish.topic.split("/") if level and not set("{}+#") & set(level)]
+    name = re.sub(r"[^a-z0-9]+", "_", plain[-1].lower()).strip("_")[:48] if plain else ""
+    try:
+        return check_stream(name)
+    except ValueError:
+        raise ConfigError(f"the topic {wish.topic} gives no name for the stream. Give one with --name") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        if path == Path("-"):
+            return sys.stdin.read(MAX_CHARACTERS + 1)
+        with path.open(encoding="utf-8-sig") as file:
+            return file.read(MAX_CHARACTERS + 1)
+    except OSError as e:
+        raise ConfigError(f"--from {path}: {e.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"--from {path}: not UTF-8 text. A sample is JSON") from None
+
+
+def _where(path: Path) -> str:
+    return "standard input" if path == Path("-") else str(path)
+
+
+def _explain(wish: Wish, draft: Draft, config: Path, contract: Path, *, fresh: bool) -> None:
+    count = len(draft.contract.fields) - 1
+    say(f"\nThe contract {draft.contract.name} has {count} fields. Look it through: {contract}")
+    for hint in draft.hints:
+        say(f"  - {hint}")
+    if not fresh:
+        say(f"\n{config} exists and stays as it is. See that it holds:\n")
+        say(write.config_yaml(draft.contract.name, wish.topic, FOLDER).partition("\n")[2].rstrip())
+
+
+def _next(wish: Wish, draft: Draft, config: Path, device: str, text: str) -> str:
+    from headrace.stack.show import command
+
+    called, state = command(context.state()), State(context.state())
+    topic = write.example_topic(wish.topic, device)
+    send = ["mosquitto_pub", *_broker(state), "-q", "1", "-t", topic]
+    pipe = ""
+    if wish.sample == Path("-"):
+        send += ["-m", orjson.dumps(orjson.loads(text)).decode()] if _is_one(text) else ["-l"]
+    elif _is_one(text):
+        send += ["-f", str(wish.sample)]
+    else:  # a message a line
+        send, pipe = [*send, "-l"], f" < {shlex.quote(str(wish.sample))}"
+    running = state.exists
+    name = draft.contract.name
+    return "\n".join([
+        "\nNext:",
+        *([f"  {called} down"] if running else []),
+        f"  {called} up --detach --config {shlex.quote(str(config))}",
+        f"  {shlex.join(send)}{pipe}",
+        f'  {called} query "select * from {name}"    (within a minute; at once: {called} tail {name})',  # noqa: S608 - shown, not run
+    ])  # fmt: skip
+
+
+def _is_one(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _broker(state: State) -> list[str]:
+    """Where the stack's broker is and how a device logs in; placeholders before the first start."""
+    from headrace.stack.plan import DEVICE_USER
+
+    password = state.read_json("secrets/secrets.json").get("device", "PASSWORD")
+    mqtt = state.config().mqtt if state.exists else None
+    host, port = (mqtt.host, mqtt.port) if mqtt else ("127.0.0.1", 1883)
+    return ["-h", host, "-p", str(port), "-u", DEVICE_USER, "-P", str(password)]
