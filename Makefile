@@ -1,0 +1,40 @@
+# GNU make 3.81 is enough. ARGS goes to the command: make up ARGS="--auto-ports", make test ARGS="-k clean".
+
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help install up down test check clean lock
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+install: .venv/installed ## the environment in .venv, with what up and test need
+
+.venv/installed: requirements.lock pyproject.toml scripts/install.sh
+	@sh scripts/install.sh
+
+up: install ## start the local stack in the background: broker, Kafka, registry, object store, services
+	@$(BIN)/headrace up --detach $(ARGS)
+
+down: ## stop the local stack; its data stays
+	@if [ -x $(BIN)/headrace ]; then $(BIN)/headrace down $(ARGS); else echo "nothing is installed, so nothing runs"; fi
+
+test: install ## unit tests, then integration tests on a stack of their own
+	@$(BIN)/pytest $(ARGS)
+
+check: install ## lint, format, types, import rules, file sizes
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@sh scripts/file_sizes.sh
+
+clean: ## remove .venv, caches and builds; the stack's data and the downloads stay
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: install ## renew every pin: Python packages (needs uv), Kafka and the registry (needs Maven)
+	uv lock --upgrade
+	uv export --frozen --all-extras --group dev --no-emit-project -o requirements.lock
+	$(BIN)/python -m headrace.stack.relock
