@@ -20,6 +20,7 @@ def setup(service: str, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # the registry's client: a line for each request otherwise
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
