@@ -13,6 +13,7 @@ from typing import Any
 from headrace import logs
 from headrace.errors import HeadraceError
 from headrace.stack import download, plan
+from headrace.stack.newest import Newest
 from headrace.stack.page import Page
 from headrace.stack.plan import Plan
 from headrace.stack.state import State
@@ -27,7 +28,10 @@ def run(made: Plan, tick: Callable[[dict[str, Any]], None] = lambda _: None) -> 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-    with Page(made.ports["page"], {"/api/status": lambda _: supervisor.snapshot()}):
+    with (
+        Newest(made.config) as newest,
+        Page(made.ports["page"], {"/api/status": lambda _: supervisor.snapshot(), "/api/newest": newest.answer}),
+    ):
         supervisor.run(stop, lambda: tick(supervisor.snapshot()))
 
 

@@ -60,7 +60,7 @@ class Reader:
         if info is None:
             raise ConfigError(f"there is no topic {self._topic} in Kafka yet")
         self._client = kafka.consumer(self._cfg.kafka, "headrace-tail", enable_partition_eof=True)
-        self._parts = [Part(p, *kafka.watermarks(self._client, self._topic, p)) for p in range(info.partitions)]
+        self._look(info.partitions)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,6 +92,11 @@ class Reader:
         out.sort(key=lambda r: r.time_ms)  # stable: a partition's records stay in order
         return out[-count:]
 
+    def latest(self, count: int) -> list[Record]:
+        """The latest `count` records that are there now, oldest first."""
+        self._look(len(self._parts))
+        return self.backlog(count)
+
     def follow(self) -> Iterator[Record]:
         """Every record that comes after the reader began, for ever."""
         self._client.assign([kafka.TopicPartition(self._topic, p.number, p.high) for p in self._parts])
@@ -99,6 +104,9 @@ class Reader:
             for m in self._client.consume(500, timeout=_POLL_SECONDS):
                 if not _is_end(m):
                     yield self._record(m)
+
+    def _look(self, partitions: int) -> None:
+        self._parts = [Part(p, *kafka.watermarks(self._client, self._topic, p)) for p in range(partitions)]
 
     def _record(self, m: kafka.Message) -> Record:
         error = m.error()
