@@ -21,15 +21,23 @@ class Section(BaseModel):
         if not isinstance(data, dict):
             return data
         out = dict(data)
-        for name, info in cls.model_fields.items():
+        for name in cls.model_fields:
             path = out.get(f"{name}_file")
             if f"{name}_file" not in cls.model_fields or path is None:
                 continue
             if out.get(name) is not None:
                 raise ValueError(f"give {name} or {name}_file, not both")
-            try:
-                out[name] = SecretStr(Path(path).read_text(encoding="utf-8").strip())
-            except OSError as e:
-                raise ValueError(f"cannot read {name}_file {path}: {e.strerror}") from e
-            del info
+            out[name] = _secret(f"{name}_file", path)
         return out
+
+
+def _secret(key: str, path: Any) -> SecretStr:
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as e:
+        raise ValueError(f"cannot read {key} {path}: {e.strerror}") from e
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"{key} {path} is no text file") from e
+    if not text:
+        raise ValueError(f"{key} {path} is empty")
+    return SecretStr(text)

@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,28 +21,33 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None, *, over: d
     """The configuration: `over`, over environment, over the YAML file, over defaults.
 
     A variable is HEADRACE_ and the keys, joined by two underscores: HEADRACE_KAFKA__BOOTSTRAP. Lists and maps are
-    written as YAML. Raises ConfigError for a missing file, an unknown key or variable, or a value that does not fit.
+    written as YAML. A relative path in the file is meant from the file's folder. Raises ConfigError for a missing file,
+    an unknown key or variable, or a value that does not fit.
     """
-    data = read_yaml(path) if path is not None else {}
-    for name, value in (os.environ if environ is None else environ).items():
+    data = _anchor(read_yaml(path), Config, path.absolute().parent) if path is not None else {}
+    places = [str(path)] if path is not None else []
+    for name, value in sorted((os.environ if environ is None else environ).items()):
         if name.startswith(PREFIX) and name not in RESERVED:
             _place(data, name, value)
+            places.append(name)
     data = merge(data, over or {})
     try:
         return Config.model_validate(data)
     except ValidationError as e:
-        raise ConfigError(_explain(e, path)) from None
+        raise ConfigError(_explain(e, " and ".join(places) or "the settings")) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; ConfigError otherwise."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file. Give the path of a configuration with --config") from None
     except OSError as e:
         raise ConfigError(f"{path}: {e.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except RecursionError:
+        raise ConfigError(f"{path}: not a configuration: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as e:
         raise ConfigError(f"{path}: not YAML: {e}") from None
     if data is None:
         return {}
@@ -60,44 +65,98 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice: YAML would drop the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _anchor(data: dict[str, Any], model: type[BaseModel], folder: Path) -> dict[str, Any]:
+    """`data` with the relative paths among its settings made absolute, as seen from `folder`."""
+    out = dict(data)
+    for key, value in data.items():
+        info = model.model_fields.get(key)
+        if info is None:
+            continue
+        inner = _section(info.annotation)
+        if isinstance(value, dict) and inner is not None and not _is_map(info.annotation):
+            out[key] = _anchor(value, inner, folder)
+        elif "Path" in _names(info.annotation) and isinstance(value, str):
+            out[key] = str(folder / Path(value).expanduser())
+        elif "Path" in _names(info.annotation) and isinstance(value, list):
+            out[key] = [str(folder / Path(v).expanduser()) if isinstance(v, str) else v for v in value]
+    return out
+
+
 def _place(data: dict[str, Any], variable: str, value: str) -> None:
     """Set in `data` what an environment variable says, checking that the key exists."""
     model: type[BaseModel] | None = Config
+    free = False  # the next key is a name of the user's choice, such as a stream's
     here = data
     keys = variable.removeprefix(PREFIX).lower().split("__")
     for depth, key in enumerate(keys):
-        if model is not None and key not in model.model_fields:
-            close = difflib.get_close_matches(key, model.model_fields, n=1)
-            where = "__".join(keys[:depth])
-            hint = f"; did you mean {PREFIX}{'__'.join([*keys[:depth], close[0]]).upper()}?" if close else ""
-            raise ConfigError(f"{variable}: no setting {key!r}{f' in {where}' if where else ''}{hint}")
+        annotation: object = None
+        if not key or (model is not None and not free and key not in model.model_fields):
+            raise ConfigError(f"{variable}: {_unknown(keys, depth, model)}")
+        if model is not None and not free:
+            annotation = model.model_fields[key].annotation
         if depth == len(keys) - 1:
-            text = model is not None and _is_text(model.model_fields[key].annotation)
             try:
-                here[key] = value if text else yaml.safe_load(value)
+                here[key] = value if _is_text(annotation) else yaml.safe_load(value)
             except yaml.YAMLError as e:
                 raise ConfigError(f"{variable}: not a value: {e}") from None
             return
-        model = _section(model.model_fields[key].annotation) if model is not None else None
+        if not free:
+            model, free = _section(annotation), _is_map(annotation)
+        else:
+            free = False
         child = here.get(key)
         here[key] = child = dict(child) if isinstance(child, dict) else {}
         here = child
 
 
+def _unknown(keys: list[str], depth: int, model: type[BaseModel] | None) -> str:
+    """That the key at `depth` of a variable is none, and which may be meant."""
+    close = difflib.get_close_matches(keys[depth], model.model_fields, n=1) if model is not None else []
+    where = "__".join(keys[:depth])
+    hint = f"; did you mean {PREFIX}{'__'.join([*keys[:depth], close[0]]).upper()}?" if close else ""
+    return f"no setting {keys[depth]!r}{f' in {where}' if where else ''}{hint}"
+
+
 def _section(annotation: object) -> type[BaseModel] | None:
+    """The section that an annotation names, alone, as optional, or as the values of a map."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
     return None
 
 
+def _item(annotation: object) -> type[BaseModel] | None:
+    """The section that each item of a list is."""
+    return next((found for a in get_args(annotation) if (found := _section(a)) is not None), None)
+
+
+def _is_map(annotation: object) -> bool:
+    return get_origin(annotation) is dict
+
+
+def _names(annotation: object) -> set[str]:
+    return {getattr(a, "__name__", "") for a in (annotation, *get_args(annotation))}
+
+
 def _is_text(annotation: object) -> bool:
     """Whether a value is taken as it stands, since 1e3 or `on` mean something else in YAML."""
-    names = {getattr(a, "__name__", "") for a in (annotation, *get_args(annotation))}
+    names = _names(annotation)
     return bool(names & {"str", "SecretStr", "Path"}) and not names & {"dict", "tuple"}
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
+def _explain(error: ValidationError, where: str) -> str:
     lines = []
     for e in error.errors(include_url=False, include_input=False):
         key = ".".join(str(part) for part in e["loc"] if not str(part).startswith("function-"))
@@ -105,7 +164,6 @@ def _explain(error: ValidationError, path: Path | None) -> str:
         if e["type"] == "extra_forbidden":
             message = "unknown key" + _suggest(e["loc"])
         lines.append(f"  {key or '(whole file)'}: {message}")
-    where = str(path) if path is not None else "the environment"
     return f"{where}: configuration refused\n" + "\n".join(lines)
 
 
@@ -113,6 +171,6 @@ def _suggest(loc: tuple[int | str, ...]) -> str:
     model: type[BaseModel] | None = Config
     for part in loc[:-1]:
         info = model.model_fields.get(str(part)) if model is not None else None
-        model = _section(info.annotation) if info is not None else model
+        model = _section(info.annotation) or _item(info.annotation) if info is not None else model
     close = difflib.get_close_matches(str(loc[-1]), model.model_fields, n=1) if model is not None else []
     return f"; did you mean {close[0]}?" if close else ""
