@@ -1,0 +1,141 @@
+"""What Kafka and the lake say of a partition that has just been assigned, and the account of what the log has lost."""
+
+import logging
+import threading
+import time
+
+import numpy as np
+import pyarrow as pa
+
+from headrace import kafka
+from headrace.config.connect import Kafka
+from headrace.errors import TransientError
+from headrace.intent import decode
+from headrace.lake import layout, ledger
+from headrace.lake.ledger import Entry, StoredFile
+from headrace.store.base import ObjectStore
+from headrace.wire import Position
+from processors.archive import parquet
+from processors.archive.plan import Place
+from processors.archive.recovery import Facts, Lost
+
+log = logging.getLogger(__name__)
+_ID_SECONDS = 5.0
+
+
+class Incarnations:
+    """Ids of topics, asked of Kafka at most every few seconds. Any thread may use it."""
+
+    def __init__(self, cfg: Kafka) -> None:
+        self._cfg = cfg
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[str, float]] = {}
+
+    def of(self, topic: str) -> str:
+        """The topic's id now, or some seconds ago; TransientError where Kafka is away or has no such topic."""
+        with self._lock:
+            found, at = self._known.get(topic, ("", 0.0))
+            if not found or time.monotonic() - at > _ID_SECONDS:
+                info = kafka.describe(self._cfg, [topic]).get(topic)
+                if info is None:
+                    raise TransientError(f"Kafka has no topic {topic}")
+                found = info.id
+                self._known[topic] = (found, time.monotonic())
+            return found
+
+
+class Positions:
+    """Asks Kafka about positions of the archive's group, with a client beside the one that reads. Any thread may."""
+
+    def __init__(self, cfg: Kafka, group: str) -> None:
+        self._lock = threading.Lock()
+        self._client = kafka.consumer(cfg, group)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()
+
+    def topics(self, seconds: float) -> set[str]:
+        """The topics that exist; TransientError where Kafka is away."""
+        try:
+            return set(self._client.list_topics(timeout=seconds).topics)
+        except kafka.KafkaException as e:
+            raise kafka.translate(e, "asking for the topics") from None
+
+    def of(self, topic: str, partition: int) -> tuple[int, int, int | None, str]:
+        """(first offset, one past the last, committed offset, its metadata); TransientError where Kafka is away."""
+        with self._lock:
+            low, high = kafka.watermarks(self._client, topic, partition)
+            return low, high, *kafka.committed(self._client, [(topic, partition)])[topic, partition]
+
+
+def facts(positions: Positions, store: ObjectStore, place: Place) -> Facts:
+    """All that `recovery.decide` needs; TransientError where Kafka or the store is away."""
+    low, high, offset, metadata = positions.of(place.topic, place.partition)
+    if offset is None:
+        return Facts(None, None, low, high, None, in_lake=in_lake(store, place.topic, place.partition))
+    return Facts(offset, decode(metadata), low, high, entry_at(store, place, offset), in_lake=True)
+
+
+def entry_at(store: ObjectStore, place: Place, start: int) -> Entry | None:
+    """The ledger entry of the batch that begins at `start`, if there is one."""
+    key = layout.ledger_key(place.topic, place.topic_id, place.partition, start)
+    return ledger.from_json(store.get(key), key) if store.exists(key) else None
+
+
+def in_lake(store: ObjectStore, topic: str, partition: int) -> bool:
+    """Whether the lake holds rows or ledger entries of the partition, of any incarnation of its topic."""
+    for info in store.list(layout.ledger_prefix(topic)):
+        entry = layout.parse_ledger_key(info.key)
+        if entry is not None and entry.partition == partition:
+            return True
+    for info in store.list(f"{layout.folder(topic)}/"):
+        data = layout.parse_data_key(info.key, topic)
+        if data is not None and data.partition == partition:
+            return True
+    return False
+
+
+def batch_files(store: ObjectStore, place: Place, start: int) -> list[str]:
+    """The data files of the batch that begins at `start`."""
+    out = []
+    for info in store.list(f"{layout.folder(place.topic)}/"):
+        data = layout.parse_data_key(info.key, place.topic)
+        if data is not None and (data.topic_id, data.partition, data.start) == (place.topic_id, place.partition, start):
+            out.append(info.key)
+    return sorted(out)
+
+
+def lost_entry(store: ObjectStore, place: Place, lost: Lost) -> Entry:
+    """The ledger entry of what the log no longer has: the rows stored in time, and the rest as lost."""
+    note, start = lost.note, lost.start
+    intended = start if note.intent is None else note.intent.end
+    keys = batch_files(store, place, start) if note.intent is not None else []
+    files: list[StoredFile] = []
+    held: list[int] = []
+    last = note.last
+    for key in keys:
+        data = store.get(key)
+        rows = parquet.origins(data)
+        files.append(StoredFile(key, rows.num_rows, len(data), ledger.checksum(data)))
+        held += rows.column("_offset").to_pylist()
+        last = _latest(rows, last)
+    end = intended if files else min(lost.low, intended) if note.intent is not None else lost.low
+    gone = np.setdiff1d(np.arange(start, end), np.array(held, np.int64)).tolist() if files else []
+    return Entry(
+        place.topic,
+        place.topic_id,
+        place.partition,
+        start,
+        end,
+        files=tuple(files),
+        lost=ledger.ranges(gone) if files else ((start, end),),
+        last=last,
+        tail=note.tail,
+    )
+
+
+def _latest(rows: pa.Table, last: Position | None) -> Position | None:
+    columns = [rows.column(c).to_pylist() for c in ("_src_epoch", "_src_offset", "_src_index")]
+    found = [Position(*p) for p in zip(*columns, strict=True) if None not in p]
+    return max([*found, *([last] if last is not None else [])], default=None)

@@ -1,0 +1,58 @@
+"""The archive's dead letters: in Kafka before the batch counts as stored."""
+
+import threading
+
+from headrace import deadletters, kafka
+from headrace.config import Config
+from headrace.errors import TransientError
+from headrace.metrics import DEAD_LETTERS
+from headrace.names import stream_of
+from headrace.store.base import ObjectStore
+from processors.archive.commit import Token
+from processors.archive.plan import DeadRow
+
+STAGE = "archive"
+_AT_ONCE = 1000
+
+
+class Letters:
+    """Writes dead letters, each durable before `write` returns. Any thread may use it, one at a time."""
+
+    def __init__(self, config: Config, store: ObjectStore) -> None:
+        self._config = config
+        self._store = store
+        self._lock = threading.Lock()
+        self._producer: kafka.Producer | None = None
+
+    def write(self, token: Token, topic: str, rows: tuple[DeadRow, ...]) -> None:
+        """Write a dead letter for each row. Revoked once the token is void; TransientError where Kafka refuses one."""
+        with self._lock:
+            for first in range(0, len(rows), _AT_ONCE):
+                self._write(token, topic, rows[first : first + _AT_ONCE])
+
+    def _write(self, token: Token, topic: str, rows: tuple[DeadRow, ...]) -> None:
+        producer = self._producer = self._producer or kafka.producer(self._config.kafka)
+        failed: list[kafka.KafkaError] = []
+
+        def delivered(error: kafka.KafkaError | None, _message: kafka.Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        for row in rows:
+            made = deadletters.letter(
+                row.error, row.value, stage=STAGE, stream=stream_of(topic), source=row.source, original=row.headers
+            )
+            it = deadletters.shelve(self._config, made, self._put)
+            producer.produce(
+                self._config.dead_letters.topic, it.value, key=it.key, headers=list(it.headers), on_delivery=delivered
+            )
+        while producer.flush(1.0):
+            token.check()
+        if failed:
+            self._producer = None  # a failed idempotent producer stays failed
+            raise TransientError(str(kafka.translate(failed[0], f"writing to {self._config.dead_letters.topic}")))
+        for row in rows:
+            DEAD_LETTERS.labels(STAGE, stream_of(topic), row.error.reason).inc()
+
+    def _put(self, key: str, data: bytes) -> None:
+        self._store.put(key, data)

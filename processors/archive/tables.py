@@ -1,0 +1,160 @@
+"""Messages to rows of the lake: decoded by schema, with the columns that tell where each row came from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import PoisonError, Reason
+from headrace.wire import FRAME_BYTES
+from processors.archive.buffer import I64, Bools, Chunk
+from processors.archive.positions import sources
+from processors.archive.schemas import PROVENANCE, Schemas
+
+_UTC_US = pa.timestamp("us", "UTC")
+_TYPES = (
+    pa.string(),
+    pa.int32(),
+    pa.int64(),
+    _UTC_US,
+    pa.int32(),
+    pa.int64(),
+    pa.int32(),
+    pa.binary(16),
+    _UTC_US,
+)
+PROVENANCE_FIELDS = tuple(pa.field(n, t) for n, t in zip(PROVENANCE, _TYPES, strict=True))
+_DAY_US = 86_400_000_000
+_FIRST_DAY = int(np.datetime64("0001-01-01", "D").astype(np.int64))
+_LAST_DAY = int(np.datetime64("9999-12-31", "D").astype(np.int64))
+_PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rows of one schema id, in Kafka's order."""
+
+    schema_id: int
+    rows: I64  # places in the chunk
+    table: pa.Table  # the schema's columns, in its order
+    event_times: I64  # microseconds; Kafka's time where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that can't be a row."""
+
+    row: int  # place in the chunk
+    error: PoisonError
+
+
+def decode(chunk: Chunk, wanted: Bools, schemas: Schemas) -> tuple[list[Group], list[Refused]]:
+    """The messages of `chunk` where `wanted`, decoded by schema id, and those that can't be.
+
+    TransientError where a schema is needed and the registry is away.
+    """
+    groups: list[Group] = []
+    ids = _schema_ids(chunk.values)
+    unframed = PoisonError(Reason.MALFORMED, "the message does not start with a zero byte and a schema id")
+    refused = [Refused(int(row), unframed) for row in np.flatnonzero(wanted & (ids < 0))]
+    for schema_id in np.unique(ids[wanted & (ids >= 0)]).tolist():
+        rows = np.flatnonzero(wanted & (ids == schema_id))
+        try:
+            codec = schemas.codec(schema_id)
+        except PoisonError as e:
+            refused += [Refused(int(row), e) for row in rows]
+            continue
+        values = chunk.values if len(rows) == len(chunk) else [chunk.values[row] for row in rows]
+        decoded = codec.decode([v or b"" for v in values])
+        refused += [Refused(int(rows[i]), e) for i, e in decoded.bad]
+        times = _event_times(decoded.frame, chunk.times[rows])
+        sound = (days(times) >= _FIRST_DAY) & (days(times) <= _LAST_DAY)
+        for i in np.flatnonzero(decoded.good & ~sound):
+            error = PoisonError(Reason.OUT_OF_RANGE, "no date has this time", field="event_time", value=str(times[i]))
+            refused.append(Refused(int(rows[i]), error))
+        good = decoded.good & sound
+        frame = decoded.frame if good.all() else decoded.frame.filter(pl.Series(good))
+        groups.append(Group(schema_id, rows[good], _plain(frame.to_arrow()), times[good]))
+    return groups, sorted(refused, key=lambda r: r.row)
+
+
+def with_provenance(group: Group, chunk: Chunk, topic: str, partition: int, *, positioned: bool) -> pa.Table:
+    """The group's columns, then those that say where each row came from."""
+    rows, n = group.rows, len(group.rows)
+    columns: list[pa.Array] = [
+        pa.repeat(pa.scalar(topic), n),
+        pa.repeat(pa.scalar(partition, pa.int32()), n),
+        pa.array(chunk.offsets[rows]),
+        pa.array(chunk.times[rows]).cast(_UTC_US),
+    ]
+    if positioned:
+        columns += [pa.array(c) for c in sources(chunk.positions[rows])]
+    else:
+        columns += [pa.nulls(n, t) for t in _TYPES[4:7]]
+    ids = pa.Array.from_buffers(pa.binary(16), n, [None, pa.py_buffer(np.ascontiguousarray(chunk.event_ids[rows]))])
+    columns += [
+        _null_where(ids, ~chunk.has_event_id[rows]),
+        pa.array(chunk.received[rows], mask=chunk.received[rows] < 0).cast(_UTC_US),
+    ]
+    table = group.table
+    for field, column in zip(PROVENANCE_FIELDS, columns, strict=True):
+        table = table.append_column(field, column)
+    return table
+
+
+def days(event_times: I64) -> I64:
+    """The UTC day of each event time, counted from 1970."""
+    return event_times // _DAY_US
+
+
+def date(day: int) -> str:
+    """A day counted from 1970 as YYYY-MM-DD."""
+    return str(np.datetime64(int(day), "D"))
+
+
+def _schema_ids(values: list[bytes | None]) -> I64:
+    """The schema id of each value, -1 where it isn't framed."""
+    heads = b"".join([v[:FRAME_BYTES] if v is not None and len(v) >= FRAME_BYTES else b"\xff" * 5 for v in values])
+    head = np.frombuffer(heads, np.uint8).reshape(len(values), FRAME_BYTES).astype(np.int64)
+    ids = (head[:, 1] << 24) | (head[:, 2] << 16) | (head[:, 3] << 8) | head[:, 4]
+    return np.where(head[:, 0] == 0, ids, -1)
+
+
+def _event_times(frame: pl.DataFrame, kafka_times: I64) -> I64:
+    """Microseconds of each row's event_time; Kafka's where the schema has none, or the row has none."""
+    kind = frame.schema.get("event_time")
+    if not isinstance(kind, pl.Datetime):
+        return kafka_times
+    times = frame["event_time"].to_physical()
+    have = times.is_not_null().to_numpy()
+    number = times.fill_null(0).to_numpy()
+    unit = _PER_SECOND[kind.time_unit]
+    if unit < _PER_SECOND["us"]:
+        number = np.clip(number, -(2**52), 2**52) * (_PER_SECOND["us"] // unit)
+    else:
+        number = number // (unit // _PER_SECOND["us"])
+    return np.where(have, number, kafka_times)
+
+
+def _null_where(array: pa.Array, absent: Bools) -> pa.Array:
+    return pc.if_else(pa.array(absent), pa.scalar(None, array.type), array) if absent.any() else array
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table with Arrow's common types instead of polars' (large strings and lists), and no metadata."""
+    schema = pa.schema([pa.field(f.name, _plain_type(f.type)) for f in table.schema])
+    return table.cast(schema)
+
+
+def _plain_type(t: pa.DataType) -> pa.DataType:
+    if pa.types.is_large_string(t) or pa.types.is_dictionary(t):
+        return pa.string()
+    if pa.types.is_large_binary(t):
+        return pa.binary()
+    if pa.types.is_large_list(t) or pa.types.is_fixed_size_list(t):
+        return pa.list_(_plain_type(t.value_type))
+    if pa.types.is_struct(t):
+        return pa.struct([pa.field(f.name, _plain_type(f.type)) for f in t])
+    return t

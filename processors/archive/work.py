@@ -1,0 +1,126 @@
+"""What the archive does off the poll thread: find out where a partition stands, make batches, store them."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from headrace import metrics
+from headrace.config import Config
+from headrace.errors import FatalError
+from headrace.health import Health
+from headrace.intent import Note
+from headrace.lake import ledger
+from headrace.lake.ledger import Entry
+from headrace.names import stream_of
+from headrace.registry import Registry
+from headrace.store.base import ObjectStore
+from processors.archive import find
+from processors.archive.buffer import Chunk, join
+from processors.archive.commit import Token
+from processors.archive.letters import Letters
+from processors.archive.patience import Patience
+from processors.archive.plan import Place, Plan, Shape, plans
+from processors.archive.put import keeps_conditions, put_entry, put_file
+from processors.archive.recovery import Action, Finish, Lost, decide
+from processors.archive.schemas import Schemas
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_JOBS = 8  # partitions recovering, being made into batches or stored at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a partition stands, and what is to be done first."""
+
+    place: Place
+    action: Action
+
+
+class Work:
+    """Jobs on threads. Each holds while a dependency is away, and ends with Revoked once its token is void."""
+
+    def __init__(
+        self, config: Config, positions: find.Positions, store: ObjectStore, registry: Registry, health: Health
+    ) -> None:
+        self._archive = config.archive
+        self._positions = positions
+        self._store = store
+        self._patience = Patience(health)
+        self._incarnations = find.Incarnations(config.kafka)
+        self._schemas = Schemas(registry.schema_text)
+        self._letters = Letters(config, store)
+        self._conditional: bool | None = None
+        self._jobs = ThreadPoolExecutor(_JOBS, thread_name_prefix="job")
+        self._puts = ThreadPoolExecutor(config.archive.uploads, thread_name_prefix="put")
+
+    def close(self) -> None:
+        """Wait for nothing: whoever has the partition next stores the same objects again."""
+        self._jobs.shutdown(wait=False, cancel_futures=True)
+        self._puts.shutdown(wait=False, cancel_futures=True)
+
+    def recover(self, token: Token, topic: str, partition: int) -> Future[Standing]:
+        """Where the partition stands. FatalError and ConfigError as in recovery.decide."""
+        return self._jobs.submit(self._recover, token, topic, partition)
+
+    def prepare(
+        self, token: Token, place: Place, note: Note, start: int, chunks: Sequence[Chunk]
+    ) -> Future[list[Plan]]:
+        """The batches that the messages from `start` on are stored in."""
+        return self._jobs.submit(self._prepare, token, place, note, start, chunks)
+
+    def store(self, token: Token, plan: Plan) -> Future[Entry]:
+        """Store a batch: dead letters, files, and at last the ledger entry. Its intent is committed."""
+        return self._jobs.submit(self._store_batch, token, plan)
+
+    def _recover(self, token: Token, topic: str, partition: int) -> Standing:
+        hold = self._patience.hold
+        place = Place(topic, hold(token, "reading the topic's id", lambda: self._incarnations.of(topic)), partition)
+        facts = hold(token, "finding the position", lambda: find.facts(self._positions, self._store, place))
+        action = decide(place, facts)
+        if isinstance(action, Lost):
+            lost = action
+            entry = hold(token, "accounting for lost records", lambda: find.lost_entry(self._store, place, lost))
+            gone = ledger.count(entry.lost)
+            log.error(
+                "Kafka deleted records before they were stored: longer retention, or more archivers, are needed",
+                extra={"topic": topic, "partition": partition, "from": entry.start, "to": entry.end, "records": gone},
+            )
+            hold(token, "storing the ledger", lambda: self._put_entry(entry))
+            metrics.ARCHIVE_LOST.labels(stream_of(topic)).inc(gone)
+            action = Finish(entry.end, Note(place.topic_id, entry.last, entry.tail, None, loose=True))
+        return Standing(place, action)
+
+    def _prepare(self, token: Token, place: Place, note: Note, start: int, chunks: Sequence[Chunk]) -> list[Plan]:
+        now = self._patience.hold(token, "reading the topic's id", lambda: self._incarnations.of(place.topic))
+        if now != place.topic_id:
+            raise FatalError(f"{place.topic} was deleted and created again: it has other readings at the same offsets")
+        settings = self._archive
+        shape = Shape(settings.max_records, settings.max_event_span_hours, settings.compression_level)
+        chunk = join(chunks)
+        return self._patience.hold(token, "decoding", lambda: plans(place, note, start, chunk, self._schemas, shape))
+
+    def _store_batch(self, token: Token, plan: Plan) -> Entry:
+        hold, topic = self._patience.hold, plan.entry.topic
+        if plan.dead:
+            hold(token, "writing dead letters", lambda: self._letters.write(token, topic, plan.dead))
+        conditional = hold(token, "asking the store for conditional writes", self._keeps_conditions)
+        puts = [
+            self._puts.submit(
+                hold, token, "storing a file", lambda f=f: put_file(self._store, f, conditional=conditional)
+            )
+            for f in plan.files
+        ]
+        entry = plan.stored(tuple(p.result() for p in puts))
+        hold(token, "storing the ledger", lambda: self._put_entry(entry))
+        return entry
+
+    def _put_entry(self, entry: Entry) -> None:
+        put_entry(self._store, entry, conditional=self._keeps_conditions())
+
+    def _keeps_conditions(self) -> bool:
+        if self._conditional is None:
+            self._conditional = keeps_conditions(self._store)
+        return self._conditional
