@@ -28,6 +28,7 @@ MAVEN = "https://repo.maven.apache.org/maven2/"
 PARTS = ("kafka", "apicurio")
 CHUNK = 1 << 18
 ATTEMPTS = 6
+PAUSE = 0.5  # seconds after the first failure, then doubled
 PARALLEL = 6
 
 Report = Callable[[str, int], None]  # the file's name, bytes that arrived now
@@ -142,11 +143,13 @@ def _get(url: str, file: File, target: Path, report: Report, context: ssl.SSLCon
             if stop.is_set():
                 return
             reason = _permanent(e, url)
+            if isinstance(e, urllib.error.HTTPError):
+                e.close()
             if reason is not None:
                 raise reason from None
             if attempt == ATTEMPTS - 1:
                 raise TransientError(f"{url}: {e}. What has arrived is kept: run the command again to go on") from None
-            stop.wait(min(0.5 * 2**attempt, 8.0))
+            stop.wait(min(PAUSE * 2**attempt, 8.0))
             continue
         if stop.is_set():
             return

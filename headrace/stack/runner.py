@@ -16,7 +16,7 @@ from headrace.stack.plan import HOST, Spec
 from headrace.stack.process import NONE, Process, launch, signal_group, start_time
 from headrace.stack.state import State
 
-POLL = 0.1  # between probes of a service that starts
+POLL = 0.1  # between looks at a process, and probes of one that starts
 CHECK = 5.0  # between probes of one that serves
 START_SECONDS = 120.0
 ATTEMPTS = 3  # to become ready for the first time
@@ -116,7 +116,7 @@ class Runner(threading.Thread):
         """Until the process ends or is told to. Returns why it must be ended, empty when it did so by itself."""
         stalls, check_at = 0, 0.0
         while not self._halt.is_set():
-            if _exited(process, POLL if not self.ready.is_set() else 0.5):
+            if _exited(process, POLL):
                 return ""
             if time.monotonic() < check_at:
                 continue

@@ -28,7 +28,6 @@ def table(snapshot: dict[str, Any]) -> "RenderableType":
         services.add_column(name, no_wrap=True)
     for name in ("readings/s", "lag", "restarts"):
         services.add_column(name, justify="right")
-    services.add_column("", overflow="fold")
     for name, s in snapshot["services"].items():
         services.add_row(
             name,
@@ -37,7 +36,6 @@ def table(snapshot: dict[str, Any]) -> "RenderableType":
             _number(s.get("readings_per_second")),
             _number(s.get("lag")),
             str(s["restarts"] or ""),
-            Text(s["message"].split("\n")[0][:80], style="dim"),
         )
     streams = Table(box=None, pad_edge=False, header_style="bold")
     streams.add_column("stream")
@@ -50,6 +48,7 @@ def table(snapshot: dict[str, Any]) -> "RenderableType":
     parts: list[RenderableType] = [head, services]
     if snapshot.get("streams"):
         parts += ["", streams]
+    parts += [Text(f"{n}: {s['message']}", style="dim") for n, s in snapshot["services"].items() if s["message"]]
     return Group(*parts)
 
 
