@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headrace.config import Config, load
-from headrace.config.load import read_yaml
+from headrace.config.load import merge, read_yaml
 from headrace.errors import ConfigError
 from headrace.stack import ports
 from headrace.stack.state import State
@@ -20,6 +20,8 @@ INNER_PORTS = (
     "filer.grpc", "admin", "admin.grpc", "bridge.http", "clean.http", "archive.http",
 )  # fmt: skip
 CONNECTIONS = ("mqtt", "kafka", "registry", "store")
+# Whoever tries a stack wants to see a reading in the lake at once, however small the files that this makes.
+HASTE = {"idle_seconds": 2, "max_age_seconds": 10}
 DEFAULT_CONFIG: dict[str, Any] = {
     "streams": {name: {"routes": [f"sensors/{{device_id}}/{name}"]} for name in ("imu", "environment", "vibration")},
     "bridge": {"unrouted": ["sensors/#"]},
@@ -92,7 +94,7 @@ def make(state: State, wishes: Wishes) -> Plan:
     listen = _listen(known.get("listen"), wishes, chosen)
     state.create()
     secret = _secrets(state)
-    config = load(config_path, over={**base, **connections(chosen, secret)})
+    config = load(config_path, over=merge(base, connections(chosen, secret)))
     state.write_json(
         "settings.json", {"ports": chosen, "listen": _listen_json(listen), "config": str(config_path or "")}
     )
@@ -125,16 +127,16 @@ def connections(chosen: dict[str, int], secret: dict[str, str]) -> dict[str, Any
 
 
 def _streams(path: Path | None, notes: list[str]) -> dict[str, Any]:
-    """What goes over the user's file: nothing, or the default streams where there is no file."""
+    """What goes over the user's file: the archive's haste, and the default streams where there is no file."""
     if path is None:
-        return DEFAULT_CONFIG
+        return {**DEFAULT_CONFIG, "archive": HASTE}
     data = read_yaml(path)
     own = [name for name in CONNECTIONS if name in data]
     if own:
         notes.append(f"{path}: {', '.join(own)} not used: the local stack brings its own")
     if not data.get("streams"):
         raise ConfigError(f"{path}: streams: give at least one, with the MQTT topics that feed it")
-    return {}
+    return {"archive": {k: v for k, v in HASTE.items() if k not in (data.get("archive") or {})}}
 
 
 def _ports(known: dict[str, Any], wishes: Wishes, notes: list[str]) -> dict[str, int]:
