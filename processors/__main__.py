@@ -1,32 +1,24 @@
-"""`python -m processors clean` and `python -m processors archive`."""
+"""`python -m processors clean|archive --config FILE`."""
 
+import os
 import sys
 
-from headrace.config import Config
 from headrace.service import run_service
 
 
-def main() -> int:
-    """Run the processor that the first argument names. Returns the exit code."""
-    import threading
-
-    def clean(config: Config, stop: threading.Event) -> None:
+def main(argv: list[str]) -> int:
+    """Run the service that the first argument names; returns its exit code."""
+    os.environ.setdefault("RUST_BACKTRACE", "0")  # the columnar reader tells of bytes it can't take: a line is enough
+    name = argv[0] if argv else ""
+    if name == "clean":
         from processors.clean.service import run
-
-        run(config, stop)
-
-    def archive(config: Config, stop: threading.Event) -> None:
+    elif name == "archive":
         from processors.archive.service import run
-
-        run(config, stop)
-
-    services = {"clean": clean, "archive": archive}
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name not in services:
-        print(f"usage: python -m processors {'|'.join(services)} [--config FILE]", file=sys.stderr)
+    else:
+        print("usage: python -m processors clean|archive --config FILE", file=sys.stderr)
         return 2
-    return run_service(name, services[name], sys.argv[2:])
+    return run_service(name, run, argv[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,223 @@
+"""clean's loop: consume, judge, produce, see that Kafka has it, commit. In that order.
+
+1. Judge a batch: pure, and repeatable while the registry or the store is away.
+2. Produce its rows in raw order, its refused rows as dead letters.
+3. Wait until Kafka has them all. Any that failed for good: exit without commit.
+4. Commit each partition with the note that the next row's `prev` comes from, where it is still ours.
+
+What was produced but not committed is produced again by whoever comes next, with the same source positions: readers
+drop it by them.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+
+from headrace import kafka
+from headrace.cleanmeta import Note, encode
+from headrace.config import Config
+from headrace.health import Health
+from headrace.kafka import Message
+from headrace.metrics import CLEAN_ROWS, DEAD_LETTERS, LAG
+from headrace.names import clean_topic, raw_topic, stream_of
+from headrace.registry import Registry
+from headrace.store.open import open_store
+from headrace.wire import POSITION
+from processors.assignment import Assignment, Place
+from processors.clean import topics
+from processors.clean.batch import Stretch, decide, emitted, stretch, write_letters
+from processors.clean.emit import Emitter
+from processors.clean.partition import Found, Partition
+from processors.clean.patience import Patience, Stopped
+from processors.clean.schemas import Schemas
+from processors.clean.topics import Pair
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.1
+_CHECK_SECONDS = 60.0
+_REPORT_SECONDS = 5.0
+_BATCH_BYTES = 32 * 1024 * 1024
+_CONSUMER = {
+    "queued.max.messages.kbytes": 64 * 1024,
+    "fetch.max.bytes": 16 * 1024 * 1024,
+    "fetch.message.max.bytes": 4 * 1024 * 1024,
+    "partition.assignment.strategy": "range",
+}
+
+
+def run(config: Config, stop: threading.Event) -> None:
+    """Clean until `stop` is set. FatalError and ConfigError as the design has them; an outage is waited out."""
+    streams = config.clean.streams or tuple(config.streams)
+    with Health(config.clean.http, ("kafka", "registry", "group")) as health, Registry(config.registry) as registry:
+        log.info("clean started", extra={"streams": list(streams), "http_port": health.port})
+        consumer = kafka.consumer(config.kafka, config.clean.group, **_CONSUMER)
+        patience = Patience(consumer, health, stop)
+        try:
+            cleaner = _Cleaner(config, streams, health, registry, consumer, patience)
+            while not stop.is_set():
+                cleaner.turn()
+        except Stopped:
+            log.warning("the work in hand could not be finished: the next start does it again")
+        finally:
+            consumer.close()
+
+
+class _Cleaner:
+    def __init__(
+        self,
+        config: Config,
+        streams: tuple[str, ...],
+        health: Health,
+        registry: Registry,
+        consumer: kafka.Consumer,
+        patience: Patience,
+    ) -> None:
+        self._config, self._streams, self._health = config, streams, health
+        self._consumer, self._patience = consumer, patience
+        self._schemas = Schemas(registry.schema_text)
+        self._partitions: dict[Place, Partition] = {}
+        self._count = 500  # messages to ask for at once: few, until their size is known
+        self._checked = self._reported = time.monotonic()
+        subject = f"{raw_topic(streams[0])}-value"
+        patience.hold("registry", "reaching the registry", lambda: registry.latest(subject))
+        self._pairs: dict[str, Pair] = {}
+        patience.hold("kafka", "looking for the topics", self._look_at_topics)
+        limits = [
+            n for pair in self._pairs.values() for n in (pair.raw.max_message_bytes, pair.clean.max_message_bytes)
+        ]
+        self._emitter = Emitter(config, limits)
+        self._assignment = Assignment(consumer)
+        self._assignment.subscribe([raw_topic(s) for s in streams])
+
+    def turn(self) -> None:
+        """One batch, if there is one."""
+        self._health.progress()
+        if self._assignment.fresh:
+            self._patience.hold("kafka", "reading where to begin", self._begin, lambda: self._assignment.fresh)
+        self._health.ready("group", self._assignment.joined, "not a member yet")
+        self._process(self._patience.consume(self._count, _POLL_SECONDS))
+        now = time.monotonic()
+        if now - self._reported > _REPORT_SECONDS:
+            self._reported = now
+            self._report()
+        if now - self._checked > _CHECK_SECONDS:
+            self._checked = now
+            self._patience.hold("kafka", "looking at the topics again", self._look_at_topics)
+
+    def _look_at_topics(self) -> None:
+        self._pairs = topics.check(self._config, self._streams, self._pairs)
+
+    def _begin(self) -> None:
+        """Find where each partition that was just assigned goes on, and start reading there."""
+        self._look_at_topics()
+        tokens = dict(self._assignment.tokens)
+        committed = kafka.committed(self._consumer, list(tokens)) if tokens else {}
+        fresh: dict[Place, Partition] = {}
+        for place, token in tokens.items():
+            low, high = kafka.watermarks(self._consumer, *place)
+            found = Found(self._pairs[stream_of(place[0])].raw.id, low, high, *committed[place])
+            partition = Partition(place, token, found, self._partitions.get(place), self._config.clean.lookback)
+            fresh[place] = partition
+            about = {"partition": f"{place[0]}/{place[1]}", "offset": partition.next, "end": high}
+            log.info("partition begins", extra={**about, "look_back_from": partition.begin})
+        self._partitions = fresh
+        self._assignment.start({place: partition.begin for place, partition in fresh.items()})
+
+    def _process(self, messages: list[Message]) -> None:
+        stretches = self._take_apart(messages)
+        if not stretches:
+            return
+        limits = {clean_topic(s): pair.clean.max_message_bytes for s, pair in self._pairs.items()}
+        hold = self._patience.hold
+        hold("registry", "judging", lambda: decide(stretches, self._schemas, limits))
+        if any(s.judged.refused for s in stretches):
+            hold("store", "shelving dead letters", lambda: self._write_letters(stretches))
+        stretches = [s for s in stretches if s.partition.token.live]
+        ends = [(s, *self._produce(s)) for s in stretches]
+        self._emitter.settle(self._patience.delivering)
+        self._patience.delivered()
+        for s, offset, note in ends:
+            self._commit(s, offset, note)
+
+    def _take_apart(self, messages: list[Message]) -> list[Stretch]:
+        groups: dict[Place, list[Message]] = {}
+        for m in messages:
+            groups.setdefault((m.topic(), m.partition()), []).append(m)  # type: ignore[arg-type]
+        out = []
+        for place, group in groups.items():
+            partition = self._partitions.get(place)
+            if partition is None or not partition.token.live:
+                continue  # fetched before the partition was taken from us
+            new = group
+            if (group[0].offset() or 0) < partition.next:
+                new = [m for m in group if (m.offset() or 0) >= partition.next]
+                partition.remember(group[: len(group) - len(new)])
+            if new:
+                out.append(stretch(partition, new))
+        if messages:
+            self._adapt(out, len(messages))
+        return out
+
+    def _adapt(self, stretches: list[Stretch], count: int) -> None:
+        """Ask for as many messages next time as fit the memory meant for them."""
+        total = sum(len(v or b"") for s in stretches for v in s.values)
+        fitting = _BATCH_BYTES // max(1, total // count)
+        self._count = max(16, min(self._config.clean.batch, fitting, 4 * self._count))
+
+    def _write_letters(self, stretches: list[Stretch]) -> None:
+        for s in stretches:
+            write_letters(s, self._config, self._put)
+
+    def _put(self, key: str, data: bytes) -> None:
+        """Store what is too large for Kafka: rare, so the store is opened only then."""
+        open_store(self._config.store).put(key, data)
+
+    def _produce(self, s: Stretch) -> tuple[int, Note]:
+        """Hand over a stretch's rows and letters; returns what to commit once Kafka has them."""
+        rows, last = emitted(s)
+        rewritten = s.judged.rewritten
+        self._emitter.rows(
+            clean_topic(stream_of(s.partition.topic)),
+            s.partition.number,
+            ((s.keys[i], rewritten.get(i) or s.values[i], [*s.headers[i], (POSITION, at)]) for i, at in rows),
+        )
+        for letter in s.letters.values():
+            self._emitter.letter(letter)
+        return s.partition.advance(s.messages[-1], last, s.counts)
+
+    def _commit(self, s: Stretch, offset: int, note: Note) -> None:
+        it = s.partition
+        metadata = encode(note)
+
+        def commit() -> bool:
+            kafka.commit(self._consumer, it.topic, it.number, offset, metadata)
+            return True
+
+        if self._patience.hold("kafka", "committing", commit, lambda: it.token.live):
+            it.lookback.add(s.ids)
+            it.settle(offset, note)
+            _count(stream_of(it.topic), s)
+
+    def _report(self) -> None:
+        """Lag, and whether Kafka answers at all."""
+        try:
+            self._consumer.list_topics(raw_topic(self._streams[0]), timeout=2.0)
+            self._health.ready("kafka", True)
+        except kafka.KafkaException as e:
+            self._health.ready("kafka", False, str(kafka.translate(e, "asking")))
+        for (topic, number), partition in self._partitions.items():
+            _, high = self._consumer.get_watermark_offsets(kafka.TopicPartition(topic, number), cached=True)
+            LAG.labels("clean", topic, str(number)).set(max(0, high - partition.next))
+            if partition.looking_back:
+                about = {"partition": f"{topic}/{number}", "at": partition.known, "until": partition.next}
+                log.info("reading the look-back", extra=about)
+
+
+def _count(stream: str, s: Stretch) -> None:
+    for outcome, n in s.counts._asdict().items():
+        if n:
+            CLEAN_ROWS.labels(stream, outcome).inc(n)
+    for reason, n in Counter(e.reason for e in s.judged.refused.values()).items():
+        DEAD_LETTERS.labels("clean", stream, reason).inc(n)
