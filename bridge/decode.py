@@ -76,9 +76,9 @@ class Decoder:
         tick = 1_000_000 if time.logical == "timestamp-millis" else 1_000
         self._received_tick = tick // 1_000
         self._read_time = timestamp("event_time", time.time_unit, tick)
-        self._identity = tuple(i for i, f in enumerate(contract.fields) if f.role is not None)
-        if {f.role for f in contract.fields} < {"sequence", "boot"}:
-            self._identity = ()
+        roles = {f.role: i for i, f in enumerate(contract.fields)}
+        both = {"sequence", "boot"} <= roles.keys()
+        self._identity: tuple[int, ...] = (roles["sequence"], roles["boot"]) if both else ()
         self._captured = tuple((position[n], n) for n in captures if n != "device_id")
         made = _struct(contract, set(captures))
         self._as_struct = msgspec.json.Decoder(made | list[made]).decode  # type: ignore[valid-type]

@@ -122,20 +122,29 @@ def is_whole(name: str) -> bool:
 
 def unit(name: str, values: Sequence[object]) -> str | None:
     """The unit that a name says beyond doubt; None where there may be two."""
-    plain = snake(name)
+    for plain in (snake(name), re.sub(r"[^a-z0-9]+", "_", name.lower())):  # pressureHpa, pressure_hPa
+        found = _unit(plain)
+        if found is not None:
+            return found
+    numbers = [v for v in values if isinstance(v, int | float)]
+    if (
+        snake(name).rpartition("_")[2] in {"humidity", "rh"}
+        and numbers
+        and 1 < max(numbers) <= 100
+        and min(numbers) >= 0
+    ):
+        return "%"
+    return None
+
+
+def _unit(plain: str) -> str | None:
     if plain in _NAME_UNITS:
         return _NAME_UNITS[plain]
     if _TEMPERATURE.search(plain):
         return "Cel"
     parts = plain.split("_")
-    for n in (2, 1):
-        found = _SUFFIX_UNITS.get("_".join(parts[-n:])) if len(parts) >= n else None
-        if found is not None:
-            return found
-    numbers = [v for v in values if isinstance(v, int | float)]
-    if parts[-1] in {"humidity", "rh"} and numbers and 1 < max(numbers) <= 100 and min(numbers) >= 0:
-        return "%"
-    return None
+    endings = ("_".join(parts[-n:]) for n in (2, 1) if len(parts) >= n)
+    return next((_SUFFIX_UNITS[e] for e in endings if e in _SUFFIX_UNITS), None)
 
 
 def _time(values: Sequence[object]) -> Time | None:

@@ -21,6 +21,7 @@ _DEVICE = {
     "type": "string",
     "doc": "Which device took the reading: 1 to 64 letters, digits, underscores and hyphens.",
 }
+_ITEMS = {"double": {"whole", "number"}, "string": {"text"}, "boolean": {"boolean"}}
 _LAST = {
     "name": QUALITY,
     "type": ["null", "string"],
@@ -84,15 +85,13 @@ class _Maker:
                 out.append({"name": capture, "type": "string", "doc": f"The level {capture} of the MQTT topic."})
                 taken.append(capture)
         used = {device, time[0] if time else None}
-        roles = {guess.role(k) for k in self._columns}
         for key in self._columns:
             if key in used:
                 continue
             field = self._field(key, taken)
-            if roles >= {"sequence", "boot"}:
-                _set_role(field)
             out.append(field)
             taken.append(field["name"])
+        _set_roles(out)
         return [*out, _LAST]
 
     def _device(self) -> str | None:
@@ -106,7 +105,7 @@ class _Maker:
                 f"{self._where}: nothing says which device sent it. Put {{device_id}} into the topic, as in "
                 f"--topic 'plant/{{device_id}}/{self._name}', or a key device_id into the payload"
             )
-        bad = [v for v in self._columns.get(key or "", []) if not (isinstance(v, str) and is_device_id(v))]
+        bad = [v for v in (self._columns[key] if key else []) if not (isinstance(v, str) and is_device_id(v))]
         if bad:
             raise ConfigError(
                 f"{self._where}: {key} is {bad[0]!r:.80}, which can't name a device. It must be text of 1 to 64 "
@@ -212,17 +211,12 @@ class _Maker:
     def _array(self, path: str, values: list[Any]) -> tuple[Any, dict[str, Any]]:
         items = [v for one in values for v in one]
         kinds = set(kinds_of([v for v in items if v is not None]))
-        if (
-            not items
-            or None in items
-            or len(kinds - {"whole"}) > 1
-            or not kinds <= {"whole", "number", "text", "boolean"}
-        ):
+        kind = next((name for name, of in _ITEMS.items() if kinds and kinds <= of), None)
+        if kind is None or None in items:
             raise ConfigError(
                 f"{self._where}: {path} is a list that is empty or holds other things than numbers, texts or booleans "
                 "of one kind. Send readings as an array at the top, quantities as keys, and lists of one kind of value"
             )
-        kind = "double" if kinds <= {"whole", "number"} else "string" if kinds == {"text"} else "boolean"
         bound = 16
         while bound < 2 * max(len(one) for one in values):
             bound *= 2
@@ -274,10 +268,14 @@ def _number(name: str, values: list[Any]) -> str:
     return "long" if whole and fits and (large or guess.is_whole(name)) else "double"
 
 
-def _set_role(field: dict[str, Any]) -> None:
-    role = guess.role(field["name"])
+def _set_roles(fields: list[dict[str, Any]]) -> None:
+    """A sequence tells copies and gaps only together with what tells the device's starts apart."""
+    found = {guess.role(f["name"]): f for f in reversed(fields) if guess.role(f["name"]) and _fits_role(f)}
+    if len(found) == 2:
+        found["sequence"].update(role="sequence", minimum=0)
+        found["boot"]["role"] = "boot"
+
+
+def _fits_role(field: dict[str, Any]) -> bool:
     inner = field["type"][1] if isinstance(field["type"], list) else field["type"]
-    if role == "sequence" and inner == "long":
-        field.update(role="sequence", minimum=0)
-    elif role == "boot" and inner in {"string", "long"}:
-        field["role"] = "boot"
+    return inner == "long" or (inner == "string" and guess.role(field["name"]) == "boot")
