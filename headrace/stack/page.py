@@ -46,7 +46,7 @@ class Page:
         except OSError as e:
             raise ConfigError(f"port {port} (page): {e.strerror}. Choose another with --port page=NUMBER") from None
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="page", daemon=True)
+        self._thread = threading.Thread(target=lambda: self._server.serve_forever(0.1), name="page", daemon=True)
 
     @property
     def port(self) -> int:
