@@ -276,7 +276,8 @@ def _make(
 
 
 def _connection(cfg: Kafka) -> dict[str, Any]:
-    out: dict[str, Any] = {"bootstrap.servers": cfg.bootstrap, "log.connection.close": False}
+    # Of librdkafka's own lines only the warnings: it writes them past our log, to standard error.
+    out: dict[str, Any] = {"bootstrap.servers": cfg.bootstrap, "log.connection.close": False, "log_level": 4}
     tls, sasl = cfg.tls.enabled, cfg.sasl
     out["security.protocol"] = ("SASL_" if sasl else "") + ("SSL" if tls else "PLAINTEXT")
     if tls:

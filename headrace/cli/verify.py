@@ -1,0 +1,95 @@
+"""`headrace verify`."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headrace.cli import context
+from headrace.cli.output import data, say
+
+if TYPE_CHECKING:
+    from headrace.config import Config
+    from headrace.lake.flow import Watcher
+    from headrace.lake.verify import Part, Report
+
+
+def verify(
+    wait: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Wait until all that was published is stored, this long at most."),
+    ] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    partitions: Annotated[bool, typer.Option("--partitions", help="A line for each partition.")] = False,
+) -> None:
+    """The loss ledger: stored, gaps, duplicates, dead letters.
+
+    Compares the offsets and counters that the services committed, the ledger in the lake, and every row's provenance.
+    A gap is a reading that reached Kafka and is neither a row nor a counted repeat nor a dead letter; a duplicate is a
+    row too many. Exit code 1 when there is one of either, or when --wait ran out.
+    """
+    import orjson
+
+    from headrace.lake import flow, sql
+    from headrace.lake.rows import Source
+    from headrace.lake.verify import verify as compare
+    from headrace.store.open import open_store
+
+    cfg = context.config()
+    store = open_store(cfg.store)
+    with flow.watch(cfg) as watcher:
+        missing = _settle(cfg, watcher, wait) if wait else []
+        for words in missing:
+            say(f"not settled after {wait:g} s: {words}")
+        with sql.connect(cfg, "") as lake, sql.explained(cfg):
+            report = compare(cfg, watcher.snapshot(), store, Source(lake, cfg, store))
+    if json:
+        out = {**report.to_json(), "settled": not missing if wait else None}
+        data(orjson.dumps(out, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _show(report, partitions=partitions)
+    if missing or not report.good:
+        raise typer.Exit(1)
+
+
+def _settle(cfg: "Config", watcher: "Watcher", seconds: float) -> list[str]:
+    from rich.console import Console
+
+    from headrace.lake.settle import settle
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return settle(cfg, watcher, seconds)
+    with console.status("waiting until all is stored") as status:
+        return settle(cfg, watcher, seconds, lambda words: status.update(f"waiting: {words}"))
+
+
+def _show(report: "Report", *, partitions: bool) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stream", no_wrap=True)
+    for name in ("stored", "gaps", "duplicates", "repeats", "dead letters", "storing", "lag"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, stream in report.streams.items():
+        table.add_row(name, *_cells(stream.total(), f"{stream.dead_letters:,}"))
+        if partitions:
+            for number, part in sorted(stream.partitions.items()):
+                table.add_row(f"  partition {number}", *_cells(part, ""))
+    Console(file=sys.stdout).print(table)
+    if report.unrouted_dead_letters:
+        say(f"{report.unrouted_dead_letters:,} dead letters are of no stream: headrace dlq list")
+    for stream in report.streams.values():
+        for words in stream.problems:
+            say(words)
+        if stream.dead_letters_stored:
+            say(f"{stream.dead_letters_stored:,} dead letters are rows too, and count as rows")
+    if report.good:
+        say("no gap, no duplicate")
+
+
+def _cells(part: "Part", dead_letters: str) -> list[str]:
+    numbers = (part.stored, part.gaps, part.duplicates, part.repeats_dropped)
+    return [*(f"{n:,}" for n in numbers), dead_letters, "a batch" if part.open_intents else "", f"{part.lag:,}"]

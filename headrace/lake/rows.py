@@ -1,0 +1,87 @@
+"""What the rows in the lake themselves say: how many a file has, and which are there twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from headrace.config import Config
+from headrace.lake import layout
+from headrace.store.base import ObjectStore
+
+if TYPE_CHECKING:
+    import duckdb
+
+_LOAD = """
+CREATE OR REPLACE TEMP TABLE found AS
+SELECT filename AS file, regexp_extract(filename, '-p(\\d+)-o\\d+-s\\d+\\.parquet$', 1)::INT AS p,
+       regexp_replace(filename, '^.*/(.*)-p\\d+-o\\d+-s\\d+\\.parquet$', '\\1') AS log,
+       _offset AS o, _src_epoch AS se, _src_offset AS so, _src_index AS si, _event_id AS id
+FROM read_parquet(?, filename = true)
+"""
+_TWICE = (
+    "SELECT 1 FROM found GROUP BY log, p, o HAVING count(*) > 1",
+    "SELECT 1 FROM found WHERE so IS NOT NULL GROUP BY p, se, so, si HAVING count(*) > 1",
+    "SELECT 1 FROM found WHERE id IS NOT NULL GROUP BY id HAVING count(*) > 1",
+)
+_EXCESS = """
+SELECT p, count(*) FROM (
+    SELECT p, row_number() OVER (PARTITION BY log, p, o ORDER BY file) > 1
+        OR (so IS NOT NULL AND row_number() OVER (PARTITION BY p, se, so, si ORDER BY o) > 1)
+        OR (id IS NOT NULL AND row_number() OVER (PARTITION BY id ORDER BY o) > 1) AS again
+    FROM found
+) WHERE again GROUP BY p
+"""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A topic's rows. Counts are by partition; `files` by object key."""
+
+    files: dict[str, int] = field(default_factory=dict)
+    stored: dict[int, int] = field(default_factory=dict)
+    duplicates: dict[int, int] = field(default_factory=dict)  # rows beyond the first of a reading or an offset
+
+
+class Source:
+    """Reads provenance columns with DuckDB, where the files lie. `lake` is from `sql.connect`."""
+
+    def __init__(self, lake: "duckdb.DuckDBPyConnection", cfg: Config, store: ObjectStore) -> None:
+        self._lake, self._store = lake, store
+        self._root = f"s3://{cfg.store.bucket}/" if cfg.store.kind == "s3" else f"{(cfg.store.folder or '.')!s}/"
+
+    def load(self, topic: str) -> Rows:
+        """Read a topic's rows; what `sources_between` and `held` ask is about the topic loaded last."""
+        keys = [i.key for i in self._store.list(f"{layout.folder(topic)}/") if layout.parse_data_key(i.key, topic)]
+        self._lake.execute("DROP TABLE IF EXISTS found")
+        if not keys:
+            self._lake.execute(
+                "CREATE TEMP TABLE found (file TEXT, p INT, log TEXT, o BIGINT, se INT, so BIGINT, si INT, id BLOB)"
+            )
+            return Rows()
+        self._lake.execute(_LOAD, [[self._root + key for key in keys]])
+        files = {
+            file.removeprefix(self._root): n for file, n in self._all("SELECT file, count(*) FROM found GROUP BY 1")
+        }
+        twice = any(self._all(f"{sql} LIMIT 1") for sql in _TWICE)
+        return Rows(
+            files,
+            dict(self._all("SELECT p, count(*) FROM found GROUP BY 1")),
+            dict(self._all(_EXCESS)) if twice else {},
+        )
+
+    def sources_between(self, partition: int, start: int, end: int) -> int:
+        """How many different readings the rows of a partition hold that came from raw offsets [start, end)."""
+        sql = "SELECT count(*) FROM (SELECT DISTINCT se, so, si FROM found WHERE p = $1 AND so >= $2 AND so < $3)"
+        return int(self._all(sql, [partition, start, end])[0][0])
+
+    def held(self, sources: Sequence[tuple[int, int, int, int]]) -> int:
+        """How many of the given (partition, epoch, offset, item) of the raw topic are rows."""
+        if not sources:
+            return 0
+        self._lake.execute("CREATE OR REPLACE TEMP TABLE asked (p INT, se INT, so BIGINT, si INT)")
+        self._lake.executemany("INSERT INTO asked VALUES (?, ?, ?, ?)", [list(s) for s in sources])
+        sql = "SELECT count(*) FROM (SELECT DISTINCT p, se, so, si FROM asked SEMI JOIN found USING (p, se, so, si))"
+        return int(self._all(sql)[0][0])
+
+    def _all(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+        return self._lake.execute(sql, parameters or []).fetchall()

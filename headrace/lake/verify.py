@@ -1,0 +1,206 @@
+"""The loss ledger: whether every reading that reached Kafka is in the lake exactly once, and where it is not."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from headrace import deadletters
+from headrace.cleanmeta import Note as CleanNote
+from headrace.config import Config
+from headrace.lake import layout, ledger
+from headrace.lake.flow import Flow, Stage, archived_topics, stream_name
+from headrace.lake.ledger import Entry
+from headrace.lake.rows import Rows, Source
+from headrace.names import CLEAN, raw_topic, stream_of
+from headrace.store.base import ObjectStore
+from headrace.wire import EVENT_ID
+
+
+@dataclass
+class Part:
+    """The answer for one partition. All are numbers of readings, but `open_intents`."""
+
+    stored: int = 0
+    gaps: int = 0
+    duplicates: int = 0
+    repeats_dropped: int = 0
+    refused: int = 0  # by the archive, to the dead letters
+    open_intents: int = 0
+    lag: int = 0  # yet to be cleaned or stored
+
+
+@dataclass
+class Stream:
+    """The answer for one stream, or one archived topic. `problems` says in words where gaps and duplicates are."""
+
+    partitions: dict[int, Part] = field(default_factory=dict)
+    dead_letters: int = 0
+    dead_letters_stored: int = 0  # that are also rows: they count as rows
+    problems: list[str] = field(default_factory=list)
+
+    def total(self) -> Part:
+        """The sums over the partitions."""
+        parts = list(self.partitions.values())
+        return Part(**{name: sum(getattr(p, name) for p in parts) for name in Part.__annotations__})
+
+    def to_json(self) -> dict[str, Any]:
+        """As `headrace verify --json` prints it."""
+        return {
+            **asdict(self.total()),
+            "dead_letters": self.dead_letters,
+            "dead_letters_stored": self.dead_letters_stored,
+            "problems": self.problems,
+            "partitions": {str(p): asdict(part) for p, part in sorted(self.partitions.items())},
+        }
+
+
+@dataclass
+class Report:
+    """The whole answer."""
+
+    streams: dict[str, Stream] = field(default_factory=dict)
+    unrouted_dead_letters: int = 0  # of no stream: no route matched
+
+    @property
+    def good(self) -> bool:
+        """Whether no reading is missing and none is there twice."""
+        totals = [s.total() for s in self.streams.values()]
+        return not any(t.gaps or t.duplicates for t in totals)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `headrace verify --json` prints it."""
+        return {
+            "good": self.good,
+            "streams": {name: stream.to_json() for name, stream in self.streams.items()},
+            "unrouted_dead_letters": self.unrouted_dead_letters,
+        }
+
+
+def verify(cfg: Config, flow: Flow, store: ObjectStore, source: Source) -> Report:
+    """Compare what Kafka, the ledger and the rows say. `flow` was taken before the others are read."""
+    report = Report({stream_name(t): Stream() for t in archived_topics(cfg)})
+    letters = list(deadletters.read(cfg))
+    for topic in archived_topics(cfg):
+        stream = report.streams[stream_name(topic)]
+        entries = list(ledger.read(store, layout.ledger_prefix(topic)))
+        rows = source.load(topic)
+        numbers = {p for t, p in flow.archived if t == topic} | {e.partition for e in entries} | set(rows.stored)
+        for number in sorted(numbers):
+            mine = [e for e in entries if e.partition == number]
+            stream.partitions[number] = _part(flow, topic, number, mine, rows, source, stream.problems)
+        stream.dead_letters_stored = source.held([s for x in letters if (s := _source(x, topic)) is not None])
+    _count_letters(report, letters)
+    return report
+
+
+def _part(
+    flow: Flow, topic: str, number: int, entries: Sequence[Entry], rows: Rows, source: Source, problems: list[str]
+) -> Part:
+    where = f"{topic}/{number}"
+    stage = flow.archived.get((topic, number))
+    part = Part(stored=rows.stored.get(number, 0), duplicates=rows.duplicates.get(number, 0))
+    if part.duplicates:
+        problems.append(f"{where}: {part.duplicates:,} rows are there more than once")
+    found = [*chain_gaps(entries, flow.ids.get(topic, ""), stage), *row_gaps(entries, rows.files)]
+    part.repeats_dropped = sum(ledger.count(e.repeats) for e in entries)
+    part.refused = sum(ledger.count(e.refused) for e in entries)
+    note = flow.archive_note(topic, number)
+    part.open_intents = int(note is not None and note.intent is not None)
+    if stage is not None:
+        part.lag = stage.waiting
+    if topic.endswith(CLEAN):
+        raw = flow.raw.get((raw_topic(stream_of(topic)), number))
+        clean = flow.clean_note(stream_of(topic), number)
+        if raw is not None:
+            part.lag += raw.waiting
+        if raw is not None and clean is not None:
+            found += raw_gaps(raw, clean)
+            part.repeats_dropped += clean.counts.repeated
+            if stage is not None and not stage.waiting and not part.open_intents:
+                held = source.sources_between(number, clean.start, raw.committed or 0)
+                found += emitted_gaps(clean, held, part.refused)
+    part.gaps = sum(n for n, _ in found)
+    problems += [f"{where}: {n:,} {words}" for n, words in found]
+    return part
+
+
+Gap = tuple[int, str]  # how many readings, and in words where
+
+
+def chain_gaps(entries: Sequence[Entry], topic_id: str, stage: Stage | None) -> list[Gap]:
+    """Offsets of one partition that no ledger entry covers, or that an entry does not account for.
+
+    `entries` of all incarnations of the topic, in order; those of `topic_id` must reach what is committed.
+    """
+    out: list[Gap] = []
+    by_id: dict[str, list[Entry]] = {}
+    for e in entries:
+        by_id.setdefault(e.topic_id, []).append(e)
+    for incarnation, mine in by_id.items():
+        end = mine[0].start
+        for e in mine:
+            if e.start > end:
+                out.append((e.start - end, f"offsets from {end} to {e.start} are in no ledger entry"))
+            if e.unaccounted() > 0:
+                out.append((e.unaccounted(), f"offsets from {e.start} to {e.end} are not accounted for"))
+            if e.lost:
+                out.append(
+                    (ledger.count(e.lost), f"records from {e.start} to {e.end} were deleted before they were stored")
+                )
+            end = max(end, e.end)
+        if incarnation == topic_id and stage is not None and (stage.committed or 0) > end:
+            out.append(
+                ((stage.committed or 0) - end, f"offsets from {end} to {stage.committed} are in no ledger entry")
+            )
+    if stage is not None and stage.committed is not None and stage.low > stage.committed:
+        out.append((stage.low - stage.committed, f"records before {stage.low} were deleted before they were stored"))
+    return out
+
+
+def row_gaps(entries: Iterable[Entry], files: dict[str, int]) -> list[Gap]:
+    """Rows that the ledger names and the files, object key to rows, don't hold."""
+    out = []
+    for e in entries:
+        for f in e.files:
+            missing = f.rows - files.get(f.key, 0)
+            if missing > 0:
+                out.append((missing, f"rows are missing in {f.key}"))
+    return out
+
+
+def raw_gaps(raw: Stage, note: CleanNote) -> list[Gap]:
+    """Raw offsets that clean has committed and not counted, and those that Kafka deleted before clean read them."""
+    out = []
+    committed = raw.committed or 0
+    uncounted = committed - note.start - note.counts.total
+    if uncounted > 0:
+        out.append((uncounted, f"raw offsets from {note.start} to {committed} are not accounted for by clean"))
+    if raw.low > committed:
+        out.append((raw.low - committed, f"raw records before {raw.low} were deleted before they were cleaned"))
+    return out
+
+
+def emitted_gaps(note: CleanNote, held: int, refused: int) -> list[Gap]:
+    """Rows that clean has passed on and that are not in the lake, where the archive has dealt with all of them."""
+    missing = note.counts.kept + note.counts.changed - held - refused
+    return [(missing, "rows that clean passed on are not in the lake")] if missing > 0 else []
+
+
+def _source(letter: deadletters.ReadLetter, topic: str) -> tuple[int, int, int, int] | None:
+    """Which raw reading a dead letter of clean is, if it is of the stream of `topic`."""
+    s = letter.source
+    if not topic.endswith(CLEAN) or s.get("topic") != raw_topic(stream_of(topic)) or EVENT_ID not in letter.headers:
+        return None
+    return int(s.get("partition", -1)), int(s.get("epoch", -1)), int(s.get("offset", -1)), int(s.get("index", 0))
+
+
+def _count_letters(report: Report, letters: Iterable[deadletters.ReadLetter]) -> None:
+    for letter in letters:
+        name = letter.text("stream")
+        stream = report.streams.get(name)
+        if stream is None:
+            report.unrouted_dead_letters += 1
+        else:
+            stream.dead_letters += 1
+    for stream in report.streams.values():
+        stream.dead_letters -= stream.dead_letters_stored
