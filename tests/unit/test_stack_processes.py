@@ -116,7 +116,8 @@ def test_a_wrong_configuration_is_not_tried_twice(start: Callable[[Spec], Runner
 
 def test_a_service_deaf_to_sigterm_is_killed(start: Callable[[Spec], Runner], state: State) -> None:
     it = start(spec(STUBBORN, grace=0.2))
-    eventually(lambda: b"deaf" in state.log_file("it").read_bytes())
+    log = state.log_file("it")
+    eventually(lambda: log.is_file() and b"deaf" in log.read_bytes())
     was = it.status.process
     it.halt()
     it.join(5)
