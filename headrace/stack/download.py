@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from headrace.errors import ConfigError, FatalError, TransientError
@@ -221,10 +221,21 @@ def _complete(part: Part) -> None:
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
     for archive in archives:
-        with tarfile.open(archive) as tar:
-            tar.extractall(made, filter="data")
+        _unpack(archive, made)
     for file in part.files:
         if staging / file.name not in archives:
             (staging / file.name).rename(made / file.name)
     made.rename(part.folder)
     shutil.rmtree(staging, ignore_errors=True)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(folder, filter="data")
+            return
+        for member in tar.getmembers():  # Python before 3.11.4, as Debian 12 has it
+            path = PurePosixPath(member.name)
+            if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+                raise tarfile.TarError(f"{archive.name}: {member.name} leads out of its folder")
+            tar.extract(member, folder)
