@@ -21,7 +21,7 @@ _PATIENCE_SECONDS = 30.0
 
 
 def replay(  # noqa: PLR0913 - each is an option of the command
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV files, plain or gzipped (.gz).")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="CSV files, plain or gzipped (.gz).")],
     *,
     stream: Annotated[str, typer.Option(help="The stream whose topic the readings go to.")],
     device: Annotated[

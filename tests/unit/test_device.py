@@ -1,0 +1,245 @@
+"""The publisher against a broker of twenty lines on the mqtt5 codec, which can refuse, hold back and hang up."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mqtt5
+import pytest
+
+from headrace.config import Config
+from headrace.config.connect import Mqtt
+from headrace.errors import ConfigError, TransientError
+from headrace.tools.device import Publisher
+from headrace.tools.mapping import Wishes
+from headrace.tools.replay import plan, send
+from headrace.tools.simulate import Fleet, run
+
+
+@dataclass
+class Broker:
+    hang_up_after: list[int] = field(default_factory=list)  # publishes, for each connection in turn; none: never
+    unacknowledged: int = 0  # of a connection's last publishes before it hangs up
+    receive_maximum: int = 65_535
+    packet_maximum: int | None = None
+    answer: mqtt5.ConnAckReasonCode = field(default_factory=lambda: mqtt5.ConnAckReasonCode.SUCCESS)
+    reason: mqtt5.PubAckReasonCode = field(default_factory=lambda: mqtt5.PubAckReasonCode.SUCCESS)
+    hold: int = 1  # acknowledge in batches of so many
+    port: int = 0
+    connections: int = 0
+    most_in_flight: int = 0
+    got: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        limit = self.hang_up_after.pop(0) if self.hang_up_after else None
+        data, waiting, count = bytearray(), list[int](), 0
+        while chunk := await reader.read(65_536):
+            data += chunk
+            while True:
+                try:
+                    packet, size = mqtt5.read(memoryview(bytes(data)))
+                except IndexError:
+                    break
+                del data[:size]
+                if isinstance(packet, mqtt5.ConnectPacket):
+                    writer.write(self._greeting())
+                elif isinstance(packet, mqtt5.PublishPacket):
+                    count += 1
+                    assert packet.packet_id is not None
+                    self.got.append((packet.topic, bytes(packet.payload or b"")))
+                    waiting.append(packet.packet_id)
+                    self.most_in_flight = max(self.most_in_flight, len(waiting))
+                    if limit is None or count <= limit - self.unacknowledged:
+                        self._acknowledge(writer, waiting)
+                    if count == limit:
+                        writer.close()
+                        return
+            if not data:
+                self._acknowledge(writer, waiting, all_=limit is None)
+        writer.close()
+
+    def _greeting(self) -> bytes:
+        return mqtt5.ConnAckPacket(
+            reason_code=self.answer, receive_max=self.receive_maximum, max_packet_size=self.packet_maximum
+        ).write()
+
+    def _acknowledge(self, writer: asyncio.StreamWriter, waiting: list[int], *, all_: bool = False) -> None:
+        if all_ or len(waiting) >= self.hold:
+            for packet_id in waiting:
+                writer.write(mqtt5.PubAckPacket(packet_id, reason_code=self.reason).write())
+            waiting.clear()
+
+
+@asynccontextmanager
+async def listening(broker: Broker) -> AsyncIterator[Mqtt]:
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
+    broker.port = server.sockets[0].getsockname()[1]
+    try:
+        yield Mqtt(port=broker.port)
+    finally:
+        server.close()
+
+
+def against(broker: Broker, act: Callable[[Mqtt], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with listening(broker) as mqtt:
+            await act(mqtt)
+
+    asyncio.run(main())
+
+
+def test_messages_arrive_in_order_and_the_window_is_kept() -> None:
+    broker = Broker(receive_maximum=50, hold=40)
+
+    async def act(mqtt: Mqtt) -> None:
+        async with Publisher(mqtt, "t", window=1000) as publisher:
+            for i in range(1000):
+                await publisher.send("a", b"%d" % i)
+            await publisher.drain()
+            assert publisher.acknowledged == 1000
+            assert publisher.in_flight == 0
+
+    against(broker, act)
+    assert [int(p) for _, p in broker.got] == list(range(1000))
+    assert broker.most_in_flight <= 50
+
+
+def test_what_was_not_acknowledged_is_sent_again_in_order() -> None:
+    broker = Broker(hang_up_after=[30, 1, 200], unacknowledged=10)
+
+    async def act(mqtt: Mqtt) -> None:
+        async with Publisher(mqtt, "t", window=100) as publisher:
+            for i in range(1000):
+                await publisher.send("a", b"%d" % i)
+            await publisher.drain()
+            assert publisher.resent > 0
+            assert publisher.acknowledged == 1000
+
+    against(broker, act)
+    first_seen = list(dict.fromkeys(int(p) for _, p in broker.got))
+    assert first_seen == list(range(1000))
+    assert broker.connections == 4
+
+
+def test_leaving_waits_for_the_last_acknowledgement() -> None:
+    broker = Broker(hang_up_after=[5], unacknowledged=5)
+
+    async def act(mqtt: Mqtt) -> None:
+        async with Publisher(mqtt, "t") as publisher:
+            for i in range(5):
+                await publisher.send("a", b"%d" % i)
+
+    against(broker, act)
+    assert [int(p) for _, p in broker.got] == [0, 1, 2, 3, 4] * 2
+
+
+def test_refused_and_unheard_messages_are_counted() -> None:
+    for reason, refused, unheard in (
+        (mqtt5.PubAckReasonCode.NOT_AUTHORIZED, {0x87: 3}, 0),
+        (mqtt5.PubAckReasonCode.NO_MATCHING_SUBSCRIBERS, {}, 3),
+    ):
+
+        async def act(mqtt: Mqtt, refused: dict[int, int] = refused, unheard: int = unheard) -> None:
+            async with Publisher(mqtt, "t") as publisher:
+                for _ in range(3):
+                    await publisher.send("a", b"x")
+                await publisher.drain()
+                assert publisher.refused == refused
+                assert publisher.unheard == unheard
+
+        against(Broker(reason=reason), act)
+
+
+def test_a_broker_that_lets_nobody_in_is_a_config_error() -> None:
+    async def act(mqtt: Mqtt) -> None:
+        with pytest.raises(ConfigError, match=r"mqtt\.password"):
+            async with Publisher(mqtt, "t"):
+                pass
+
+    against(Broker(answer=mqtt5.ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD), act)
+
+
+def test_a_broker_that_is_away_is_waited_for_then_named() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said: list[str] = []
+
+    async def act() -> None:
+        async with Publisher(Mqtt(port=port), "t", patience=0.5, notify=said.append):
+            pass
+
+    with pytest.raises(TransientError, match=f"127.0.0.1:{port}"):
+        asyncio.run(act())
+    assert len(said) == 1
+
+
+def test_replay_sends_each_row_once_and_notices_equal_rows(tmp_path: Path) -> None:
+    lines = ["timestamp,temperature", *(f"{i},{i / 8}" for i in range(100)), "7,0.875", ",5", ""]
+    (tmp_path / "room-1.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "room-2.csv").write_text("\n".join(lines), encoding="utf-8")
+    broker = Broker(hang_up_after=[50], unacknowledged=3)
+
+    async def act(mqtt: Mqtt) -> None:
+        cfg = Config.model_validate(
+            {"mqtt": mqtt.model_dump(), "streams": {"environment": {"routes": ["s/{device_id}/env"]}}}
+        )
+        files = [tmp_path / "room-1.csv", tmp_path / "room-2.csv"]
+        plans = plan(cfg, files, "environment", Wishes(time="timestamp:s"))
+        report = await send(cfg, plans, client_id="t")
+        assert (report.sent, report.equal) == (202, 2)
+        assert report.first_equal == f"{files[0]}:102"
+        assert report.left_out == {"no event time": 2}
+        assert report.first == {"no event time": f"{files[0]}:103"}
+
+    against(broker, act)
+    distinct = dict.fromkeys(broker.got)
+    assert len(distinct) == 200
+    assert next(iter(distinct)) == ("s/room-1/env", b'{"event_time":0,"temperature":0.0}')
+
+
+def test_replay_leaves_out_what_the_broker_does_not_take(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text(
+        'event_time,sampling_rate,axis,samples\n1,100,x,"[1.5,2]"\n2,100,x,"[' + "1," * 5000 + '1]"\n', encoding="utf-8"
+    )
+    broker = Broker(packet_maximum=4096)
+
+    async def act(mqtt: Mqtt) -> None:
+        cfg = Config.model_validate(
+            {"mqtt": mqtt.model_dump(), "streams": {"vibration": {"routes": ["v/{device_id}"]}}}
+        )
+        report = await send(cfg, plan(cfg, [tmp_path / "v.csv"], "vibration", Wishes()), client_id="t")
+        assert report.sent == 1
+        assert report.left_out.total() == 1
+
+    against(broker, act)
+    assert broker.got == [("v/v", b'{"event_time":1,"sampling_rate":100,"axis":"x","samples":[1.5,2]}')]
+
+
+def simulated(fleet: Fleet) -> list[tuple[str, bytes]]:
+    broker = Broker()
+
+    async def act(mqtt: Mqtt) -> None:
+        streams = {name: {"routes": [f"s/{{device_id}}/{name}"]} for name in ("imu", "environment", "vibration")}
+        cfg = Config.model_validate({"mqtt": mqtt.model_dump(), "streams": streams})
+        tallies = await run(cfg, fleet)
+        assert sum(t.messages for t in tallies.values()) == len(broker.got)
+
+    against(broker, act)
+    return broker.got
+
+
+def test_a_fleet_is_the_same_for_the_same_seed() -> None:
+    fleet = Fleet(
+        streams=("imu", "environment", "vibration"), devices=2, rate=20, duration=20, samples=64, real_time=False,
+        start=1.7e9, defects=True,
+    )  # fmt: skip
+    one = simulated(fleet)
+    assert sorted(one) == sorted(simulated(fleet))
+    assert {topic for topic, _ in one} == {
+        f"s/sim-{s}-00{n}/{s}" for s in ("imu", "environment", "vibration") for n in (1, 2)
+    }
