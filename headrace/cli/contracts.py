@@ -36,7 +36,8 @@ def check(
 
     Warnings are for a person to judge, and leave the exit code at 0. Connects to nothing.
     """
-    results = {name: _checked(name) for name in which or files.available(_folders())}
+    folders = _folders()
+    results = {name: _checked(name, folders) for name in which or files.available(folders)}
     bad = any(r["problems"] for r in results.values())
     if as_json:
         typer.echo(json.dumps(results, indent=1))
@@ -75,7 +76,7 @@ def diff(streams: Streams = None, as_json: AsJson = False) -> None:
         for stream in _named(config, streams):
             contract = _of_stream(config, stream)
             results[stream] = _compared(registry.latest(_subjects(stream)[0]), contract)
-            results[stream]["refused"] = [p for s in _subjects(stream)[:1] for p in registry.check(s, contract)]
+            results[stream]["refused"] = registry.check(_subjects(stream)[0], contract)
     if as_json:
         typer.echo(json.dumps(results, indent=1))
     else:
@@ -118,10 +119,10 @@ def new(
     newcontract.make(newcontract.Wish(sample, topic, name, out, force))
 
 
-def _checked(name: str) -> dict[str, Any]:
+def _checked(name: str, folders: Sequence[Path]) -> dict[str, Any]:
     try:
         is_file = name.endswith(files.SUFFIX) or "/" in name
-        contract = files.read(Path(name)) if is_file else files.find(name, _folders())
+        contract = files.read(Path(name)) if is_file else files.find(name, folders)
     except ConfigError as e:
         return {"problems": str(e).splitlines(), "warnings": []}
     found = lint.lint(contract)

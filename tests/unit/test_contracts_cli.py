@@ -1,0 +1,145 @@
+"""`headrace contracts` and `headrace config` as a person calls them, without any server."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from headrace.cli import config as config_command
+from headrace.cli import context
+from headrace.cli import contracts as contracts_command
+from headrace.config import load
+from headrace.contracts import files
+from headrace.contracts.lint import lint, serious
+from headrace.errors import ConfigError
+
+SAMPLE = {"ts": 1_763_888_400_123, "flow_l_min": 12.5, "motor": {"temp_c": 61.2}, "state": "run"}
+TOPIC = "plant/{device_id}/pump"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    context.set_options(tmp_path / "state", None)
+    (tmp_path / "sample.json").write_text(json.dumps(SAMPLE), encoding="utf-8")
+    yield tmp_path
+    context.set_options(None, None)
+
+
+def run(*args: str, text: str | None = None, command: object = contracts_command) -> Result:
+    return CliRunner().invoke(command.app, args, input=text)  # type: ignore[attr-defined]
+
+
+def new(*args: str, text: str | None = None) -> Result:
+    return run("new", "--topic", TOPIC, *args, text=text)
+
+
+def refusal(result: Result) -> str:
+    assert isinstance(result.exception, ConfigError), result.exception
+    return str(result.exception)
+
+
+def test_new_makes_a_contract_and_a_configuration_that_hold(here: Path) -> None:
+    result = new("--from", "sample.json")
+    assert result.exit_code == 0
+    assert result.stdout.split() == ["contracts/pump.avsc", "my.yaml"]
+    config = load(here / "my.yaml", {})
+    assert config.streams["pump"].routes[0].filter == TOPIC
+    contract = files.find("pump", config.contracts)
+    assert serious(lint(contract)) == []
+    assert run("check", "contracts/pump.avsc").exit_code == 0
+    assert run("check", "my.yaml", command=config_command).exit_code == 0
+
+
+def test_new_says_what_to_do_next() -> None:
+    said = new("--from", "sample.json").stderr
+    line = next(s for s in said.splitlines() if "mosquitto_pub" in s)
+    words = shlex.split(line)
+    assert words[words.index("-t") + 1] == "plant/pump-01/pump"
+    assert words[words.index("-f") + 1] == "sample.json"
+    assert "up --detach --config my.yaml" in said
+    assert 'query "select * from pump"' in said
+
+
+def test_new_takes_lines_and_standard_input(here: Path) -> None:
+    (here / "many.jsonl").write_text('{"a": 1}\n{"a": 2.5}\n', encoding="utf-8")
+    assert "-l < many.jsonl" in new("--from", "many.jsonl").stderr
+    result = new("--from", "-", "--name", "other", text='{"b": "it\'s"}')
+    words = shlex.split(next(s for s in result.stderr.splitlines() if "mosquitto_pub" in s))
+    assert json.loads(words[words.index("-m") + 1]) == {"b": "it's"}
+
+
+def test_new_overwrites_nothing(here: Path) -> None:
+    new("--from", "sample.json")
+    (here / "my.yaml").write_text("# mine\n", encoding="utf-8")
+    assert "--force" in refusal(new("--from", "sample.json"))
+    result = new("--from", "sample.json", "--force")
+    assert result.exit_code == 0
+    assert (here / "my.yaml").read_text(encoding="utf-8") == "# mine\n"
+    shown = result.stderr.partition("See that it holds:")[2].partition("\n\nNext")[0]
+    assert yaml.safe_load(shown)["streams"]["pump"]["routes"] == [TOPIC]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--from", "nope.json"], "--from nope.json: No such file"),
+        (["--from", "."], "--from .: Is a directory"),
+        (["--from", "sample.json", "--name", "Pump 1"], "--name"),
+        (["--from", "sample.json", "--out", "sample.json"], "--out"),
+    ],
+)
+def test_new_refuses_in_words(args: list[str], words: str) -> None:
+    assert words in refusal(new(*args))
+
+
+def test_a_name_is_found_in_the_topic_or_asked_for() -> None:
+    assert "Give one with --name" in refusal(run("new", "--from", "sample.json", "--topic", "{device_id}/+"))
+    result = run("new", "--from", "sample.json", "--topic", "Plant/{device_id}/Main-Pump/#")
+    assert "contracts/main_pump.avsc" in result.stdout
+
+
+def test_check_without_names_checks_all() -> None:
+    result = run("check", "--json")
+    assert result.exit_code == 0
+    assert {"imu", "environment", "vibration"} <= set(json.loads(result.stdout))
+
+
+def test_check_tells_every_file_and_exits_1(here: Path) -> None:
+    (here / "bad.avsc").write_text('{"type": "record", "name": "bad", "fields": [{"name": "x"}]}', encoding="utf-8")
+    result = run("check", "bad.avsc", "imu", "nope")
+    assert result.exit_code == 1
+    assert "bad.avsc: refused" in result.stdout
+    assert "imu: good" in result.stdout
+    assert "no contract 'nope'" in result.stdout
+
+
+def test_a_missing_configuration_is_no_answer() -> None:
+    context.set_options(None, Path("nope.yaml"))
+    assert "nope.yaml: no such file" in refusal(run("check", "imu"))
+
+
+@pytest.mark.parametrize(
+    ("stream", "words"),
+    [
+        ("imu: {routes: ['a/{site}/imu']}", "{site} is no text field of the contract imu"),
+        ("imu: {routes: ['a/{event_time}']}", "{event_time} is no text field"),
+        ("imu: {routes: ['a/x{device_id}']}", "streams.imu.routes"),
+        ("pump: {routes: [a]}", "streams.pump: no contract 'pump'"),
+    ],
+)
+def test_config_check_looks_at_contracts_and_captures(here: Path, stream: str, words: str) -> None:
+    (here / "c.yaml").write_text(f"streams:\n  {stream}\n", encoding="utf-8")
+    message = refusal(run("check", "c.yaml", command=config_command))
+    assert message.startswith("c.yaml: ")
+    assert words in message
+
+
+def test_config_schema_is_a_json_schema_of_every_setting() -> None:
+    schema = json.loads(run("schema", command=config_command).stdout)
+    assert {"mqtt", "kafka", "streams", "archive"} <= set(schema["properties"])
+    assert schema["additionalProperties"] is False
