@@ -183,7 +183,7 @@ def _await(state: State, child: "subprocess.Popen[bytes]") -> dict[str, Any]:
 def _already(state: State) -> None:
     """Say that it runs, after waiting for it where it is just starting."""
     info = state.read_json("stack.json")
-    if info.get("state") != "ready":
+    if info.get("state") not in {"ready", "degraded"}:
         raise HeadraceError(
             f"the stack in {state.path} is {info.get('state', 'starting')}: see `{show.command(state.path)} status`"
         )

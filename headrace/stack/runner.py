@@ -72,7 +72,7 @@ class Runner(threading.Thread):
     def run(self) -> None:
         """The service's whole life."""
         try:
-            while not self._halt.is_set() and all(self._await(n) for n in self._needs):
+            while self._wait_for_needs():
                 self._once()
         except HeadraceError as e:
             self._fail(e)
@@ -81,11 +81,14 @@ class Runner(threading.Thread):
         if self.status.phase is not Phase.FAILED:
             self._set(Phase.STOPPED)
 
-    def _await(self, other: "Runner") -> bool:
-        while not self._halt.is_set():
-            if other.ready.wait(0.05):
-                return True
-        return False
+    def _wait_for_needs(self) -> bool:
+        """Until all that it needs serves; False when told to stop before."""
+        for other in self._needs:
+            while not other.ready.wait(0.05):
+                if self._halt.is_set():
+                    return False
+                self._set(Phase.WAITING, f"for {other.spec.name}")
+        return not self._halt.is_set()
 
     def _once(self) -> None:
         """From one start of the process to its end, and the pause after a crash."""

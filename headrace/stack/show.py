@@ -92,6 +92,14 @@ def welcome(info: dict[str, Any], device_password: str) -> str:
     state = Path(info["folder"])
     h = command(state)
     services = info["services"]
+    stream = next(iter(info["streams_configured"]))
+    steps = [
+        ("simulate --duration 30", "a fleet of devices, for half a minute"),
+        (f"tail {stream}", "its readings as they come"),
+        (f"query 'select count(*) from {stream}'", "the lake, a few seconds later"),  # noqa: S608 - shown, not run
+        ("status", "how everything is; `logs SERVICE` for more, `down` to stop: data stays"),
+    ]
+    width = max(len(words) for words, _ in steps)
     out = [
         f"Headrace is ready after {info['ready_seconds']:.1f} s.",
         "",
@@ -102,10 +110,7 @@ def welcome(info: dict[str, Any], device_password: str) -> str:
         f"  status page  {info['page']}",
         "",
         "Next:",
-        f"  {h} simulate --help      a fleet of devices, to see readings flow",
-        f"  {h} tail imu             the readings as they come",
-        f"  {h} query 'select count(*) from imu'",  # noqa: S608 - shown, not run
-        f"  {h} status               how it is; `logs SERVICE`, `down` to stop, data stays",
+        *(f"  {h} {words:<{width}}  {what}" for words, what in steps),
     ]
     if info["listen"]:
         out += ["", *network(info, device_password)]

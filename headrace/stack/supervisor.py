@@ -14,7 +14,7 @@ from headrace.stack import java, kafka, mosquitto, process, registry, store, wor
 from headrace.stack.download import Part
 from headrace.stack.plan import Plan, Spec
 from headrace.stack.process import MARK, Process
-from headrace.stack.runner import Runner
+from headrace.stack.runner import Phase, Runner
 from headrace.stack.scrape import Figures
 from headrace.stack.state import State
 
@@ -98,7 +98,7 @@ class Supervisor:
                 **(self.figures.services.get(name, {}) if live else {}),
             }
         out: dict[str, Any] = {
-            "state": self._state,
+            "state": self._state if self._state != "ready" or self._all_ready() else "degraded",
             "error": self._error,
             "folder": str(self.plan.state.path),
             "config": str(self.plan.config_path or ""),
@@ -108,6 +108,7 @@ class Supervisor:
             "ports": self.plan.ports,
             "page": f"http://127.0.0.1:{self.plan.ports['page']}/",
             "listen": None if self.plan.listen is None else f"{self.plan.listen.address}:{self.plan.listen.port}",
+            "streams_configured": list(self.plan.config.streams),
             "listen_tls": self.plan.listen is not None and self.plan.listen.cert is not None,
             "services": services,
         }
@@ -116,6 +117,9 @@ class Supervisor:
             out["streams"] = {**known, **self.figures.streams}
             out["history"] = list(self.figures.history)
         return out
+
+    def _all_ready(self) -> bool:
+        return all(r.status.phase is Phase.READY for r in self.runners.values())
 
     def _until_ready(self, stop: threading.Event, tick: Callable[[], None]) -> None:
         while not stop.is_set():
