@@ -19,7 +19,7 @@ from headrace.wire import Headers
 
 PREFIX = "_dead_letters"
 HEADER_ROOM = 16 * 1024  # of a letter's headers and key, beside its value
-_POLL_SECONDS = 1.0
+_POLL_SECONDS = 0.1  # consume() waits this long at the end of each partition
 _GIVE_UP_SECONDS = 30.0
 
 

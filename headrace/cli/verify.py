@@ -77,8 +77,9 @@ def _show(report: "Report", *, partitions: bool) -> None:
         table.add_row(name, *_cells(stream.total(), f"{stream.dead_letters:,}"))
         if partitions:
             for number, part in sorted(stream.partitions.items()):
-                table.add_row(f"  partition {number}", *_cells(part, ""))
-    Console(file=sys.stdout).print(table)
+                table.add_row(f"  /{number}", *_cells(part, ""))
+    console = Console(file=sys.stdout)
+    console.print(table, width=None if console.is_terminal else 160)
     if report.unrouted_dead_letters:
         say(f"{report.unrouted_dead_letters:,} dead letters are of no stream: headrace dlq list")
     for stream in report.streams.values():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.config import Config
 from headrace.lake import layout
+from headrace.lake.sql import literal
 from headrace.store.base import ObjectStore
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ CREATE OR REPLACE TEMP TABLE found AS
 SELECT filename AS file, regexp_extract(filename, '-p(\\d+)-o\\d+-s\\d+\\.parquet$', 1)::INT AS p,
        regexp_replace(filename, '^.*/(.*)-p\\d+-o\\d+-s\\d+\\.parquet$', '\\1') AS log,
        _offset AS o, _src_epoch AS se, _src_offset AS so, _src_index AS si, _event_id AS id
-FROM read_parquet(?, filename = true)
+FROM read_parquet([{files}], filename = true)
 """
 _TWICE = (
     "SELECT 1 FROM found GROUP BY log, p, o HAVING count(*) > 1",
@@ -58,7 +59,8 @@ class Source:
                 "CREATE TEMP TABLE found (file TEXT, p INT, log TEXT, o BIGINT, se INT, so BIGINT, si INT, id BLOB)"
             )
             return Rows()
-        self._lake.execute(_LOAD, [[self._root + key for key in keys]])
+        names = ", ".join(literal(self._root + key) for key in keys)
+        self._lake.execute(_LOAD.format(files=names))  # as a parameter it would import pandas first
         files = {
             file.removeprefix(self._root): n for file, n in self._all("SELECT file, count(*) FROM found GROUP BY 1")
         }
@@ -71,17 +73,18 @@ class Source:
 
     def sources_between(self, partition: int, start: int, end: int) -> int:
         """How many different readings the rows of a partition hold that came from raw offsets [start, end)."""
-        sql = "SELECT count(*) FROM (SELECT DISTINCT se, so, si FROM found WHERE p = $1 AND so >= $2 AND so < $3)"
-        return int(self._all(sql, [partition, start, end])[0][0])
+        some = f"FROM found WHERE p = {partition} AND so >= {start} AND so < {end}"
+        sql = f"SELECT count(*) FROM (SELECT DISTINCT se, so, si {some})"  # noqa: S608 - numbers
+        return int(self._all(sql)[0][0])
 
     def held(self, sources: Sequence[tuple[int, int, int, int]]) -> int:
         """How many of the given (partition, epoch, offset, item) of the raw topic are rows."""
         if not sources:
             return 0
-        self._lake.execute("CREATE OR REPLACE TEMP TABLE asked (p INT, se INT, so BIGINT, si INT)")
-        self._lake.executemany("INSERT INTO asked VALUES (?, ?, ?, ?)", [list(s) for s in sources])
-        sql = "SELECT count(*) FROM (SELECT DISTINCT p, se, so, si FROM asked SEMI JOIN found USING (p, se, so, si))"
+        values = ", ".join(f"({p}, {epoch}, {offset}, {item})" for p, epoch, offset, item in sources)
+        asked = f"(VALUES {values}) AS asked (p, se, so, si)"
+        sql = f"SELECT count(*) FROM (SELECT DISTINCT * FROM {asked} SEMI JOIN found USING (p, se, so, si))"  # noqa: S608 - numbers
         return int(self._all(sql)[0][0])
 
-    def _all(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
-        return self._lake.execute(sql, parameters or []).fetchall()
+    def _all(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._lake.execute(sql).fetchall()

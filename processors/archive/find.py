@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,12 @@ class Incarnations:
             return found
 
 
+class Where(Protocol):
+    """Tells (first offset, one past the last, committed offset, its metadata) of a partition: see Positions."""
+
+    def of(self, topic: str, partition: int) -> tuple[int, int, int | None, str]: ...  # noqa: D102
+
+
 class Positions:
     """Asks Kafka about positions of the archive's group, with a client beside the one that reads. Any thread may."""
 
@@ -69,7 +76,7 @@ class Positions:
             return low, high, *kafka.committed(self._client, [(topic, partition)])[topic, partition]
 
 
-def facts(positions: Positions, store: ObjectStore, place: Place) -> Facts:
+def facts(positions: Where, store: ObjectStore, place: Place) -> Facts:
     """All that `recovery.decide` needs; TransientError where Kafka or the store is away."""
     low, high, offset, metadata = positions.of(place.topic, place.partition)
     if offset is None:

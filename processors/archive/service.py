@@ -15,13 +15,15 @@ from headrace.lake import layout
 from headrace.names import clean_topic
 from headrace.registry import Registry
 from headrace.store.open import open_store
-from processors.archive import patience
-from processors.archive.find import Positions
+from processors.archive.find import Incarnations, Positions
+from processors.archive.letters import Letters
 from processors.archive.partition import Partition
+from processors.archive.patience import CHECK, Patience
 from processors.archive.reader import Key, Reader
 from processors.archive.rotation import Cause, due, largest
+from processors.archive.schemas import Schemas
 from processors.archive.watch import Watch
-from processors.archive.work import Work
+from processors.archive.work import Kit, Work
 
 log = logging.getLogger(__name__)
 SERVICE = "archive"
@@ -38,7 +40,7 @@ def run(config: Config, stop: threading.Event) -> None:
     store = open_store(config.store)
     with suppress(TransientError):  # the watch makes it once the store is there
         store.ensure_bucket()
-    checks = (*Watch.CHECKS, patience.CHECK)
+    checks = (*Watch.CHECKS, CHECK)
     with Health(config.archive.http, checks, _STALLED_SECONDS) as health, Registry(config.registry) as registry:
         log.info("archiving", extra={"topics": topics, "health_port": health.port})
         with Archive(config, topics, health, registry) as archive, Watch(archive.positions, store, topics, health):
@@ -75,7 +77,15 @@ class Archive:
         self._parts: dict[Key, Partition] = {}
         self._reader = Reader(config, topics, self._taken, self._left)
         self.positions = Positions(config.kafka, config.archive.group)
-        self._work = Work(config, self.positions, open_store(config.store), registry, health)
+        store = open_store(config.store)
+        kit = Kit(
+            Incarnations(config.kafka),
+            self.positions,
+            store,
+            Schemas(registry.schema_text),
+            Letters(config, store),
+        )
+        self._work = Work(config.archive, kit, Patience(health))
         self._full = False
         self._gauges_at = 0.0
 

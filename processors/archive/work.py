@@ -4,24 +4,21 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from headrace import metrics
-from headrace.config import Config
+from headrace.config.model import Archive
 from headrace.errors import FatalError
-from headrace.health import Health
 from headrace.intent import Note
 from headrace.lake import ledger
 from headrace.lake.ledger import Entry
 from headrace.names import stream_of
-from headrace.registry import Registry
 from headrace.store.base import ObjectStore
 from processors.archive import find
 from processors.archive.buffer import Chunk, join
 from processors.archive.commit import Token
-from processors.archive.letters import Letters
 from processors.archive.patience import Patience
-from processors.archive.plan import Place, Plan, Shape, plans
+from processors.archive.plan import DeadRow, Place, Plan, Shape, plans
 from processors.archive.put import keeps_conditions, put_entry, put_file
 from processors.archive.recovery import Action, Finish, Lost, decide
 from processors.archive.schemas import Schemas
@@ -39,22 +36,37 @@ class Standing:
     action: Action
 
 
+class Ids(Protocol):
+    """Ids of topics: see find.Incarnations."""
+
+    def of(self, topic: str) -> str: ...  # noqa: D102
+
+
+class Dead(Protocol):
+    """Dead letters: see letters.Letters."""
+
+    def write(self, token: Token, topic: str, rows: tuple[DeadRow, ...]) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What jobs work with."""
+
+    ids: Ids
+    positions: find.Where
+    store: ObjectStore
+    schemas: Schemas
+    letters: Dead
+
+
 class Work:
     """Jobs on threads. Each holds while a dependency is away, and ends with Revoked once its token is void."""
 
-    def __init__(
-        self, config: Config, positions: find.Positions, store: ObjectStore, registry: Registry, health: Health
-    ) -> None:
-        self._archive = config.archive
-        self._positions = positions
-        self._store = store
-        self._patience = Patience(health)
-        self._incarnations = find.Incarnations(config.kafka)
-        self._schemas = Schemas(registry.schema_text)
-        self._letters = Letters(config, store)
+    def __init__(self, settings: Archive, kit: Kit, patience: Patience) -> None:
+        self._settings, self._kit, self._patience = settings, kit, patience
         self._conditional: bool | None = None
         self._jobs = ThreadPoolExecutor(_JOBS, thread_name_prefix="job")
-        self._puts = ThreadPoolExecutor(config.archive.uploads, thread_name_prefix="put")
+        self._puts = ThreadPoolExecutor(settings.uploads, thread_name_prefix="put")
 
     def close(self) -> None:
         """Wait for nothing: whoever has the partition next stores the same objects again."""
@@ -77,12 +89,12 @@ class Work:
 
     def _recover(self, token: Token, topic: str, partition: int) -> Standing:
         hold = self._patience.hold
-        place = Place(topic, hold(token, "reading the topic's id", lambda: self._incarnations.of(topic)), partition)
-        facts = hold(token, "finding the position", lambda: find.facts(self._positions, self._store, place))
+        place = Place(topic, hold(token, "reading the topic's id", lambda: self._kit.ids.of(topic)), partition)
+        facts = hold(token, "finding the position", lambda: find.facts(self._kit.positions, self._kit.store, place))
         action = decide(place, facts)
         if isinstance(action, Lost):
             lost = action
-            entry = hold(token, "accounting for lost records", lambda: find.lost_entry(self._store, place, lost))
+            entry = hold(token, "accounting for lost records", lambda: find.lost_entry(self._kit.store, place, lost))
             gone = ledger.count(entry.lost)
             log.error(
                 "Kafka deleted records before they were stored: longer retention, or more archivers, are needed",
@@ -94,22 +106,24 @@ class Work:
         return Standing(place, action)
 
     def _prepare(self, token: Token, place: Place, note: Note, start: int, chunks: Sequence[Chunk]) -> list[Plan]:
-        now = self._patience.hold(token, "reading the topic's id", lambda: self._incarnations.of(place.topic))
+        now = self._patience.hold(token, "reading the topic's id", lambda: self._kit.ids.of(place.topic))
         if now != place.topic_id:
             raise FatalError(f"{place.topic} was deleted and created again: it has other readings at the same offsets")
-        settings = self._archive
+        settings = self._settings
         shape = Shape(settings.max_records, settings.max_event_span_hours, settings.compression_level)
         chunk = join(chunks)
-        return self._patience.hold(token, "decoding", lambda: plans(place, note, start, chunk, self._schemas, shape))
+        return self._patience.hold(
+            token, "decoding", lambda: plans(place, note, start, chunk, self._kit.schemas, shape)
+        )
 
     def _store_batch(self, token: Token, plan: Plan) -> Entry:
         hold, topic = self._patience.hold, plan.entry.topic
         if plan.dead:
-            hold(token, "writing dead letters", lambda: self._letters.write(token, topic, plan.dead))
+            hold(token, "writing dead letters", lambda: self._kit.letters.write(token, topic, plan.dead))
         conditional = hold(token, "asking the store for conditional writes", self._keeps_conditions)
         puts = [
             self._puts.submit(
-                hold, token, "storing a file", lambda f=f: put_file(self._store, f, conditional=conditional)
+                hold, token, "storing a file", lambda f=f: put_file(self._kit.store, f, conditional=conditional)
             )
             for f in plan.files
         ]
@@ -118,9 +132,9 @@ class Work:
         return entry
 
     def _put_entry(self, entry: Entry) -> None:
-        put_entry(self._store, entry, conditional=self._keeps_conditions())
+        put_entry(self._kit.store, entry, conditional=self._keeps_conditions())
 
     def _keeps_conditions(self) -> bool:
         if self._conditional is None:
-            self._conditional = keeps_conditions(self._store)
+            self._conditional = keeps_conditions(self._kit.store)
         return self._conditional
