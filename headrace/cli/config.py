@@ -1,13 +1,17 @@
 """`headrace config`: whether a configuration holds, and what one may contain."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.config import Config, load
 from headrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headrace.contracts.model import Contract
 
 app = typer.Typer(help="Check a configuration; print its schema.")
 
@@ -16,13 +20,14 @@ app = typer.Typer(help="Check a configuration; print its schema.")
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file.", show_default=False)],
 ) -> None:
-    """Whether a configuration holds: its keys and values, its contracts, and what its routes capture.
+    """Whether a configuration holds: its keys and values, its contracts and its routes.
 
     HEADRACE_ variables of the environment count, as they do for the services. Connects to nothing. Exit code 2, with
     every key that is wrong, when it does not hold.
     """
     config = load(file)
     problems = [p for stream in config.streams for p in stream_problems(config, stream)]
+    problems += _unrouted_problems(config)
     if problems:
         raise ConfigError("\n".join([f"{file}: configuration refused", *(f"  {p}" for p in problems)]))
     names = ", ".join(config.streams) or "none"
@@ -36,9 +41,8 @@ def schema() -> None:
 
 
 def stream_problems(config: Config, stream: str) -> list[str]:
-    """What is wrong with a stream's contract and captures, in words."""
+    """What is wrong with a stream's contract and routes, in words."""
     from headrace.contracts import files, lint
-    from headrace.contracts.write import captures
 
     where = f"streams.{stream}"
     try:
@@ -46,16 +50,38 @@ def stream_problems(config: Config, stream: str) -> list[str]:
     except ConfigError as e:
         return [f"{where}: {line}" for line in str(e).splitlines()]
     problems = [f"{where}: contract {contract.name}: {p}" for p in lint.serious(lint.lint(contract))]
-    texts = [f.name for f in contract.fields if f.kind in {"string", "enum"}]
-    for number, route in enumerate(config.streams[stream].routes):
-        at = f"{where}.routes.{number}"
+    return [*problems, *_route_problems(config, stream, contract)]
+
+
+def _unrouted_problems(config: Config) -> Iterator[str]:
+    from headrace import filters
+
+    for i, text in enumerate(config.bridge.unrouted):
         try:
-            unknown = [name for name in captures(route.filter) if name not in texts]
+            filters.parse(text, f"bridge.unrouted[{i}]", captures=False)
         except ConfigError as e:
-            problems.append(f"{at}: {e}")
+            yield str(e)
+
+
+def _route_problems(config: Config, stream: str, contract: "Contract") -> Iterator[str]:
+    from headrace import filters
+
+    texts = [f.name for f in contract.fields if f.kind in {"string", "enum"} and f.name != "_quality"]
+    before: list[filters.Filter] = []
+    for i, route in enumerate(config.streams[stream].routes):
+        where = f"streams.{stream}.routes[{i}].filter"
+        try:
+            parsed = filters.parse(route.filter, where)
+        except ConfigError as e:
+            yield str(e)
             continue
-        problems += [
-            f"{at}: {{{name}}} is no text field of the contract {contract.name}. It has {', '.join(texts)}; or write +"
-            for name in unknown
-        ]
-    return problems
+        for name in parsed.captures:
+            if name not in texts:
+                yield (
+                    f"{where}: {{{name}}} is no text field of the contract {contract.name}. "
+                    f"It has {', '.join(texts)}; or write +"
+                )
+        for other in before:
+            if filters.overlap(parsed, other):
+                yield f"{where}: {parsed.text} overlaps {other.text}: a message of both would be stored twice"
+        before.append(parsed)

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 import typer
 
+from headrace import filters
 from headrace.cli import context
 from headrace.cli.output import say
 from headrace.contracts import files, write
@@ -34,11 +35,11 @@ class Wish:
 
 def make(wish: Wish) -> None:
     """Write the contract and, where there is none yet, the configuration; print what to do next."""
-    captured = write.captures(wish.topic)
+    topic = filters.parse(wish.topic, "--topic")
     name = _name(wish)
     text = _read(wish.sample)
     readings = read_sample(text, _where(wish.sample))
-    draft = infer(name, readings, captured, _where(wish.sample))
+    draft = infer(name, readings, tuple(topic.captures), _where(wish.sample))
     contract = wish.out / FOLDER / f"{name}{files.SUFFIX}"
     config = wish.out / CONFIG
     if contract.exists() and not wish.force:
@@ -55,7 +56,7 @@ def make(wish: Wish) -> None:
     if fresh:
         typer.echo(config)
     _explain(wish, draft, config, contract, fresh=fresh)
-    say(_next(wish, draft, config, str(readings[0].get("device_id", f"{name}-01")), text))
+    say(_next(wish, draft, config, write.example_topic(topic, str(readings[0].get("device_id", f"{name}-01"))), text))
 
 
 def _name(wish: Wish) -> str:
@@ -98,11 +99,10 @@ def _explain(wish: Wish, draft: Draft, config: Path, contract: Path, *, fresh: b
         say(write.config_yaml(draft.contract.name, wish.topic, FOLDER).partition("\n")[2].rstrip())
 
 
-def _next(wish: Wish, draft: Draft, config: Path, device: str, text: str) -> str:
+def _next(wish: Wish, draft: Draft, config: Path, topic: str, text: str) -> str:
     from headrace.stack.show import command
 
     called, state = command(context.state()), State(context.state())
-    topic = write.example_topic(wish.topic, device)
     send = ["mosquitto_pub", *_broker(state), "-q", "1", "-t", topic]
     pipe = ""
     if wish.sample == Path("-"):

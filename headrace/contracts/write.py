@@ -1,13 +1,10 @@
 """The text of a contract as a person would write it, and of the configuration that puts it into operation."""
 
-import re
 from typing import Any
 
 import orjson
 
-from headrace.errors import ConfigError
-
-_CAPTURE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
+from headrace.filters import Filter
 
 
 def as_text(schema: dict[str, Any]) -> str:
@@ -17,29 +14,11 @@ def as_text(schema: dict[str, Any]) -> str:
     return "\n".join(["{", *head, '  "fields": [', ",\n".join(fields), "  ]", "}", ""])
 
 
-def captures(topic: str) -> tuple[str, ...]:
-    """The names that an MQTT filter such as `plant/{site}/{device_id}/pump` captures. ConfigError when malformed."""
-    names = []
-    for level in topic.split("/"):
-        found = _CAPTURE.match(level)
-        if found:
-            names.append(found[1])
-        elif "{" in level or "}" in level:
-            raise ConfigError(
-                f"--topic {topic}: {level!r} can't be used. A capture fills a whole level, as in plant/{{device_id}}/x"
-            )
-    if len(set(names)) < len(names):
-        raise ConfigError(f"--topic {topic}: a name is captured twice. Name each level differently, or write + for one")
-    return tuple(names)
-
-
-def example_topic(topic: str, device: str) -> str:
+def example_topic(topic: Filter, device: str) -> str:
     """A topic that the filter matches, as the device `device` would publish to."""
-    levels = []
-    for level in topic.split("/"):
-        found = _CAPTURE.match(level)
-        wild = found is not None or level in {"+", "#"}
-        levels.append(device if found and found[1] == "device_id" else "1" if wild else level)
+    levels = ["1" if level in {"+", "#"} else level for level in topic.levels]
+    if "device_id" in topic.captures:
+        levels[topic.captures["device_id"]] = device
     return "/".join(levels)
 
 

@@ -91,6 +91,7 @@ def test_new_overwrites_nothing(here: Path) -> None:
         (["--from", "."], "--from .: Is a directory"),
         (["--from", "sample.json", "--name", "Pump 1"], "--name"),
         (["--from", "sample.json", "--out", "sample.json"], "--out"),
+        (["--from", "sample.json", "--topic", "a/x{device_id}"], "--topic"),
     ],
 )
 def test_new_refuses_in_words(args: list[str], words: str) -> None:
@@ -129,6 +130,9 @@ def test_a_missing_configuration_is_no_answer() -> None:
         ("imu: {routes: ['a/{site}/imu']}", "{site} is no text field of the contract imu"),
         ("imu: {routes: ['a/{event_time}']}", "{event_time} is no text field"),
         ("imu: {routes: ['a/x{device_id}']}", "streams.imu.routes"),
+        ("imu: {routes: ['a/#/b']}", "# must be the last level"),
+        ("imu: {routes: ['a/+', 'a/{device_id}']}", "overlaps a/+"),
+        ("imu: {}\nbridge: {unrouted: ['a/{x}']}", "bridge.unrouted[0]"),
         ("pump: {routes: [a]}", "streams.pump: no contract 'pump'"),
     ],
 )

@@ -12,17 +12,18 @@ from headrace.contracts import guess
 from headrace.contracts.infer import Draft, infer
 from headrace.contracts.lint import lint, serious
 from headrace.contracts.sample import read_sample
-from headrace.contracts.write import captures, config_yaml, example_topic
+from headrace.contracts.write import config_yaml, example_topic
 from headrace.errors import ConfigError
+from headrace.filters import parse
 
 TOPIC = "plant/{device_id}/pump"
 NOW = 1_763_888_400  # seconds
 
 
 def draft(*readings: dict[str, Any], topic: str = TOPIC) -> Draft:
-    made = infer("pump", readings, captures(topic), "sample.json")
+    made = infer("pump", readings, tuple(parse(topic, "--topic").captures), "sample.json")
     assert serious(lint(made.contract)) == []
-    names = captures(topic)
+    names = tuple(parse(topic, "--topic").captures)
     decoder = Decoder(made.contract, 1, names)
     for r in readings:
         device = r.get("device_id", "pump-01")
@@ -34,7 +35,7 @@ def draft(*readings: dict[str, Any], topic: str = TOPIC) -> Draft:
 
 def refusal(*readings: dict[str, Any], topic: str = TOPIC) -> str:
     with pytest.raises(ConfigError) as e:
-        infer("pump", readings, captures(topic), "sample.json")
+        infer("pump", readings, tuple(parse(topic, "--topic").captures), "sample.json")
     return str(e.value)
 
 
@@ -159,9 +160,6 @@ def test_captures_are_fields() -> None:
     draft({"site": "a", "x": 1}, topic="plant/{site}/{device_id}/pump")
     assert "no text in the payload" in refusal({"site": 5}, topic="plant/{site}/{device_id}/pump")
     assert "no text in the payload" in refusal({"x": 5}, topic="plant/{event_time}/{device_id}/pump")
-    for topic in ("plant/{a}/{a}", "plant/x{a}", "plant/{a b}", "plant/{}"):
-        with pytest.raises(ConfigError, match="--topic"):
-            captures(topic)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +215,7 @@ def test_what_is_no_sample(text: str, words: str) -> None:
 
 
 def test_a_configuration_and_a_topic_for_it() -> None:
-    assert example_topic("plant/{site}/{device_id}/+/pump/#", "p-1") == "plant/1/p-1/1/pump/1"
+    assert example_topic(parse("plant/{site}/{device_id}/+/pump/#", ""), "p-1") == "plant/1/p-1/1/pump/1"
     assert '"plant/{device_id}/pump"' in config_yaml("pump", TOPIC, "contracts")
 
 
