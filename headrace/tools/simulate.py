@@ -149,13 +149,14 @@ def fleet_devices(cfg: Config, fleet: Fleet) -> list[_Device]:
 
     out = []
     for stream in fleet.streams:
+        interval = _interval(stream, fleet)
         topic = _topic(cfg, stream)
         for number in range(1, fleet.devices + 1):
             # Independent streams of random numbers: for the model, and for the defects, so that these change no value.
             seeds = np.random.SeedSequence([fleet.seed, MODELS.index(stream), number]).spawn(2)
             name = f"sim-{stream}-{number:03d}"
             boot = np.random.default_rng([fleet.seed, number, round(fleet.start * 1000)]).bytes(4).hex()
-            readings, interval = _model(stream, fleet, np.random.default_rng(seeds[0]))
+            readings = _model(stream, fleet, interval, np.random.default_rng(seeds[0]))
             defects = Defects(stream, np.random.default_rng(seeds[1])) if fleet.defects else None
             out.append(_Device(stream, name, topic.replace(f"{{{DEVICE}}}", name), interval, readings, defects, boot))
     return out
@@ -171,27 +172,26 @@ def readings_of(fleet: Fleet) -> int:
 
 def _interval(stream: str, fleet: Fleet) -> float:
     known = {"imu": 1 / fleet.rate, "environment": fleet.environment_interval, "vibration": fleet.vibration_interval}
+    if stream not in known:
+        raise ConfigError(f"no model of a stream {stream!r}; there are: {', '.join(MODELS)}")
     return known[stream]
 
 
-def _model(stream: str, fleet: Fleet, rng: "np.random.Generator") -> tuple[Iterator[dict[str, Any]], float]:
-    interval = _interval(stream, fleet)
+def _model(stream: str, fleet: Fleet, interval: float, rng: "np.random.Generator") -> Iterator[dict[str, Any]]:
     if stream == "imu":
         from headrace.tools.models.motion import motion
 
-        return motion(rng, fleet.rate), interval
+        return motion(rng, fleet.rate)
     if stream == "environment":
         from headrace.tools.models.day import day
 
-        return day(rng, fleet.start, interval), interval
+        return day(rng, fleet.start, interval)
     from headrace.tools.models.bearing import bearing
 
-    return bearing(rng, int((fleet.duration or 3600.0) / interval), fleet.samples), interval
+    return bearing(rng, int((fleet.duration or 3600.0) / interval), fleet.samples)
 
 
 def _topic(cfg: Config, stream: str) -> str:
-    if stream not in MODELS:
-        raise ConfigError(f"--streams {stream}: no such model; there are: {', '.join(MODELS)}")
     if stream not in cfg.streams or not cfg.streams[stream].routes:
         raise ConfigError(f"the configuration has no stream {stream} with a route, so nothing would take the readings")
     topic = cfg.streams[stream].routes[0].filter

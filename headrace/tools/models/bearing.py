@@ -13,7 +13,7 @@ _SHAFT_HZ = 29.95  # 1,797 rpm, an induction motor under light load
 _RESONANCE_HZ, _DAMPING = 3_000.0, 900.0  # of the housing; 1/s
 _SLIP = 0.015  # the balls' random slip, of the time between two impacts
 _ONSET = 0.3  # of the life: until then the bearing is sound
-_GROWTH = 5.0  # e-folds from onset to the end
+_GROWTH = 7.0  # e-folds from onset to the end
 _SMALLEST, _LARGEST = 0.05, 60.0  # m/s2, of an impact
 
 

@@ -1,0 +1,196 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from headrace import __version__
+from headrace.cli import main
+from headrace.cli.group import COMMANDS, load
+from headrace.cli.reference import MARK, generated, updated
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Run(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Headrace = Callable[..., Run]
+
+
+@pytest.fixture
+def headrace(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Headrace:
+    """The console script, in this process: what starts in its own is slow."""
+
+    def run(*args: str, **environ: str) -> Run:
+        for name in [n for n in os.environ if n.startswith("HEADRACE_")]:
+            monkeypatch.delenv(name)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["headrace", *args])
+        code = 0
+        try:
+            main()
+        except SystemExit as e:
+            code = int(e.code or 0)
+        return Run(code, *capfd.readouterr())
+
+    return run
+
+
+def test_the_version_is_told_without_importing_what_is_heavy() -> None:
+    out = subprocess.run(
+        [sys.executable, "-m", "headrace", "--version"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (out.returncode, out.stdout, out.stderr) == (0, f"headrace {__version__}\n", "")
+    code = (
+        "import sys, headrace, headrace.cli\n"
+        "heavy = {'pandas', 'numpy', 'pyarrow', 'duckdb', 'confluent_kafka', 'minio', 'rich', 'pydantic', 'aiomqtt'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    seen = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert seen.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_loads_and_has_help(name: str) -> None:
+    command = load(name)
+    assert command.name == name
+    assert command.help
+
+
+def test_the_documented_help_is_what_the_commands_say() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert MARK in text
+    assert text == updated(text), "run: python -m headrace.cli.reference docs/cli.md"
+
+
+def test_every_command_is_documented() -> None:
+    text = generated()
+    for name in COMMANDS:
+        assert f"## `headrace {name}`" in text
+
+
+def test_help_names_every_command(headrace: Headrace) -> None:
+    out = headrace("--help").stdout
+    assert all(f"  {name} " in out for name in COMMANDS)
+
+
+def test_completion_offers_commands_and_options(headrace: Headrace) -> None:
+    words = {"_HEADRACE_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    assert headrace(COMP_WORDS="headrace que", **words).stdout.split() == ["query"]
+    words["COMP_CWORD"] = "2"
+    assert "--device-column" in headrace(COMP_WORDS="headrace replay --dev", **words).stdout.split()
+
+
+def config(tmp_path: Path, **more: object) -> str:
+    file = tmp_path / "my.yaml"
+    data = {"streams": {"imu": {"routes": ["sensors/{device_id}/imu"]}}, **more}
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["nonsense"], "No such command"),
+        (["--stat", "x", "query", "select 1"], "--state"),
+        (["--config", "/nonexistent.yaml", "query", "select 1"], "/nonexistent.yaml: no such file"),
+        (["--state", "/nonexistent", "query", "select 1"], "no stack in /nonexistent: start one with `headrace up`"),
+        (["--state", "/nonexistent", "replay", "x.csv", "--stream", "imu"], "no stack"),
+        (["replay"], "Missing argument"),
+    ],
+)
+def test_what_is_wrong_is_one_message_and_exit_code_2(headrace: Headrace, args: list[str], words: str) -> None:
+    out = headrace(*args)
+    assert (out.returncode, out.stdout) == (2, "")
+    assert words in out.stderr
+    assert "Traceback" not in out.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["replay", "none.csv", "--stream", "imu"], "none.csv: no such file"),
+        (["replay", "none.csv", "--stream", "pump"], "no stream 'pump'; there are: imu"),
+        (["replay", "none.csv", "--stream", "imu", "--speed", "fast"], "--speed fast"),
+        (["replay", "none.csv", "--stream", "imu", "--speed", "2"], "--time"),
+        (["replay", "none.csv", "--stream", "imu", "--time-zone", "Mars/Base"], "--time-zone Mars/Base"),
+        (["replay", "none.csv", "--stream", "imu", "--map", "a"], "--map a"),
+        (["simulate", "--streams", "pump"], "no model of a stream 'pump'"),
+        (["simulate", "--streams", "vibration"], "no stream vibration"),
+        (["simulate", "--speed", "2"], "1 or max"),
+        (["simulate", "--start", "soon"], "--start soon"),
+        (["tail", "pump"], "no stream 'pump'"),
+        (["dlq", "show", "xyz"], "hexadecimal"),
+    ],
+)
+def test_wrong_wishes_are_told_before_anything_is_reached(
+    headrace: Headrace, tmp_path: Path, args: list[str], words: str
+) -> None:
+    out = headrace("--config", config(tmp_path, mqtt={"port": 9}, kafka={"bootstrap": "127.0.0.1:9"}), *args)
+    assert (out.returncode, out.stdout) == (2, "")
+    assert words in out.stderr
+    assert "Traceback" not in out.stderr
+
+
+def test_a_mistyped_variable_is_named(headrace: Headrace, tmp_path: Path) -> None:
+    out = headrace("--config", config(tmp_path), "query", "select 1", HEADRACE_KAFKA__BOOTSTRAPP="x")
+    assert out.returncode == 2
+    assert "HEADRACE_KAFKA__BOOTSTRAPP" in out.stderr
+
+
+def test_what_is_away_is_exit_code_1(headrace: Headrace, tmp_path: Path) -> None:
+    away = config(tmp_path, kafka={"bootstrap": "127.0.0.1:9"}, store={"endpoint": "127.0.0.1:9"})
+    for args in (["tail", "imu"], ["dlq", "list"], ["query", "from imu"]):
+        out = headrace("--config", away, *args)
+        assert (out.returncode, out.stdout) == (1, ""), args
+        assert "127.0.0.1:9" in out.stderr
+        assert "Traceback" not in out.stderr
+
+
+def test_a_query_in_every_format(headrace: Headrace, tmp_path: Path) -> None:
+    cfg = config(tmp_path, store={"kind": "folder", "folder": str(tmp_path / "lake")})
+    sql = "select 1 as a, 'x\"y' as b, [1.5, null] as c"
+    assert headrace("--config", cfg, "query", "--format", "csv", sql).stdout == 'a,b,c\n1,"x""y","[1.5, NULL]"\n'
+    assert json.loads(headrace("--config", cfg, "query", "-f", "json", sql).stdout) == [
+        {"a": 1, "b": 'x"y', "c": [1.5, None]}
+    ]
+    table = headrace("--config", cfg, "query", sql).stdout
+    assert [line.split() for line in table.splitlines()][3] == ["1", 'x"y', "[1.5,", "]"]
+    target = tmp_path / "out.parquet"
+    out = headrace("--config", cfg, "query", "-f", "parquet", "--out", str(target), sql)
+    assert (out.returncode, out.stdout) == (0, "")
+    again = f"select a, b from read_parquet('{target}')"
+    assert headrace("--config", cfg, "query", "-f", "csv", again).stdout == 'a,b\n1,"x""y"\n'
+
+
+def test_a_long_answer_is_cut_with_a_word_and_csv_is_not(headrace: Headrace, tmp_path: Path) -> None:
+    cfg = config(tmp_path, store={"kind": "folder", "folder": str(tmp_path / "lake")})
+    out = headrace("--config", cfg, "query", "--limit", "5", "select range i from range(1000)")
+    assert "first 5 rows" in out.stderr
+    assert "999" not in out.stdout
+    csv = headrace("--config", cfg, "query", "-f", "csv", "select range i from range(1000)")
+    assert csv.stdout.splitlines() == ["i", *map(str, range(1000))]
+
+
+def test_an_empty_stream_is_said_and_counts_nothing(headrace: Headrace, tmp_path: Path) -> None:
+    cfg = config(tmp_path, store={"kind": "folder", "folder": str(tmp_path / "lake")})
+    out = headrace("--config", cfg, "query", "-f", "csv", "select count(*) n, max(ax) m from imu")
+    assert out.stdout == "n,m\n0,\n"
+    assert "nothing of imu is stored yet" in out.stderr
+
+
+def test_wrong_sql_points_at_the_place(headrace: Headrace, tmp_path: Path) -> None:
+    cfg = config(tmp_path, store={"kind": "folder", "folder": str(tmp_path / "lake")})
+    out = headrace("--config", cfg, "query", "select axe from imu")
+    assert out.returncode == 2
+    assert "LINE 1: select axe from imu\n               ^" in out.stderr

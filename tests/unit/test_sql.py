@@ -1,0 +1,140 @@
+"""SQL over a lake in a folder: the same views as over S3."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import headrace
+from headrace.config import Config
+from headrace.contracts.files import find
+from headrace.errors import ConfigError, TransientError
+from headrace.lake import layout
+from headrace.lake.sql import connect, run
+from headrace.lake.views import sql_type
+
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+def config(folder: Path, **more: Any) -> Config:
+    streams: dict[str, Any] = {name: {} for name in ("imu", "environment", "vibration")}
+    return Config.model_validate({"store": {"kind": "folder", "folder": folder}, "streams": streams, **more})
+
+
+def store(folder: Path, topic: str, day: int, schema_id: int, columns: dict[str, Any]) -> None:
+    path = folder / layout.data_key(topic, "abc", 0, day, schema_id, f"2026-01-{day:02d}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n = len(next(iter(columns.values())))
+    times = [START + dt.timedelta(days=day - 1, milliseconds=i) for i in range(n)]
+    table = {"device_id": ["w"] * n, "event_time": pa.array(times, pa.timestamp("us", "UTC")), **columns}
+    pq.write_table(pa.table(table), path)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    store(tmp_path, "imu.clean", 1, 7, {"ax": [1.0, 2.0, 3.0]})
+    store(tmp_path, "imu.clean", 2, 7, {"ax": [4.0, 5.0]})
+    store(tmp_path, "imu.clean", 2, 12, {"ax": [6.0], "extra": ["new"]})
+    store(tmp_path, "imu.raw", 2, 7, {"ax": [9.0]})
+    store(tmp_path, "vibration.clean", 1, 8, {"samples": pa.array([[1.5, 2.5], [3.5]], pa.list_(pa.float32()))})
+    return tmp_path
+
+
+def test_a_stream_is_a_view_over_all_its_files(lake: Path) -> None:
+    out = headrace.query("select count(*) n, sum(ax) s, count(extra) e from imu", config=config(lake))
+    assert isinstance(out, pd.DataFrame)
+    assert out.to_dict("records") == [{"n": 6, "s": 21.0, "e": 1}]
+
+
+def test_times_are_utc_and_the_partition_is_a_date(lake: Path) -> None:
+    sql = "select event_time, date, typeof(date) t from imu where date = '2026-01-02' and event_time < '2026-01-03'"
+    out = headrace.query(sql, config=config(lake))
+    assert len(out) == 3
+    assert out.event_time.max() == pd.Timestamp("2026-01-02T00:00:00.001Z")
+    assert set(out.t) == {"DATE"}
+
+
+def test_samples_of_a_waveform_can_be_unnested(lake: Path) -> None:
+    out = headrace.query("select unnest(samples) s from vibration", config=config(lake))
+    assert out.s.tolist() == [1.5, 2.5, 3.5]
+
+
+def test_a_stream_without_files_has_the_contracts_columns_and_no_rows(lake: Path) -> None:
+    missing: list[str] = []
+    with connect(config(lake), "from environment", empty=missing.append) as db:
+        out = run(db, "select temperature, event_time, date, _offset from environment").to_arrow_table()
+    assert missing == ["environment"]
+    assert [f"{f.name} {f.type}" for f in out.schema] == [
+        "temperature double", "event_time timestamp[us, tz=UTC]", "date date32[day]", "_offset int64",
+    ]  # fmt: skip
+    assert out.num_rows == 0
+
+
+def test_another_archived_topic_has_its_own_view(lake: Path) -> None:
+    cfg = config(lake, archive={"topics": ["imu.raw", "imu.clean"]})
+    out = headrace.query("select (select sum(ax) from imu.raw) raw, (select max(imu.ax) from imu) clean", config=cfg)
+    assert out.to_dict("records") == [{"raw": 9.0, "clean": 6.0}]
+
+
+def test_what_there_is_can_be_asked(lake: Path) -> None:
+    assert headrace.query("show tables", config=config(lake)).name.tolist() == ["environment", "imu", "vibration"]
+    assert "ax" in headrace.query("describe imu", config=config(lake)).column_name.tolist()
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("select ax from where", "LINE 1"),
+        ("select ax from", "end of input"),
+        ("select axx from imu", "axx"),
+        ("select * from pumps", "pumps"),
+        ("", "no SQL"),
+        ("-- nothing", "no SQL"),
+        ("copy imu to 'x.csv'", "only queries"),
+        ("explain analyze copy imu to 'x.csv'", "only queries"),
+        ("EXPLAIN\nANALYZE copy imu to 'x.csv'", "only queries"),
+        ("explain (analyze) copy imu to 'x.csv'", "only queries|does not run"),
+        ("insert into imu values (1)", "only queries"),
+        ("select 1; attach 'x.db'", "only queries"),
+        ("install httpfs", "only queries"),
+        ("set threads = 1", "only queries"),
+        ("drop view imu", "only queries"),
+        ("export database 'x'", "only queries"),
+    ],
+)
+def test_wrong_or_changing_sql_is_refused(
+    lake: Path, sql: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("empty")
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(ConfigError, match=words):
+        headrace.query(sql, config=config(lake))
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "sql", ["explain select 1", "explain analyze select 1", "pivot imu on ax using count(*)", "values (1)"]
+)
+def test_every_kind_of_query_runs(lake: Path, sql: str) -> None:
+    assert len(headrace.query(sql, config=config(lake))) > 0
+
+
+def test_a_store_that_is_away_is_transient_and_no_key_is_shown() -> None:
+    cfg = Config.model_validate({
+        "store": {"endpoint": "127.0.0.1:9", "access_key": "theaccesskey", "secret_key": "the'secret"},
+        "streams": {"imu": {}},
+    })  # fmt: skip
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:9") as caught:
+        headrace.query("from imu", config=cfg)
+    assert "thesecret" not in str(caught.value).replace("'", "")
+    assert "theaccesskey" not in str(caught.value)
+
+
+def test_the_types_of_columns() -> None:
+    names = ("device_id", "event_time", "samples", "temperature", "sequence")
+    types = [sql_type(find("vibration").field(name)) for name in names]
+    assert types == ["VARCHAR", "TIMESTAMPTZ", "FLOAT[]", "DOUBLE", "BIGINT"]
