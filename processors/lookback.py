@@ -31,7 +31,9 @@ def rows(ids: Sequence[bytes | None], offsets: Ints) -> Rows:
     if len(known) < size:
         which = np.array([i for i, key in enumerate(ids) if key is not None], dtype=np.int64)
         offsets = offsets[which]
-    return Rows(size, np.frombuffer(b"".join(cast("Sequence[bytes]", known)), dtype=np.uint64).reshape(-1, 2), which, offsets)
+    return Rows(
+        size, np.frombuffer(b"".join(cast("Sequence[bytes]", known)), dtype=np.uint64).reshape(-1, 2), which, offsets
+    )
 
 
 class Lookback:

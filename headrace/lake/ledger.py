@@ -1,5 +1,6 @@
 """The ledger: one object for each batch [start, end) of a partition, which accounts for every offset in it."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -58,6 +59,11 @@ class Entry:
         """Offsets of [start, end) that the entry does not account for: 0 in a sound one."""
         named = sum(map(count, (self.repeats, self.refused, self.skipped, self.lost)))
         return self.end - self.start - self.rows - named
+
+
+def checksum(data: bytes) -> str:
+    """The SHA-256 of an object, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def count(ranges: Ranges) -> int:
