@@ -1,6 +1,6 @@
 """`headrace dlq`: dead letters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,12 +44,13 @@ class Group:
 @app.command("list")
 def list_(stream: Stream = "", reason: ReasonName = "", json: Json = False) -> None:
     """Dead letters by stream, reason and field, with how many and the latest as an example."""
-    groups = sorted(group(_letters(context.config(), stream, reason)), key=lambda g: (g.stream, -g.count))
+    letters = list(_letters(context.config(), stream, reason))
+    groups = sorted(group(letters), key=lambda g: (g.stream, -g.count))
     if json:
         import orjson
 
-        letters = sum(g.count for g in groups)
-        data(orjson.dumps({"letters": letters, "groups": [_as_json(g) for g in groups]}).decode())
+        out = {"count": len(letters), "groups": [_as_json(g) for g in groups], "letters": [_one(it) for it in letters]}
+        data(orjson.dumps(out).decode())
         return
     if not groups:
         say("no dead letters")
@@ -58,7 +59,7 @@ def list_(stream: Stream = "", reason: ReasonName = "", json: Json = False) -> N
         what = f"{g.reason} {g.field}".strip()
         data(f"{g.stream or '(no stream)'}  {g.count:,} x {what}  ({g.stage}; latest {_time(g.last_ms)})")
         data(f"    e.g. {g.key}  {g.detail}")
-    say(f"{sum(g.count for g in groups):,} dead letters; `headrace dlq show KEY` shows one whole")
+    say(f"{len(letters):,} dead letters; `headrace dlq show KEY` shows one whole")
 
 
 @app.command()
@@ -101,7 +102,7 @@ def show(
     data(_excerpt(value))
 
 
-def group(letters: "Iterator[ReadLetter]") -> list[Group]:
+def group(letters: "Iterable[ReadLetter]") -> list[Group]:
     """The letters put together by stream, reason, field and stage."""
     out: dict[tuple[str, ...], Group] = {}
     for it in letters:
@@ -133,6 +134,13 @@ def _value(cfg: "Config", letter: "ReadLetter") -> bytes:
     from headrace.store.open import open_store
 
     return open_store(cfg.store).get(pointer)
+
+
+def _one(it: "ReadLetter") -> dict[str, Any]:
+    names = ("stream", "reason", "stage", "field", "value", "detail")
+    topic = it.text("mqtt-topic") or it.source.get("mqtt_topic")
+    place = {"mqtt_topic": topic, "source": it.source, "time": _time(it.time_ms)}
+    return {"key": it.key.hex(), **{n: it.text(n) for n in names}, **place}
 
 
 def _as_json(g: Group) -> dict[str, Any]:

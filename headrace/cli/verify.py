@@ -69,17 +69,16 @@ def _show(report: "Report", *, partitions: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("stream", no_wrap=True)
-    for name in ("stored", "gaps", "duplicates", "repeats", "dead letters", "storing", "lag"):
+    for name in ("stored", "gaps", "duplicates", "repeats", "dead\nletters", "storing", "lag"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, stream in report.streams.items():
         table.add_row(name, *_cells(stream.total(), f"{stream.dead_letters:,}"))
         if partitions:
             for number, part in sorted(stream.partitions.items()):
                 table.add_row(f"  /{number}", *_cells(part, ""))
-    console = Console(file=sys.stdout)
-    console.print(table, width=None if console.is_terminal else 160)
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
     if report.unrouted_dead_letters:
         say(f"{report.unrouted_dead_letters:,} dead letters are of no stream: headrace dlq list")
     for stream in report.streams.values():
