@@ -113,8 +113,17 @@ def welcome(info: dict[str, Any], device_password: str) -> str:
         *(f"  {h} {words:<{width}}  {what}" for words, what in steps),
     ]
     if info["listen"]:
-        out += ["", *network(info, device_password)]
+        return "\n".join([*out, "", *network(info, device_password)])
+    host, _, port = services["mosquitto"]["address"].removeprefix("mqtt://").rpartition(":")
+    out += ["", "A reading of your own:", f"  {shlex.join(_publish(info, host, port, device_password))}"]
     return "\n".join(out)
+
+
+def _publish(info: dict[str, Any], host: str, port: str, password: str, *more: str) -> list[str]:
+    words = ["mosquitto_pub", "-h", host, "-p", port, "-u", DEVICE_USER, "-P", password, "-q", "1", *more]
+    if "environment" in info["streams_configured"]:
+        return [*words, "-t", "sensors/board-01/environment", "-m", '{"temperature": 21.5, "humidity": 40}']
+    return [*words, "-t", "TOPIC", "-f", "sample.json"]
 
 
 def network(info: dict[str, Any], device_password: str) -> list[str]:
@@ -122,9 +131,7 @@ def network(info: dict[str, Any], device_password: str) -> list[str]:
     host, _, port = info["listen"].rpartition(":")
     host = host if host not in {"0.0.0.0", "::"} else own_address()  # noqa: S104 - compared with
     tls = info.get("listen_tls")
-    words = ["mosquitto_pub", "-h", host, "-p", port, "-u", DEVICE_USER, "-P", device_password, "-q", "1"]
-    words += ["--cafile", "CA.pem"] if tls else []
-    words += ["-t", "sensors/board-01/environment", "-m", '{"temperature": 21.5, "humidity": 40}']
+    words = _publish(info, host, port, device_password, *(["--cafile", "CA.pem"] if tls else []))
     out = [
         f"Devices connect to host {host}, port {port}, user {DEVICE_USER}, password {device_password}. To try it:",
         f"  {shlex.join(words)}",
