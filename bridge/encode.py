@@ -17,7 +17,7 @@ _DOUBLE = struct.Struct("<d")
 _FLOAT = struct.Struct("<f")
 _SOME_DOUBLE = struct.Struct("<Bd")
 _SOME_FLOAT = struct.Struct("<Bf")
-_MAX_HIGH = 4096  # upper parts of longs remembered: times of neighbouring readings share theirs
+_MAX_HIGH = 4096  # upper parts of longs remembered
 _BOOLEAN = (b"\0", b"\1")
 
 
@@ -91,30 +91,33 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-# The lowest 14 bits of a long that has more, and whole longs of up to 14 bits in zigzag.
-_LOW = [bytes((i & 0x7F | 0x80, i >> 7 | 0x80)) for i in range(1 << 14)]
-_SMALL = [varint(i) for i in range(1 << 14)]
+# 14 bits of a long, as the two bytes that have more behind them; and whole longs of 14 bits.
+_TWO = [bytes((i & 0x7F | 0x80, i >> 7 | 0x80)) for i in range(1 << 14)]
+_WHOLE = [varint(i) for i in range(1 << 14)]
 _high: dict[int, bytes] = {}
 
 
 def long(number: int) -> bytes:
     """An int or long, -2^63 to 2^63 - 1: zigzag, then varint."""
     zigzag = (number << 1) ^ (number >> 63)
-    high = zigzag >> 14
-    if not high:
-        return _SMALL[zigzag]
-    upper = _high.get(high)
+    if zigzag < 0x4000:
+        return _WHOLE[zigzag]
+    if zigzag < 0x1000_0000:
+        return _TWO[zigzag & 0x3FFF] + _WHOLE[zigzag >> 14]
+    high = zigzag >> 28
+    upper = _high.get(high)  # of a time in microseconds it changes every two minutes
     if upper is None:
         if len(_high) >= _MAX_HIGH:
             _high.clear()
         upper = _high[high] = varint(high)
-    return _LOW[zigzag & 0x3FFF] + upper
+    return _TWO[zigzag & 0x3FFF] + _TWO[zigzag >> 14 & 0x3FFF] + upper
 
 
 def string(text: str) -> bytes:
     """A string: its length in bytes, then UTF-8."""
     data = text.encode()
-    return long(len(data)) + data
+    size = len(data)
+    return (_WHOLE[size << 1] if size < 0x2000 else long(size)) + data
 
 
 def _bytes(data: bytes) -> bytes:

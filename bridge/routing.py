@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 from zlib import crc32
 
-from bridge import filters
-from bridge.filters import Filter
+from headrace import filters
 from headrace.config import Config
 from headrace.errors import ConfigError, PoisonError, Reason
+from headrace.filters import Filter
 from headrace.mqtt import MAX_SUBSCRIPTION_ID, Subscription
 from headrace.names import is_device_id
 

@@ -1,6 +1,7 @@
 """The bridge's lifetime: connect, carry, reconnect, drain. One event loop; Kafka's own threads do the sending."""
 
 import asyncio
+import gc
 import logging
 import signal
 import threading
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 15.0  # for what is in flight when told to end; orchestrators give 30
 WATCH_SECONDS = 5.0
+_GC_THRESHOLDS = (50_000, 50, 100)
 _STEADY_SECONDS = 30.0  # a connection that held as long starts the back-off anew
 
 
@@ -50,6 +52,10 @@ async def _main(config: Config, work: Work, stop: threading.Event, health: Healt
             await asyncio.sleep(1)
 
     await first_of(begin(), beat(), stopped.wait())
+    # What is in flight are hundreds of thousands of small objects without cycles: by default the collector looks at them
+    # again and again, for 4 us a message.
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     if bridge:
         await bridge[0].run(stopped)
 

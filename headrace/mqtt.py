@@ -25,6 +25,7 @@ __all__ = ["Connection", "PublishPacket", "Session", "Subscription", "connect"]
 CONNECT_SECONDS = 10.0
 SUBSCRIBE_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
+_LOOK_SECONDS = 5.0
 CHUNK = 256 * 1024  # bytes read at once: what is handled before the event loop gets its turn
 MAX_TOPIC_AND_PROPERTIES = 128 * 1024  # of a PUBLISH packet, beside its payload
 MAX_SUBSCRIPTION_ID = 268_435_455
@@ -240,16 +241,18 @@ class Connection:
 
         While nobody receives, silence means nothing: pings go on, and the broker's answers wait in the socket.
         """
-        interval = (self.keepalive or 60) / 2
+        silence = 1.5 * (self.keepalive or 60)
+        pinged = _now()
         while not self._writer.is_closing():
-            await asyncio.sleep(interval)
+            await asyncio.sleep(min(silence / 3, _LOOK_SECONDS))
             since = self._waiting_since
-            if since is not None and _now() - since > interval * 3:
+            if since is not None and _now() - since > silence:
                 raise TransientError(f"the MQTT broker was silent for {_now() - since:.0f} s")
             if self._asked and since is not None and _now() - self._asked_at > SUBSCRIBE_SECONDS:
                 filters = ", ".join(s.filter for s in self._asked.values())
                 raise TransientError(f"the MQTT broker did not answer the subscription to {filters}")
-            if self.keepalive:
+            if self.keepalive and _now() - pinged >= self.keepalive / 3:
+                pinged = _now()
                 self._writer.write(mqtt5.PingReqPacket().write())
 
     async def disconnect(self) -> None:
