@@ -66,7 +66,7 @@ def test_a_file_replayed_twice_is_stored_once_and_the_repeats_are_counted(stack:
 
 
 def services(stack: Stack) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = stack.json("status", "--json")["services"]
+    found: dict[str, dict[str, Any]] = stack.json("status", "--json", ok=False)["services"]
     return found
 
 

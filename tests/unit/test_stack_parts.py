@@ -177,7 +177,7 @@ def test_missing_packages_are_those_of_the_extras(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_line_for_a_board_is_whole() -> None:
-    info = {"listen": "10.0.0.5:1883", "listen_tls": False}
+    info = {"listen": "10.0.0.5:1883", "listen_tls": False, "streams_configured": ["environment"]}
     text = "\n".join(show.network(info, "pw"))
     assert "mosquitto_pub -h 10.0.0.5 -p 1883 -u device -P pw" in text
     assert "--tls-cert" in text
