@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
+from bridge.elements import MAX_ELEMENTS, is_array, split, too_many
 from bridge.encode import encoder
 from bridge.values import Reader, missing, reader, timestamp
 from headrace.contracts.model import QUALITY, Contract, Field
@@ -24,7 +25,6 @@ _NO_VALUES: Mapping[str, str] = {}
 _MAX_DEVICES = 100_000  # device ids remembered as good
 _TEXT = {"string", "enum"}
 _REFUSED = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, struct.error, PoisonError)
-_RAW = msgspec.json.Decoder(list[msgspec.Raw])
 _ANY = msgspec.json.Decoder()
 _INT = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 _LONG = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -92,6 +92,9 @@ class Decoder:
 
         `received`: when the payload came, microseconds since 1970 UTC.
         """
+        if too_many(payload):
+            why = f"an array of more than {MAX_ELEMENTS:,} elements: send them in several messages"
+            return [Refused(PoisonError(Reason.TOO_LARGE, why), payload)]
         try:
             found = self._as_struct(payload)
             if type(found) is not list:
@@ -150,12 +153,12 @@ class Decoder:
 
     def _decode_exactly(self, payload: bytes, source: Source, received: int) -> list[Reading | Refused]:
         try:
-            if payload.lstrip()[:1] != b"[":
+            if not is_array(payload):
                 return [self._one(payload, source, received)]
-            elements = _RAW.decode(payload)
+            elements = split(payload)
         except (msgspec.MsgspecError, ValueError, RecursionError) as e:
             return [Refused(_malformed(e), payload)]
-        return [self._one(bytes(e), source, received) for e in elements]
+        return [self._one(e, source, received) for e in elements]
 
     def _one(self, text: bytes, source: Source, received: int) -> Reading | Refused:
         try:
@@ -187,11 +190,6 @@ class Decoder:
                 raise missing(row.name)
         values[self._quality] = ";".join(notes) or None
         return values
-
-
-def element(payload: bytes, index: int) -> bytes:
-    """The bytes of one reading of a payload that has been decoded."""
-    return payload if payload.lstrip()[:1] != b"[" else bytes(_RAW.decode(payload)[index])
 
 
 class _Row:

@@ -55,6 +55,7 @@ class Delivery:
             queue_buffering_max_kbytes=QUEUE_KIB,
             error_cb=lambda e: on_error(f"{e.str()} ({e.name()})"),
         )
+        self.link: Link | None = None  # of the present connection, once there is one
         self.in_flight = 0
         self.qos0_in_flight = 0
         self._done: list[Done] = []
@@ -67,12 +68,15 @@ class Delivery:
     ) -> None:
         """Give a record to Kafka; when it is there, count it and finish a part of the ticket. Link None: QoS 0.
 
-        BufferError: no room; wait with `room` and try again.
+        BufferError: no room; wait with `room` and try again. FatalError: the client refuses it, or all records.
         """
         append = self._done.append
-        self.producer.produce(
-            topic, value, key, on_delivery=lambda error, _: append((link, ticket, count, error)), headers=headers
-        )
+        try:
+            self.producer.produce(
+                topic, value, key, on_delivery=lambda error, _: append((link, ticket, count, error)), headers=headers
+            )
+        except kafka.KafkaException as e:
+            raise FatalError(str(kafka.translate(e, f"producing to {topic}"))) from None
         self.in_flight += 1
         if link is None:
             self.qos0_in_flight += 1
@@ -106,6 +110,8 @@ class Delivery:
         while True:
             progress()
             self.poll()
+            BRIDGE_IN_FLIGHT.set(self.in_flight)
+            BRIDGE_UNACKNOWLEDGED.set(len(self.link.window) if self.link else 0)
             if self.in_flight:
                 await asyncio.sleep(_POLL_SECONDS)
                 continue
@@ -142,8 +148,6 @@ class Delivery:
             count.inc(n)
         for link in links:
             link.acknowledge()
-            BRIDGE_UNACKNOWLEDGED.set(len(link.window))
-        BRIDGE_IN_FLIGHT.set(self.in_flight)
 
     def partitions(self, topics: Iterable[str]) -> dict[str, int]:
         """The partition counts of those topics that Kafka tells of; for any thread. TransientError: it is away."""
@@ -153,10 +157,7 @@ class Delivery:
             raise TransientError(str(kafka.translate(e, "asking for its topics"))) from None
         return {t: len(found[t].partitions) for t in topics if t in found and found[t].error is None}
 
-    async def drain(self, seconds: float) -> bool:
-        """Wait until all is delivered and acknowledged; False when it took longer than `seconds`."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self.in_flight:
-                    await self.room()
-        return not self.in_flight
+    async def drain(self) -> None:
+        """Wait until all that was produced is delivered and acknowledged."""
+        while self.in_flight:
+            await self.room()

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from prometheus_client import Counter
 
 from bridge import letters, routing
-from bridge.decode import Decoder, Refused, Source, element
+from bridge.decode import Decoder, Refused, Source
 from bridge.delivery import Delivery, Link
+from bridge.elements import element
 from bridge.routing import Plan, Target
 from headrace import deadletters, wire
 from headrace.config import Config
@@ -20,6 +21,7 @@ from headrace.names import raw_topic
 from headrace.wire import Headers
 
 _MAX_TOPICS = 50_000  # MQTT topics whose lanes are remembered
+_MAX_REMEMBERED = 512  # characters of such a topic: 65,535 are allowed, and anybody can make up more
 _RECORD_MARGIN = 256  # bytes of a record beside its key, value and the MQTT topic: fixed headers and Kafka's own
 _QOS = tuple((wire.MQTT_QOS, b"%d" % i) for i in range(2))
 _DUP = ((wire.MQTT_DUP, b"0"), (wire.MQTT_DUP, b"1"))
@@ -112,7 +114,7 @@ class Intake:
             if qos:
                 source, ticket = link, window.hand_out(packet.packet_id or 0, len(records))
                 nothing = nothing or not records
-            elif self._delivery.qos0_in_flight + len(records) > self._qos0_room:
+            elif self._delivery.qos0_in_flight and self._delivery.qos0_in_flight + len(records) > self._qos0_room:
                 BRIDGE_SKIPPED.labels("qos0_full").inc()
                 continue
             for record in records:
@@ -215,5 +217,7 @@ class Intake:
         )
         if len(self._topics) >= _MAX_TOPICS:
             self._topics.clear()
-        topic = self._topics[text] = Topic(text, name, (wire.MQTT_TOPIC, name), lanes, found.copies)
+        topic = Topic(text, name, (wire.MQTT_TOPIC, name), lanes, found.copies)
+        if len(text) <= _MAX_REMEMBERED:
+            self._topics[text] = topic
         return topic

@@ -119,6 +119,11 @@ class Shelf:
 
         return deadletters.shelve(self._config, letter, put)
 
+    async def idle(self) -> None:
+        """Wait until none is on its way to the store."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def close(self) -> None:
         """Drop what is under way: its messages were not acknowledged and will come again."""
         for task in self._tasks:

@@ -52,8 +52,8 @@ async def _main(config: Config, work: Work, stop: threading.Event, health: Healt
             await asyncio.sleep(1)
 
     await first_of(begin(), beat(), stopped.wait())
-    # What is in flight are hundreds of thousands of small objects without cycles: by default the collector looks at them
-    # again and again, for 4 us a message.
+    # What is in flight are hundreds of thousands of small objects without cycles: by default the collector looks at
+    # them again and again, for 4 us a message.
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     if bridge:
@@ -83,7 +83,7 @@ class Bridge:
     async def run(self, stopped: asyncio.Event) -> None:
         """Carry messages until `stopped`, then finish what is in flight. Raises what ended it early."""
         self._health.ready("kafka", ok=True)
-        await first_of(self._delivery.run(self._health.progress), self._watch_kafka(), self._carry(stopped))
+        await first_of(self._delivery.run(self._progress), self._watch_kafka(), self._carry(stopped))
 
     async def _carry(self, stopped: asyncio.Event) -> None:
         try:
@@ -96,10 +96,18 @@ class Bridge:
 
     async def _drain(self) -> None:
         log.info("ending: finishing what is in flight", extra={"records": self._delivery.in_flight})
-        if not await self._delivery.drain(DRAIN_SECONDS):
-            log.warning("Kafka did not take everything in time: the rest stays with the MQTT broker, unacknowledged")
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._shelf.idle()
+                await self._delivery.drain()
+        except TimeoutError:
+            log.warning("not everything was stored in time: the rest stays with the MQTT broker, unacknowledged")
         if self._link is not None:
             await self._link.connection.disconnect()
+
+    def _progress(self) -> None:
+        self._health.progress()
+        self._health.detail("in_flight", self._delivery.in_flight)
 
     async def _sessions(self) -> None:
         """Connect and receive, again and again."""
@@ -118,7 +126,7 @@ class Bridge:
 
     async def _receive(self, connection: Connection) -> None:
         """One connection, until it is over. Cancelled, it leaves the connection open: there may be PUBACKs to send."""
-        link = self._link = Link(connection)
+        link = self._link = self._delivery.link = Link(connection)
         BRIDGE_CONNECTIONS.inc()
         self._look_at_session(connection)
         connection.subscribe(self._plan.subscriptions, self._plan.covered)

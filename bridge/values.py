@@ -20,6 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _EXACT = 2**53  # whole numbers up to here survive in a float
 _KINDS = {str: "text", bool: "a boolean", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+_DECIMAL = decimal.Context(prec=decimal.MAX_PREC)  # the default context rounds to 28 digits
 _FLOAT = struct.Struct("<f")
 _BITS = {"int": 32, "long": 64}
 
@@ -167,7 +168,7 @@ def _decimal(name: str, schema: dict[str, Any]) -> Reader:
         if type(v) not in {int, float, str}:
             _wrong(name, "a number, or text that is one", v)
         try:
-            number = decimal.Decimal(v if type(v) is str else repr(v)).scaleb(scale)
+            number = decimal.Decimal(v if type(v) is str else repr(v)).scaleb(scale, _DECIMAL)
             if number.is_finite() and number.adjusted() < precision and number == number.to_integral_value():
                 unscaled = int(number)
                 return unscaled.to_bytes(size or (unscaled.bit_length() // 8 + 1), "big", signed=True)

@@ -11,7 +11,7 @@ import ssl
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 import mqtt5
 from mqtt5 import ConnAckReasonCode, DisconnectReasonCode, PublishPacket, SubAckReasonCode
@@ -236,8 +236,8 @@ class Connection:
         if not self._writer.is_closing():
             self._writer.write(b"".join([_PUBACK.pack(_PUBACK_TYPE, i) for i in packet_ids]))
 
-    async def keep_alive(self) -> None:
-        """Ping until the connection is over. TransientError when the broker is silent for one and a half keepalives.
+    async def keep_alive(self) -> NoReturn:
+        """Ping until the connection is over. TransientError then, or when the broker is silent for 1.5 keepalives.
 
         While nobody receives, silence means nothing: pings go on, and the broker's answers wait in the socket.
         """
@@ -251,9 +251,11 @@ class Connection:
             if self._asked and since is not None and _now() - self._asked_at > SUBSCRIBE_SECONDS:
                 filters = ", ".join(s.filter for s in self._asked.values())
                 raise TransientError(f"the MQTT broker did not answer the subscription to {filters}")
-            if self.keepalive and _now() - pinged >= self.keepalive / 3:
+            if _now() - pinged >= silence / 4.5:
                 pinged = _now()
                 self._writer.write(mqtt5.PingReqPacket().write())
+        # Whoever should receive may be waiting for Kafka, and would not notice.
+        raise TransientError("the connection to the MQTT broker broke")
 
     async def disconnect(self) -> None:
         """Say goodbye and close; the session stays in place for its full expiry. Messages still coming are dropped."""
