@@ -248,3 +248,13 @@ def test_a_waveform_is_read_in_columns() -> None:
     codec = columns.codec(schema)
     assert codec._columns([frame(1, body)] * 3) is not None
     assert np.array_equal(one(schema, body, body).frame["s"][1].to_numpy(), wave)
+
+
+def test_one_bad_message_of_many() -> None:
+    values = [frame(1, GOOD)] * 5000
+    values[1234], values[4999] = values[0] + b"x", values[0][:-1]
+    out = columns.decode(values, ROW)
+    assert [i for i, _ in out.bad] == [1234, 4999]
+    assert np.flatnonzero(~out.good).tolist() == [1234, 4999]
+    assert out.frame["x"].null_count() == 2
+    assert out.frame.height == 5000
