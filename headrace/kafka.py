@@ -277,7 +277,8 @@ def _make(
 
 def _connection(cfg: Kafka) -> dict[str, Any]:
     # Of librdkafka's own lines only the warnings: it writes them past our log, to standard error.
-    out: dict[str, Any] = {"bootstrap.servers": cfg.bootstrap, "log.connection.close": False, "log_level": 4}
+    # What goes wrong comes back as an error or shows in /readyz: librdkafka would repeat it many times a second.
+    out: dict[str, Any] = {"bootstrap.servers": cfg.bootstrap, "log_level": 2}
     tls, sasl = cfg.tls.enabled, cfg.sasl
     out["security.protocol"] = ("SASL_" if sasl else "") + ("SSL" if tls else "PLAINTEXT")
     if tls:

@@ -83,7 +83,10 @@ class Watch:
             if time.monotonic() - moved > patience:
                 return Outcome(False, outcome.arrived, outcome.refused, outcome.counts)
             time.sleep(_POLL_SECONDS)
-            now = self.marks()
+            try:
+                now = self.marks()
+            except TransientError:  # Kafka restarts: it has `patience` to come back
+                continue
             if now != latest:
                 latest, moved = now, time.monotonic()
             progress(outcome.counts.total + outcome.refused)
