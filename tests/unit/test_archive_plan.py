@@ -1,0 +1,189 @@
+import json
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from headrace.errors import FatalError, PoisonError, Reason, TransientError
+from headrace.intent import Intent, Note
+from headrace.store.base import ObjectStore
+from headrace.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
+from processors.archive import parquet
+from processors.archive.plan import File, Place, Plan, Shape, plans
+from processors.archive.put import keeps_conditions, put_file
+from processors.archive.schemas import Schemas
+from tests.unit.archive_world import DAY, ID, SCHEMA, FakeMessage, World, chunk_of, row
+
+CLEAN, RAW = Place("imu.clean", ID, 2), Place("imu.raw", ID, 0)
+SHAPE = Shape(1_000_000, 24.0 * 31, 3)
+
+
+def lookup(schema_id: int) -> str:
+    if schema_id == 404:
+        raise PoisonError(Reason.UNKNOWN_SCHEMA, "no schema 404")
+    if schema_id == 500:
+        raise TransientError("the registry is away")
+    if schema_id == 8:
+        return json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "_offset", "type": "int"}]})
+    return json.dumps(SCHEMA)
+
+
+def message(offset: int, value: bytes | None, *, position: bool = True) -> FakeMessage:
+    headers: Headers = [(EVENT_ID, offset.to_bytes(16, "big")), (RECEIVED_AT, b"1700000000000001")]
+    prev = Position(1, offset - 1, 0) if offset else ORIGIN
+    return FakeMessage(
+        offset, 4, value, [*headers, (POSITION, pack_position(Position(1, offset, 0), prev))][: 2 + position]
+    )
+
+
+def made(
+    messages: list[FakeMessage], place: Place = CLEAN, note: Note | None = None, shape: Shape = SHAPE
+) -> list[Plan]:
+    return plans(place, note or Note(ID), messages[0].offset(), chunk_of(messages), Schemas(lookup), shape)
+
+
+def rows_of(file: File) -> list[dict[str, Any]]:
+    import io
+
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(file.data)).to_pylist()
+    return rows
+
+
+def test_rows_carry_where_they_came_from_after_the_contracts_columns() -> None:
+    (plan,) = made([message(17, row(5))])
+    (found,) = rows_of(plan.files[0])
+    assert list(found)[:4] == ["device_id", "event_time", "ax", "_quality"]
+    assert {k: v for k, v in found.items() if k.startswith("_")} == {
+        "_quality": None,
+        "_topic": "imu.clean",
+        "_partition": 2,
+        "_offset": 17,
+        "_kafka_time": found["_kafka_time"],
+        "_src_epoch": 1,
+        "_src_offset": 17,
+        "_src_index": 0,
+        "_event_id": (17).to_bytes(16, "big"),
+        "_received_at": found["_received_at"],
+    }
+    assert int(found["_kafka_time"].timestamp() * 1000) == 1_700_000_000_017
+    assert plan.entry.last == Position(1, 17, 0)
+    assert plan.entry.tail == plan.after.tail
+    assert plan.before.intent == Intent(18, 1, 3)
+
+
+def test_a_file_for_each_schema_and_date_in_kafkas_order() -> None:
+    (plan,) = made([message(i, row(i, day=i % 2, schema_id=7 if i < 4 else 9)) for i in range(8)])
+    assert [f.key.split("/")[1][5:] + f.key[-11:].removesuffix(".parquet") for f in plan.files] == [
+        "1970-01-01-s7", "1970-01-02-s7", "1970-01-01-s9", "1970-01-02-s9",
+    ]  # fmt: skip
+    assert [[r["_offset"] for r in rows_of(f)] for f in plan.files] == [[0, 2], [1, 3], [4, 6], [5, 7]]
+
+
+def test_the_same_batch_makes_the_same_bytes() -> None:
+    messages = [message(i, row(i, day=i % 3)) for i in range(50)]
+    assert made(messages) == made(messages)
+    (first,) = made(messages)
+    again = made(messages, note=first.before)
+    assert [f.data for f in again[0].files] == [f.data for f in first.files]
+
+
+def test_what_is_no_row_is_a_dead_letter_and_named_in_the_ledger() -> None:
+    values = [row(0), None, b"", b"\0\0\0", row(4, schema_id=404), row(5, schema_id=8), row(6) + b"more", row(7)]
+    values.append(row(8, day=4_000_000))
+    (plan,) = made([message(i, v) for i, v in enumerate(values)])
+    assert [r["_offset"] for f in plan.files for r in rows_of(f)] == [0, 7]
+    assert plan.entry.refused == ((1, 7), (8, 9))
+    assert [d.error.reason for d in plan.dead] == [
+        Reason.MALFORMED, Reason.MALFORMED, Reason.MALFORMED, Reason.UNKNOWN_SCHEMA, Reason.UNKNOWN_SCHEMA,
+        Reason.MALFORMED, Reason.OUT_OF_RANGE,
+    ]  # fmt: skip
+    assert plan.dead[0].source == {
+        "topic": "imu.clean", "topic_id": ID, "partition": 2, "epoch": 4, "offset": 1, "index": 0,
+    }  # fmt: skip
+    assert plan.dead[4].value == values[5]
+
+
+def test_a_stranger_in_a_clean_topic_is_refused_and_a_raw_topic_needs_no_positions() -> None:
+    messages = [message(0, row(0)), message(1, row(1), position=False), message(2, row(2))]
+    messages[2]._headers[2] = (POSITION, pack_position(Position(1, 2, 0), Position(1, 0, 0)))
+    (plan,) = made(messages)
+    assert plan.entry.refused == ((1, 2),)
+    (plan,) = made([message(i, row(i), position=False) for i in range(3)], RAW)
+    found = rows_of(plan.files[0])
+    assert len(found) == 3
+    assert {r["_src_offset"] for r in found} == {None}
+    assert plan.entry.last is None
+
+
+def test_an_outage_of_the_registry_is_no_poison() -> None:
+    with pytest.raises(TransientError):
+        made([message(0, row(0, schema_id=500))])
+
+
+def test_a_batch_is_cut_by_records_and_each_part_goes_on_where_the_last_ended() -> None:
+    parts = made([message(i, row(i)) for i in range(10)], shape=Shape(4, 1e6, 3))
+    assert [(p.entry.start, p.entry.end) for p in parts] == [(0, 4), (4, 8), (8, 10)]
+    assert [p.before.last for p in parts] == [None, Position(1, 3, 0), Position(1, 7, 0)]
+    (whole,) = made(
+        [message(i, row(i)) for i in range(10)], note=Note(ID, intent=Intent(10, 1, 3)), shape=Shape(4, 1e6, 3)
+    )
+    assert (whole.entry.start, whole.entry.end) == (0, 10), "a replay is not cut anew"
+
+
+def test_many_dates_in_one_batch() -> None:
+    (plan,) = made([message(i, row(i, day=i)) for i in range(400)], shape=Shape(10**6, 1e6, 3))
+    assert len(plan.files) == 400
+    assert sum(f.rows for f in plan.files) == 400
+    assert date.fromisoformat(plan.files[-1].key.split("/")[1].removeprefix("date=")).toordinal() == 719163 + 399
+
+
+class Unconditional:
+    """A store that takes no notice of conditions, as some do."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
+        return self._store.put(key, data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_store_that_ignores_conditions_is_recognised() -> None:
+    store: Any = World().store
+    assert keeps_conditions(store)
+    assert not keeps_conditions(Unconditional(store))
+    assert not list(store.list(""))
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_a_file_is_never_replaced_by_other_rows(conditional: bool) -> None:
+    store: Any = World().store
+    (plan,) = made([message(i, row(i)) for i in range(5)])
+    (fewer,) = made([message(i, row(i)) for i in range(4)])
+    (other,) = made([message(i, row(i)) for i in range(5)], shape=Shape(10**6, 1e6, 9))
+    stored = put_file(store, plan.files[0], conditional=conditional)
+    assert put_file(store, plan.files[0], conditional=conditional) == stored
+    assert put_file(store, other.files[0], conditional=conditional) == stored, "the same rows, compressed otherwise"
+    assert len(other.files[0].data) != 0
+    with pytest.raises(FatalError, match="other rows"):
+        put_file(store, fewer.files[0], conditional=conditional)
+    assert store.get(plan.files[0].key) == plan.files[0].data
+
+
+def test_rows_are_compared_whatever_wrote_them() -> None:
+    table = pa.table({"x": np.array([1.0, float("nan"), 3.0]), "s": ["a", None, "c"]})
+    assert parquet.same_rows(parquet.write(table, 1), parquet.write(table, 19))
+    assert not parquet.same_rows(parquet.write(table, 1), parquet.write(table.slice(0, 2), 1))
+    assert not parquet.same_rows(parquet.write(table, 1), parquet.write(table.drop(["s"]), 1))
+    assert not parquet.same_rows(parquet.write(table, 1), b"no parquet")
+
+
+def test_a_days_edge_belongs_to_the_next_day() -> None:
+    (plan,) = made([message(0, row(DAY - 1)), message(1, row(DAY))])
+    assert ["date=1970-01-01" in f.key for f in plan.files] == [True, False]
