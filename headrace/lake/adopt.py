@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from headrace.errors import ConfigError
 from headrace.intent import FORMAT, Intent, Note
