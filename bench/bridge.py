@@ -1,0 +1,142 @@
+"""What the bridge's process costs a message, and what aiomqtt's message iterator costs on the same broker.
+
+    .venv/bin/python -m headrace --state DIR up --detach --auto-ports
+    .venv/bin/python bench/bridge.py DIR --messages 100000
+
+A raw publisher, written on the mqtt5 codec so that it is not what limits, sends IMU readings of QoS 1 with up to 1,000
+in flight. Measured: messages a second from the first PUBLISH until Kafka has acknowledged the last reading, and CPU
+time of the bridge's process, idle costs included. Then aiomqtt reads as many (a fifth) with nothing done to
+them, in this process, CPU time again. Linux only.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import aiomqtt
+import mqtt5
+
+from headrace.config import load
+from headrace.config.connect import Mqtt
+from headrace.mqtt import Frames
+
+WINDOW = 1000
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def payload(i: int) -> bytes:
+    """An IMU reading as a device sends it, about 150 bytes."""
+    row = {"event_time": time.time_ns() // 1000 + i, "ax": 0.123 + i % 7, "ay": -9.81, "az": 1.5, "gx": 0.01}
+    return json.dumps({**row, "gy": 0.02, "gz": -0.03, "temperature": 25.4, "sequence": i}).encode()
+
+
+async def publish(mqtt: Mqtt, topic: str, count: int) -> None:
+    """Send `count` readings at QoS 1; returns when the broker has acknowledged all."""
+    reader, writer = await asyncio.open_connection(mqtt.host, mqtt.port)
+    password = mqtt.password.get_secret_value().encode() if mqtt.password else None
+    hello = mqtt5.ConnectPacket(f"bench-{os.getpid()}", username=mqtt.username, password=password, clean_start=True)
+    writer.write(hello.write())
+    frames = Frames(1 << 20)
+    sent = acknowledged = -1  # the CONNACK counts as the first
+    while acknowledged < count:
+        data = await reader.read(1 << 16)
+        if not data:
+            raise ConnectionError("the broker hung up")
+        acknowledged += len(frames.feed(data))
+        sent = max(sent, 0)
+        out = []
+        while sent < count and sent - acknowledged < WINDOW:
+            packet_id = sent % 60_000 + 1
+            out.append(
+                mqtt5.PublishPacket(topic, payload(sent), qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=packet_id).write()
+            )
+            sent += 1
+        writer.write(b"".join(out))
+    writer.write(mqtt5.DisconnectPacket().write())
+    writer.close()
+
+
+def delivered(url: str) -> float:
+    """Readings that Kafka has acknowledged to the bridge."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:  # noqa: S310 - a stack's own address
+        for line in answer.read().decode().splitlines():
+            if line.startswith('headrace_bridge_messages_total{stream="imu"}'):
+                return float(line.split()[-1])
+    return 0.0
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+async def measure_bridge(mqtt: Mqtt, pid: int, url: str, count: int) -> tuple[float, float]:
+    """(messages a second, CPU microseconds a message)."""
+    before, cpu, began = delivered(url), cpu_seconds(pid), time.perf_counter()
+    publishing = asyncio.create_task(publish(mqtt, f"sensors/bench-{int(time.time())}/imu", count))
+    while await asyncio.to_thread(delivered, url) - before < count:
+        if publishing.done():
+            publishing.result()
+        await asyncio.sleep(0.1)
+    took = time.perf_counter() - began
+    await publishing
+    return count / took, (cpu_seconds(pid) - cpu) / count * 1e6
+
+
+async def read_with_aiomqtt(mqtt: Mqtt, count: int, ready: asyncio.Event) -> float:
+    """CPU microseconds a message of a loop over aiomqtt's messages that does nothing."""
+    password = mqtt.password.get_secret_value() if mqtt.password else None
+    async with aiomqtt.Client(
+        mqtt.host, mqtt.port, username=mqtt.username, password=password, protocol=aiomqtt.ProtocolVersion.V5
+    ) as client:
+        await client.subscribe("bench/+/imu", qos=1)
+        ready.set()
+        cpu, seen = time.process_time(), 0
+        async for _ in client.messages:
+            seen += 1
+            if seen == count:
+                break
+        return (time.process_time() - cpu) / count * 1e6
+
+
+async def measure_aiomqtt(mqtt: Mqtt, state: Path, count: int) -> float:
+    """`read_with_aiomqtt`, while another process publishes."""
+    ready = asyncio.Event()
+    reading = asyncio.create_task(read_with_aiomqtt(mqtt, count, ready))
+    await ready.wait()
+    args = [__file__, str(state), "--messages", str(count), "--only-publish"]
+    publisher = await asyncio.create_subprocess_exec(sys.executable, *args)
+    cost = await reading
+    await publisher.wait()
+    return cost
+
+
+async def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("state", type=Path, help="folder of a running stack")
+    parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--only-publish", action="store_true", help="send to a topic that only aiomqtt reads")
+    args = parser.parse_args()
+    mqtt = load(args.state / "headrace.yaml", {}).mqtt
+    if args.only_publish:
+        await publish(mqtt, "bench/x/imu", args.messages)
+        return
+    command = [sys.executable, "-m", "headrace", "--state", str(args.state), "status", "--json"]
+    status = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)  # noqa: ASYNC221 - nothing runs yet
+    bridge = status["services"]["bridge"]
+    rate, cost = await measure_bridge(mqtt, bridge["pid"], bridge["address"], args.messages)
+    print(f"bridge, MQTT to Kafka: {rate:,.0f} messages/s, {cost:.1f} us of CPU a message")
+    few = args.messages // 5
+    print(f"aiomqtt, reading only: {await measure_aiomqtt(mqtt, args.state, few):.1f} us of CPU a message")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
