@@ -57,8 +57,8 @@ def spec(plan: Plan, binary: Path) -> Spec:
 
     def prepare() -> None:
         data.mkdir(exist_ok=True)
-        # SeaweedFS looks for it in its working folder first.
-        plan.state.write(data / "security.toml", security(plan))
+        # SeaweedFS looks for it in its working folder first, and that is where runner.py starts it.
+        plan.state.write(plan.state.tmp / "security.toml", security(plan))
 
     def probe() -> None:
         if not ports.listening(plan.ports["s3"]):
