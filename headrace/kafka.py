@@ -52,6 +52,7 @@ _PRODUCER = {
     "message.timeout.ms": 0,  # delivery never times out: a reading that gave up would be lost or out of order
     "max.in.flight.requests.per.connection": 5,
 }
+_OURS = {"delivery.report.only.error", "group.id"}  # each service sets its own: the bridge needs every report
 _CONSUMER = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -265,7 +266,7 @@ def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _make(
     build: Callable[[dict[str, Any]], _T], base: dict[str, Any], cfg: Kafka, own: dict[str, Any], fixed: dict[str, Any]
 ) -> _T:
-    clash = sorted(set(cfg.librdkafka) & set(fixed))
+    clash = sorted(set(cfg.librdkafka) & (set(fixed) | _OURS))
     if clash:
         raise ConfigError(f"kafka.librdkafka: {', '.join(clash)} can't be changed: no reading would be safe. Remove it")
     settings = {**base, **_connection(cfg), **own, **cfg.librdkafka, **fixed}
@@ -276,7 +277,7 @@ def _make(
 
 
 def _connection(cfg: Kafka) -> dict[str, Any]:
-    # Of librdkafka's own lines only the warnings: it writes them past our log, to standard error.
+    # librdkafka writes past our log, to standard error, and twenty lines a second while a broker is away: keep it quiet.
     # What goes wrong comes back as an error or shows in /readyz: librdkafka would repeat it many times a second.
     out: dict[str, Any] = {"bootstrap.servers": cfg.bootstrap, "log_level": 2}
     tls, sasl = cfg.tls.enabled, cfg.sasl

@@ -123,6 +123,12 @@ function lines() {
   }).filter((l) => l.points.length);
 }
 
+// The next 1, 2 or 5 times a power of ten.
+function roundStep(least) {
+  const power = 10 ** Math.floor(Math.log10(least));
+  return power * [1, 2, 5, 10].find((m) => m * power >= least);
+}
+
 function draw() {
   const canvas = $("chart");
   const ratio = window.devicePixelRatio || 1;
@@ -151,10 +157,11 @@ function draw() {
   g.strokeStyle = style.getPropertyValue("--line");
   g.fillStyle = style.getPropertyValue("--soft");
   g.textAlign = "right";
-  for (let i = 0; i <= 4; i++) {
-    const y = y0 + (y1 - y0) * i / 4;
+  const step = roundStep((y1 - y0) / 5);
+  for (let k = Math.ceil(y0 / step); k * step <= y1; k++) {
+    const y = Number((k * step).toPrecision(12));
     g.beginPath(); g.moveTo(left, Y(y)); g.lineTo(width - 10, Y(y)); g.stroke();
-    g.fillText(Number(y.toPrecision(4)), left - 6, Y(y) + 4);
+    g.fillText(y, left - 6, Y(y) + 4);
   }
   const axis = (x) => all[0].waveform ? `sample ${whole.format(Math.round(x))}` : new Date(x).toISOString().slice(0, 23).replace("T", " ");
   g.textAlign = "left"; g.fillText(axis(x0), left, height - 6);
