@@ -1,22 +1,14 @@
-"""The bridge's MQTT client: bytes cut anywhere, and a connection against a small broker in the test."""
+"""Bytes of the MQTT broker, cut anywhere, into packets."""
 
-import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 
 import mqtt5
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace import mqtt
-from headrace.config.connect import Mqtt
-from headrace.errors import ConfigError, FatalError, TransientError
-from headrace.mqtt import Connection, Frames, Session, Subscription
-
-SESSION = Session("test", expiry=3600, keepalive=30, receive_maximum=10, max_payload=1000)
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
+from headrace.errors import TransientError
+from headrace.mqtt import Frames
 
 # The codec panics on text that isn't UTF-8, and leaves an exception behind.
 panics = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -24,63 +16,6 @@ panics = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWar
 
 def publish(packet_id: int, payload: bytes = b"{}") -> bytes:
     return mqtt5.PublishPacket("a/b", payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=packet_id).write()
-
-
-async def packets(reader: asyncio.StreamReader, frames: Frames) -> list[mqtt5.Packet]:
-    while True:
-        data = await reader.read(65536)
-        if not data:
-            return []
-        if found := frames.feed(data):
-            return found
-
-
-def against(serve: Serve, use: Callable[[Connection], Awaitable[None]]) -> None:
-    """Run `use` on a connection to a broker that runs `serve` once for each connection."""
-
-    async def main() -> None:
-        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                await serve(reader, writer)
-            finally:
-                writer.close()
-
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        async with server, asyncio.timeout(10):
-            port = server.sockets[0].getsockname()[1]
-            connection = await mqtt.connect(Mqtt(host="127.0.0.1", port=port), SESSION)
-            try:
-                await use(connection)
-            finally:
-                connection.abort()
-
-    asyncio.run(main())
-
-
-def broker(*answers: bytes, connack: mqtt5.ConnAckPacket | None = None) -> Serve:
-    """A broker that answers CONNECT, sends the answers, and then waits until the client is gone."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await packets(reader, Frames(1 << 20))
-        writer.write((connack or mqtt5.ConnAckPacket()).write() + b"".join(answers))
-        while await packets(reader, Frames(1 << 20)):
-            pass
-
-    return serve
-
-
-async def receive_for_ever(connection: Connection) -> None:
-    while True:
-        await connection.receive()
-
-
-async def nothing(_: Connection) -> None:
-    """For connections that are refused."""
-
-
-async def receive(connection: Connection) -> None:
-    await connection.receive()
-    await connection.receive()
 
 
 @given(st.lists(st.binary(max_size=400), min_size=1, max_size=6), st.data())
