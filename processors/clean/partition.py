@@ -70,7 +70,7 @@ class Partition:
         tail = self.note.tail
         if kept is not None and kept.next == self.next and kept.note == self.note:
             self.lookback: Lookback = kept.lookback
-            self.begin = self.next
+            self.begin = min(kept.known, self.next)  # it may have been taken away in the middle of looking back
         else:
             self.lookback = Lookback(lookback)
             self.begin = max(found.low, self.next - lookback)
