@@ -11,6 +11,8 @@ from typing import Any
 import orjson
 
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName"}
+# Libraries that say of each request, or each second attempt, what our own log says of the whole.
+_CHATTY = {"httpx": logging.WARNING, "httpx2": logging.WARNING, "urllib3": logging.ERROR}
 
 
 def setup(service: str, level: int = logging.INFO) -> None:
@@ -20,7 +22,8 @@ def setup(service: str, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # the registry's client: a line for each request otherwise
+    for name, least in _CHATTY.items():
+        logging.getLogger(name).setLevel(least)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -173,8 +173,10 @@ class Partition:
             if self._storing is not None:
                 self._storing.exception(seconds)
                 self._advance()
-        except (TransientError, TimeoutError, Revoked):
+        except (TransientError, TimeoutError):
             log.info("left while storing", extra={"topic": self.topic, "partition": self.number})
+        except Revoked:
+            log.info("lost", extra={"topic": self.topic, "partition": self.number, "state": self.state.value})
         self.token.void()
 
     def _advance(self) -> bool:

@@ -1,0 +1,149 @@
+"""The archive alone on the real services: killed, its partitions taken away, strangers in its topic, offsets lost."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fastavro
+import orjson
+import pytest
+
+from headrace import kafka
+from headrace.config import Config, load
+from headrace.contracts.files import find
+from headrace.registry import Registry
+from headrace.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Position, frame, pack_position
+from tests.integration.conftest import ROOT, Stack
+
+pytestmark = pytest.mark.integration
+
+ROWS, PARTITIONS = 30_000, 2
+
+
+class Run:
+    """A configuration of one's own on the session's servers, with a stream that only these tests use."""
+
+    def __init__(self, stack: Stack, folder: Path, name: str) -> None:
+        self.stream = name
+        over = {
+            "streams": {name: {"contract": "imu", "partitions": PARTITIONS}},
+            "clean": {"group": f"{name}-clean"},
+            "bridge": {},
+            "archive": {"group": f"{name}-archive", "idle_seconds": 1, "max_age_seconds": 1, "max_records": 4000},
+        }
+        self.file = stack.config_file(folder / f"{name}.yaml", over)
+        self.cfg: Config = load(self.file, {})
+        with Registry(self.cfg.registry) as registry:
+            self.schema_id = registry.register(f"{name}.clean-value", find("imu"))
+        topics = [kafka.TopicSpec(f"{name}.clean", PARTITIONS, 2_200_000, 3_600_000)]
+        kafka.ensure_topics(self.cfg.kafka, topics)
+
+    def emit(self, rows: int, strangers: int = 0) -> None:
+        """What clean would write: rows of two days, each with its source; and messages that clean didn't write."""
+        schema = fastavro.parse_schema(orjson.loads(find("imu").text))
+        producer = kafka.producer(self.cfg.kafka)
+        nothing = {f.name: None for f in find("imu").fields}
+        for i in range(rows):
+            out = io.BytesIO()
+            reading = {**nothing, "device_id": "d-01", "event_time": 1_700_000_000_000_000 + i * 4_000_000, "ax": i / 7}
+            reading |= dict.fromkeys(("ay", "az", "gx", "gy", "gz"), 0.5)
+            fastavro.schemaless_writer(out, schema, reading)
+            n = i // PARTITIONS
+            position = pack_position(Position(0, n, 0), Position(0, n - 1, 0) if n else ORIGIN)
+            headers = [(EVENT_ID, i.to_bytes(16, "big")), (RECEIVED_AT, b"1"), (POSITION, position)]
+            value = frame(self.schema_id, out.getvalue())
+            producer.produce(
+                f"{self.stream}.clean", value, key=b"d-01", partition=i % PARTITIONS, headers=list(headers)
+            )
+            producer.poll(0)
+        for i in range(strangers):
+            producer.produce(f"{self.stream}.clean", b"stranger %d" % i, partition=0)
+        assert producer.flush(30) == 0
+
+    def archive(self) -> "subprocess.Popen[str]":
+        """The archive as a process of its own."""
+        command = [sys.executable, "-m", "processors", "archive", "--config", str(self.file)]
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+    def headrace(self, *args: str) -> "subprocess.CompletedProcess[str]":
+        """The command line, on this configuration."""
+        return subprocess.run(
+            [sys.executable, "-m", "headrace", "--config", str(self.file), *args],
+            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    def settled(self) -> dict[str, int]:
+        """verify's answer once all is stored."""
+        done = self.headrace("verify", "--wait", "60", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, int] = orjson.loads(done.stdout)["streams"][self.stream]
+        return found
+
+
+@pytest.fixture
+def run(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Run:
+    return Run(stack, tmp_path, request.node.name.removeprefix("test_")[:20])
+
+
+def stop(process: "subprocess.Popen[str]") -> None:
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=40)
+    assert process.returncode == 0, err
+
+
+def test_killed_time_and_again(run: Run) -> None:
+    run.emit(ROWS)
+    for stage in ('"reading"', '"stored"', '"stored"'):
+        process = run.archive()
+        assert process.stderr is not None
+        for line in process.stderr:
+            if stage in line:
+                break
+        time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    process = run.archive()
+    report = run.settled()
+    stop(process)
+    assert (report["stored"], report["gaps"], report["duplicates"]) == (ROWS, 0, 0)
+
+
+def test_two_members_and_one_leaves(run: Run) -> None:
+    one, two = run.archive(), run.archive()
+    run.emit(ROWS)
+    time.sleep(2)
+    stop(one)
+    report = run.settled()
+    stop(two)
+    assert (report["stored"], report["gaps"], report["duplicates"]) == (ROWS, 0, 0)
+
+
+def test_strangers_are_dead_letters(run: Run) -> None:
+    run.emit(100, strangers=3)
+    process = run.archive()
+    report = run.settled()
+    stop(process)
+    assert (report["stored"], report["refused"], report["dead_letters"], report["gaps"]) == (100, 3, 3, 0)
+
+
+def test_adopt_finds_the_place(run: Run) -> None:
+    run.emit(500)
+    process = run.archive()
+    run.settled()
+    stop(process)
+    run.file.write_text(run.file.read_text().replace(f"{run.stream}-archive", f"{run.stream}-other"))
+    refused = run.archive()
+    _, err = refused.communicate(timeout=60)
+    assert refused.returncode == 2
+    assert "headrace archive adopt" in err
+    shown = run.headrace("archive", "adopt")
+    assert "read on from 250" in shown.stdout, shown.stderr
+    assert run.headrace("archive", "adopt", "--yes").returncode == 0
+    process = run.archive()
+    report = run.settled()
+    stop(process)
+    assert (report["stored"], report["gaps"], report["duplicates"]) == (500, 0, 0)
