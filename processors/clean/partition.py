@@ -74,7 +74,7 @@ class Partition:
         else:
             self.lookback = Lookback(lookback)
             self.begin = max(found.low, self.next - lookback)
-        self.known = self.begin  # the look-back is there up to this offset
+        self.known: int = self.begin  # the look-back is there up to this offset
         if tail is not None and tail.offset >= found.low:
             self.begin = min(self.begin, tail.offset)  # to see that it is still the record that was read
 

@@ -89,7 +89,7 @@ MESSAGES = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 @given(st.lists(MESSAGES, min_size=1, max_size=20))
 def test_a_verdict_does_not_depend_on_the_batch(values: list[bytes | None]) -> None:
     together = run(values)
