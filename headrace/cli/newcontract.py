@@ -118,7 +118,7 @@ def _next(wish: Wish, draft: Draft, config: Path, topic: str, text: str) -> str:
         *([f"  {called} down"] if running else []),
         f"  {called} up --detach --config {shlex.quote(str(config))}",
         f"  {shlex.join(send)}{pipe}",
-        *([] if running else [f"    (the PASSWORD: `device` in {state.path / 'secrets' / 'secrets.json'}, once it is up)"]),
+        *([] if running else [f"    (PASSWORD: `device` in {state.path}/secrets/secrets.json, once it is up)"]),
         f'  {called} query "select * from {name}"    (within a minute; at once: {called} tail {name})',  # noqa: S608 - shown, not run
     ])  # fmt: skip
 
