@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 POSITION_BYTES = 32
+_Columns = tuple[Sequence[bytes | None], I64, Sequence[bytes | None]]  # event ids, receive times, positions
 _NO_ID = bytes(EVENT_ID_BYTES)
 _NO_POSITION = bytes(POSITION_BYTES)
 # What a buffered message takes beside its value: the bytes object, its place in the list, and the columns.
@@ -67,19 +68,18 @@ def take(messages: Sequence[Message]) -> Chunk:
     """The messages of one partition as a chunk. They carry no error."""
     n = len(messages)
     values = cast("list[bytes | None]", [m.value() for m in messages])
-    headers = [dict(m.headers() or ()) for m in messages]  # of a repeated header the last counts
-    ids = [_sized(h.get(EVENT_ID), EVENT_ID_BYTES) for h in headers]
-    positions = [_sized(h.get(POSITION), POSITION_BYTES) for h in headers]
+    headers = [m.headers() or [] for m in messages]
+    ids, received, positions = _same_headers(headers) or _any_headers(headers)
     return Chunk(
-        np.fromiter((m.offset() for m in messages), np.int64, n),
-        np.fromiter((m.timestamp()[1] for m in messages), np.int64, n) * 1000,
-        np.fromiter((-1 if (e := m.leader_epoch()) is None else e for m in messages), np.int32, n),
+        np.fromiter([m.offset() for m in messages], np.int64, n),
+        np.fromiter([m.timestamp()[1] for m in messages], np.int64, n) * 1000,
+        np.fromiter([-1 if (e := m.leader_epoch()) is None else e for m in messages], np.int32, n),
         values,
         _matrix(ids, _NO_ID),
-        np.fromiter((i is not None for i in ids), np.bool_, n),
-        np.fromiter((_micros(h.get(RECEIVED_AT)) for h in headers), np.int64, n),
+        np.fromiter([i is not None for i in ids], np.bool_, n),
+        received,
         _matrix(positions, _NO_POSITION),
-        np.fromiter((p is not None for p in positions), np.bool_, n),
+        np.fromiter([p is not None for p in positions], np.bool_, n),
         _size(values),
     )
 
@@ -100,6 +100,32 @@ def join(chunks: Sequence[Chunk]) -> Chunk:
         np.concatenate([c.has_position for c in chunks]),
         sum(c.size for c in chunks),
     )
+
+
+def _same_headers(headers: list[Any]) -> _Columns | None:
+    """The headers in columns where every message has those that clean writes, in its order; else None."""
+    flat = list(chain.from_iterable(headers))
+    n = len(headers)
+    if len(flat) != 3 * n:
+        return None
+    names, found = zip(*flat, strict=True)
+    if any(set(names[k::3]) != {name} for k, name in enumerate((EVENT_ID, RECEIVED_AT, POSITION))):
+        return None
+    ids, positions = found[0::3], found[2::3]
+    if set(map(len, ids)) != {EVENT_ID_BYTES} or set(map(len, positions)) != {POSITION_BYTES}:
+        return None
+    try:
+        return ids, np.array(found[1::3]).astype(np.int64), positions
+    except (ValueError, OverflowError):
+        return None
+
+
+def _any_headers(headers: list[Any]) -> _Columns:
+    """The headers in columns, whatever each message has. Of a repeated header the last counts."""
+    by_name = [dict(h) for h in headers]
+    received = np.fromiter([_micros(h.get(RECEIVED_AT)) for h in by_name], np.int64, len(headers))
+    ids = [_sized(h.get(EVENT_ID), EVENT_ID_BYTES) for h in by_name]
+    return ids, received, [_sized(h.get(POSITION), POSITION_BYTES) for h in by_name]
 
 
 def _size(values: Sequence[bytes | None]) -> int:

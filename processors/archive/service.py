@@ -1,5 +1,6 @@
 """The archive's main loop: a single thread that reads, rotates and commits; jobs decode and store beside it."""
 
+import gc
 import logging
 import threading
 import time
@@ -28,6 +29,9 @@ from processors.archive.work import Kit, Work
 log = logging.getLogger(__name__)
 SERVICE = "archive"
 _STALLED_SECONDS = 120.0  # a commit may wait this long for Kafka
+# A poll makes fifty thousand short-lived lists and tuples, none of them in a cycle: with Python's own threshold the
+# collector took four fifths of the time of reading their headers (measured: 5.4 us a message, 1.0 without).
+_COLLECT_AFTER = 500_000
 _LEAVE_SECONDS = 5.0
 _SHUTDOWN_SECONDS = 10.0
 _GAUGES_SECONDS = 1.0
@@ -37,6 +41,8 @@ _FULL, _ROOM = 1.0, 0.8  # of the memory budget: when to stop reading, and when 
 def run(config: Config, stop: threading.Event) -> None:
     """Archive the configured topics until `stop` is set, then store what is buffered and leave the group."""
     topics = topics_of(config)
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 10, 10)
     store = open_store(config.store)
     with suppress(TransientError):  # the watch makes it once the store is there
         store.ensure_bucket()

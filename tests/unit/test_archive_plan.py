@@ -187,3 +187,20 @@ def test_rows_are_compared_whatever_wrote_them() -> None:
 def test_a_days_edge_belongs_to_the_next_day() -> None:
     (plan,) = made([message(0, row(DAY - 1)), message(1, row(DAY))])
     assert ["date=1970-01-01" in f.key for f in plan.files] == [True, False]
+
+
+def test_headers_are_read_alike_in_columns_and_one_by_one() -> None:
+    usual = [message(i, row(i)) for i in range(4)]
+    shuffled = [FakeMessage(m.offset(), 4, m.value(), m.headers()[::-1]) for m in usual]
+    one, two = chunk_of(usual), chunk_of(shuffled)
+    assert np.array_equal(one.event_ids, two.event_ids)
+    assert np.array_equal(one.positions, two.positions)
+    assert one.received.tolist() == two.received.tolist() == [1_700_000_000_000_001] * 4
+    odd = [
+        FakeMessage(0, 4, b"", []),
+        FakeMessage(1, 4, b"", [(RECEIVED_AT, b"soon"), (EVENT_ID, b"x"), (POSITION, b"")]),
+    ]
+    for found in (chunk_of(odd), chunk_of(odd[1:])):
+        assert not found.has_event_id.any()
+        assert not found.has_position.any()
+        assert set(found.received.tolist()) == {-1}
