@@ -88,10 +88,10 @@ def configuration(plan: Plan) -> str:
         f"password_file {folder / 'mosquitto.passwords'}",
         f"acl_file {folder / 'mosquitto.acl'}",
         *_listeners(plan),
-        # What is queued reaches the disk every second or two, and at SIGTERM. A kill -9 of the broker while the bridge was
-        # away took 0.7 s' worth of acknowledged messages (of 60,000 at 5,900/s); saving every 100 changes takes 99 at
-        # most, but each save writes the whole queue: 2,300/s and 20 times the CPU time at that length, worse when longer,
-        # and at one message a second a minute and a half would be lost.
+        # What is queued reaches the disk every second or two, and at SIGTERM. A kill -9 of the broker while the bridge
+        # was away took 0.7 s' worth of acknowledged messages (of 60,000 at 5,900/s). Saving every 100 changes takes 99
+        # at most, but each save writes the whole queue: 2,300/s and 20 times the CPU time at that length, worse when it
+        # is longer; and at one message a second a minute and a half would be lost.
         "persistence true",
         f"persistence_location {plan.state.data / 'mosquitto'}/",
         "autosave_on_changes false",
