@@ -5,6 +5,7 @@ import gc
 import logging
 import signal
 import threading
+from collections import deque
 from collections.abc import Awaitable
 
 from bridge import startup
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 15.0  # for what is in flight when told to end; orchestrators give 30
 WATCH_SECONDS = 5.0
+_RIVAL_LOSSES, _RIVAL_SECONDS = 3, 60.0
 _GC_THRESHOLDS = (50_000, 50, 100)
 _STEADY_SECONDS = 30.0  # a connection that held as long starts the back-off anew
 
@@ -77,6 +79,7 @@ class Bridge:
         self._shelf = Shelf(config)
         self._intake = Intake(config, work.plan, servers.decoders, servers.raw_limits, self._delivery, self._shelf)
         self._link: Link | None = None
+        self._hung_up: deque[float] = deque(maxlen=_RIVAL_LOSSES)  # when the broker did
         self._connected_before = False
         self._kafka_well = True
 
@@ -117,12 +120,30 @@ class Bridge:
             try:
                 await self._receive(await mqtt.connect(self._config.mqtt, self._session))
             except TransientError as e:
-                if asyncio.get_running_loop().time() - began > _STEADY_SECONDS:
+                now = asyncio.get_running_loop().time()
+                self._look_for_rival(now)
+                if now - began > _STEADY_SECONDS:
                     pauses = startup.pauses()
                 pause = next(pauses)
                 self._health.ready("mqtt", ok=False, why=str(e))
                 log.warning("no MQTT connection", extra={"error": str(e), "again_in_seconds": round(pause, 1)})
             await asyncio.sleep(pause)
+
+    def _look_for_rival(self, now: float) -> None:
+        """FatalError when the broker keeps hanging up and taking us back: two clients take the session from each other.
+
+        A broker should say so (0x8E), but Mosquitto 2.0.11 says nothing. One that restarts as often looks the same; to
+        begin anew is right then too, and loses nothing.
+        """
+        if self._link is None or not self._link.connection.hung_up:
+            return
+        self._link.connection.hung_up = False
+        self._hung_up.append(now)
+        if len(self._hung_up) == _RIVAL_LOSSES and now - self._hung_up[0] < _RIVAL_SECONDS:
+            raise FatalError(
+                f"the MQTT broker ended the connection {_RIVAL_LOSSES} times in {now - self._hung_up[0]:.0f} s: "
+                f"another client probably uses the session {self._session.client_id!r}. Run one bridge a client id"
+            )
 
     async def _receive(self, connection: Connection) -> None:
         """One connection, until it is over. Cancelled, it leaves the connection open: there may be PUBACKs to send."""

@@ -107,6 +107,7 @@ class Connection:
         self._asked_at = 0.0
         self._waiting_since: float | None = None  # for bytes of the broker; None while nobody reads
         self.keepalive = session.keepalive
+        self.hung_up = False  # whether the broker ended the connection without a word
         self.session_present = False
         self.session_expiry = session.expiry
         self.identifiers = True  # whether the broker takes subscription identifiers
@@ -193,10 +194,12 @@ class Connection:
             try:
                 data = await self._reader.read(CHUNK)
             except OSError as e:
+                self.hung_up = True
                 raise TransientError(f"the connection to the MQTT broker broke: {e.strerror or e}") from None
             finally:
                 self._waiting_since = None
             if not data:
+                self.hung_up = True
                 raise TransientError("the MQTT broker closed the connection")
             packets = self._frames.feed(data)
         return [p for p in packets if isinstance(p, PublishPacket) or self._take(p)]
