@@ -277,7 +277,7 @@ def _make(
 
 
 def _connection(cfg: Kafka) -> dict[str, Any]:
-    # librdkafka writes past our log, to standard error, and twenty lines a second while a broker is away: keep it quiet.
+    # What goes wrong comes back as an error or shows in /readyz: librdkafka would repeat it many times over.
     # What goes wrong comes back as an error or shows in /readyz: librdkafka would repeat it many times a second.
     out: dict[str, Any] = {"bootstrap.servers": cfg.bootstrap, "log_level": 2}
     tls, sasl = cfg.tls.enabled, cfg.sasl
