@@ -13,7 +13,7 @@ from typing import Any
 import aiomqtt
 import orjson
 import pytest
-from integration.conftest import ROOT, Stack
+from tests.integration.conftest import ROOT, Stack
 
 from headrace import kafka, provision
 from headrace.config import Config, load
