@@ -77,7 +77,9 @@ class Reader:
 
     def assign(self, topic: str, partition: int, offset: int) -> None:
         """Begin to read a partition that is ours."""
-        self._client.incremental_assign([kafka.TopicPartition(topic, partition, offset)])
+        here = kafka.TopicPartition(topic, partition, offset)
+        self._client.incremental_assign([here])
+        self._client.resume([here])  # a pause outlives the loss of the partition: it came back and was never read
 
     def pause(self, topic: str, partition: int) -> None:
         """Read no more of a partition for now."""
