@@ -2,7 +2,6 @@
 
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,7 +9,7 @@ import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from headrace.config.model import Http
-from headrace.errors import ConfigError
+from headrace.httpserver import Answer, HttpServer
 from headrace.metrics import READY
 
 
@@ -26,29 +25,19 @@ class Health:
         self._lock = threading.Lock()
         self._checks: dict[str, str] = dict.fromkeys(checks, "starting")
         self._details: dict[str, Any] = {}
-        handler = type("Handler", (_Handler,), {"health": self})
-        try:
-            self._server = ThreadingHTTPServer((http.host, http.port), handler)
-        except OSError as e:
-            raise ConfigError(
-                f"can't listen on {http.host}:{http.port}: {e.strerror}. Choose another http.port"
-            ) from None
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+        self._server = HttpServer(http.host, http.port, self._find, "Choose another http.port")
 
     @property
     def port(self) -> int:
         """The port listened on, also where 0 was asked for."""
-        return int(self._server.server_address[1])
+        return self._server.port
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._server.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.__exit__(kind, error, tb)
 
     def progress(self) -> None:
         """The main loop has come round once more."""
@@ -76,28 +65,11 @@ class Health:
             checks = {k: v or "ok" for k, v in self._checks.items()}
             return all(v == "ok" for v in checks.values()), {"checks": checks, **self._details}
 
-
-class _Handler(BaseHTTPRequestHandler):
-    health: Health
-    protocol_version = "HTTP/1.1"
-    timeout = 10
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
+    def _find(self, target: str, _host: str) -> Answer:
+        path = target.partition("?")[0]
         if path == "/metrics":
-            self._send(200, generate_latest(), CONTENT_TYPE_LATEST)
-        elif path in {"/livez", "/readyz"}:
-            ok, facts = self.health.live() if path == "/livez" else self.health.is_ready()
-            self._send(200 if ok else 503, orjson.dumps({"ok": ok, **facts}) + b"\n", "application/json")
-        else:
-            self._send(404, b"/livez, /readyz or /metrics\n", "text/plain")
-
-    def _send(self, status: int, body: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's own name
-        """Probes come every few seconds: not logged."""
+            return Answer(200, CONTENT_TYPE_LATEST, generate_latest())
+        if path not in {"/livez", "/readyz"}:
+            return Answer(404, "text/plain", b"/livez, /readyz or /metrics\n")
+        ok, facts = self.live() if path == "/livez" else self.is_ready()
+        return Answer(200 if ok else 503, "application/json", orjson.dumps({"ok": ok, **facts}) + b"\n")

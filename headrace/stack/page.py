@@ -1,15 +1,13 @@
 """The status page and its data, read-only, on loopback: GET /api/status, and the files in page/."""
 
 import json
-import threading
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from headrace.errors import ConfigError, HeadraceError
+from headrace.errors import HeadraceError
+from headrace.httpserver import Answer, HttpServer
 
 FOLDER = Path(__file__).with_name("page")
 KINDS = {
@@ -35,80 +33,29 @@ HEADERS = {
 Answers = Mapping[str, Callable[[dict[str, str]], Any]]
 
 
-class Page:
-    """Serves while entered. `answers` are called on the server's threads; their HeadraceErrors become 503s in words."""
-
-    def __init__(self, port: int, answers: Answers, folder: Path = FOLDER) -> None:
-        handler: type[_Handler] = type("Handler", (_Handler,), {"answers": dict(answers), "folder": folder, "port": 0})
-        try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-            handler.port = self.port
-        except OSError as e:
-            raise ConfigError(f"port {port} (page): {e.strerror}. Choose another with --port page=NUMBER") from None
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=lambda: self._server.serve_forever(0.1), name="page", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port listened on, also where 0 was asked for."""
-        return int(self._server.server_address[1])
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+def serve(port: int, answers: Answers, folder: Path = FOLDER) -> HttpServer:
+    """The page's server. `answers` are called on its threads; their HeadraceErrors become 503s in words."""
+    remedy = "Choose another with --port page=NUMBER"
+    return HttpServer("127.0.0.1", port, lambda path, host: _find(answers, folder, path, host), remedy, HEADERS)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    answers: Answers
-    folder: Path
-    port: int
-    protocol_version = "HTTP/1.1"
-    server_version = "headrace"
-    sys_version = ""
-    timeout = 10
+def _find(answers: Answers, folder: Path, target: str, host: str) -> Answer:
+    if host not in NAMES:
+        return Answer(421, "text/plain", b"This page answers to 127.0.0.1 and localhost only.\n")
+    url = urlsplit(target)
+    if url.path in answers:
+        return _json(answers[url.path], {k: v[-1] for k, v in parse_qs(url.query).items()})
+    name = "index.html" if url.path == "/" else url.path.removeprefix("/")
+    # One folder, no folders in it: a name, and nothing that leads elsewhere.
+    path = folder / name
+    if "/" in name or name.startswith(".") or path.suffix not in KINDS or not path.is_file():
+        return Answer(404, "text/plain", b"Not found.\n")
+    return Answer(200, KINDS[path.suffix], path.read_bytes())
 
-    def do_GET(self) -> None:
-        self._answer(body=True)
 
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def _answer(self, *, body: bool) -> None:
-        status, kind, data = self._find()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def _find(self) -> tuple[int, str, bytes]:
-        host = self.headers.get("Host", "")
-        if host.removesuffix(f":{self.port}") not in NAMES:
-            return 421, "text/plain", b"This page answers to 127.0.0.1 and localhost only.\n"
-        url = urlsplit(self.path)
-        if url.path in self.answers:
-            return self._json(self.answers[url.path], {k: v[-1] for k, v in parse_qs(url.query).items()})
-        name = "index.html" if url.path == "/" else url.path.removeprefix("/")
-        # One folder, no folders in it: a name, and nothing that leads elsewhere.
-        path = self.folder / name
-        if "/" in name or name.startswith(".") or path.suffix not in KINDS or not path.is_file():
-            return 404, "text/plain", b"Not found.\n"
-        return 200, KINDS[path.suffix], path.read_bytes()
-
-    def _json(self, answer: Callable[[dict[str, str]], Any], query: dict[str, str]) -> tuple[int, str, bytes]:
-        try:
-            status, data = 200, answer(query)
-        except HeadraceError as e:
-            status, data = 503, {"error": str(e)}
-        return status, "application/json", json.dumps(data).encode() + b"\n"
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's own name
-        """The page asks every second or two: not logged."""
+def _json(answer: Callable[[dict[str, str]], Any], query: dict[str, str]) -> Answer:
+    try:
+        status, data = 200, answer(query)
+    except HeadraceError as e:
+        status, data = 503, {"error": str(e)}
+    return Answer(status, "application/json", json.dumps(data).encode() + b"\n")

@@ -12,9 +12,8 @@ from typing import Any
 
 from headrace import logs
 from headrace.errors import HeadraceError
-from headrace.stack import download, plan
+from headrace.stack import download, page, plan
 from headrace.stack.newest import Newest
-from headrace.stack.page import Page
 from headrace.stack.plan import Plan
 from headrace.stack.state import State
 from headrace.stack.supervisor import Supervisor, specs
@@ -30,7 +29,7 @@ def run(made: Plan, tick: Callable[[dict[str, Any]], None] = lambda _: None) -> 
         signal.signal(number, lambda *_: stop.set())
     with (
         Newest(made.config) as newest,
-        Page(made.ports["page"], {"/api/status": lambda _: supervisor.snapshot(), "/api/newest": newest.answer}),
+        page.serve(made.ports["page"], {"/api/status": lambda _: supervisor.snapshot(), "/api/newest": newest.answer}),
     ):
         supervisor.run(stop, lambda: tick(supervisor.snapshot()))
 

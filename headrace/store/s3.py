@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import urllib3
@@ -46,72 +47,71 @@ class S3Store:
         headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": "application/octet-stream"}
         if if_absent:
             headers["If-None-Match"] = "*"
-        try:
-            self._client._put_object(self.bucket, key, data, headers)  # noqa: SLF001
-        except S3Error as e:
-            if if_absent and (e.code == "PreconditionFailed" or e.response.status == 412):
-                return False
-            raise self._translate(e) from e
-        except (MinioException, HTTPError, OSError) as e:
-            raise self._translate(e) from e
+        with self._translated():
+            try:
+                self._client._put_object(self.bucket, key, data, headers)  # noqa: SLF001
+            except S3Error as e:
+                if if_absent and (e.code == "PreconditionFailed" or e.response.status == 412):
+                    return False
+                raise
         return True
 
     def get(self, key: str) -> bytes:
         """See ObjectStore."""
-        response = None
-        try:
-            response = self._client.get_object(self.bucket, key)
-            return response.read()
-        except S3Error as e:
-            if e.code in _ABSENT:
-                raise FatalError(f"no object {key} in bucket {self.bucket}") from e
-            raise self._translate(e) from e
-        except (MinioException, HTTPError, OSError) as e:
-            raise self._translate(e) from e
-        finally:
-            if response is not None:
+        with self._translated():
+            try:
+                response = self._client.get_object(self.bucket, key)
+            except S3Error as e:
+                if e.code in _ABSENT:
+                    raise FatalError(f"no object {key} in bucket {self.bucket}") from e
+                raise
+            try:
+                return response.read()
+            finally:
                 response.release_conn()
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See ObjectStore."""
-        try:
+        with self._translated():
             for found in self._client.list_objects(self.bucket, prefix=prefix or None, recursive=True):
                 if found.object_name is not None and not found.is_dir:
                     yield ObjectInfo(found.object_name, found.size or 0, (found.etag or "").strip('"'))
-        except (MinioException, HTTPError, OSError) as e:
-            raise self._translate(e) from e
 
     def exists(self, key: str) -> bool:
         """See ObjectStore."""
-        try:
-            self._client.stat_object(self.bucket, key)
-        except S3Error as e:
-            if e.code in _ABSENT:
-                return False
-            raise self._translate(e) from e
-        except (MinioException, HTTPError, OSError) as e:
-            raise self._translate(e) from e
+        with self._translated():
+            try:
+                self._client.stat_object(self.bucket, key)
+            except S3Error as e:
+                if e.code in _ABSENT:
+                    return False
+                raise
         return True
 
     def delete(self, key: str) -> None:
         """See ObjectStore."""
-        try:
+        with self._translated():
             self._client.remove_object(self.bucket, key)
-        except (MinioException, HTTPError, OSError) as e:
-            raise self._translate(e) from e
 
     def ensure_bucket(self) -> None:
         """See ObjectStore."""
+        with self._translated():
+            try:
+                if not self._client.bucket_exists(self.bucket):
+                    self._client.make_bucket(self.bucket)
+            except S3Error as e:
+                if e.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                    raise
+            except ValueError as e:  # minio checks the bucket's name by itself
+                raise ConfigError(f"store.bucket: {e}") from e
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What minio and urllib3 raise in the block becomes one of our errors."""
         try:
-            if not self._client.bucket_exists(self.bucket):
-                self._client.make_bucket(self.bucket)
-        except S3Error as e:
-            if e.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
-                raise self._translate(e) from e
+            yield
         except (MinioException, HTTPError, OSError) as e:
             raise self._translate(e) from e
-        except ValueError as e:  # minio checks the bucket's name by itself
-            raise ConfigError(f"store.bucket: {e}") from e
 
     def _translate(self, error: Exception) -> HeadraceError:
         where = f"object store {self.endpoint}"

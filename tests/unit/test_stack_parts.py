@@ -9,9 +9,10 @@ import pytest
 
 from headrace.config import Config
 from headrace.errors import TransientError
+from headrace.httpserver import HttpServer
 from headrace.provision import topic_specs
 from headrace.stack import extras, kafka, mosquitto, plan, scrape, show, store
-from headrace.stack.page import Page
+from headrace.stack.page import serve
 from headrace.stack.plan import Listen, Plan
 from headrace.stack.state import State
 
@@ -119,15 +120,15 @@ def test_a_service_that_does_not_answer_has_no_figures(monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
+def page(tmp_path: Path) -> Iterator[HttpServer]:
     (tmp_path / "index.html").write_text("<p>hello")
     (tmp_path / "secret.txt").write_text("no")
     (tmp_path.parent / "outside.html").write_text("no")
-    with Page(0, {"/api/status": lambda query: {"query": query}}, tmp_path) as it:
+    with serve(0, {"/api/status": lambda query: {"query": query}}, tmp_path) as it:
         yield it
 
 
-def ask(page: Page, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes, dict[str, str]]:
+def ask(page: HttpServer, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes, dict[str, str]]:
     connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=5)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
@@ -136,7 +137,7 @@ def ask(page: Page, path: str, method: str = "GET", **headers: str) -> tuple[int
     return answer.status, body, {k.lower(): v for k, v in answer.getheaders()}
 
 
-def test_the_page_and_its_data_are_served_to_this_origin_only(page: Page) -> None:
+def test_the_page_and_its_data_are_served_to_this_origin_only(page: HttpServer) -> None:
     assert ask(page, "/")[:2] == (200, b"<p>hello")
     status, body, headers = ask(page, "/api/status?stream=imu", Host=f"localhost:{page.port}")
     assert (status, json.loads(body)) == (200, {"query": {"stream": "imu"}})
@@ -144,19 +145,19 @@ def test_the_page_and_its_data_are_served_to_this_origin_only(page: Page) -> Non
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", ""])
-def test_another_name_for_this_machine_is_refused(page: Page, host: str) -> None:
+def test_another_name_for_this_machine_is_refused(page: HttpServer, host: str) -> None:
     assert ask(page, "/api/status", Host=host)[0] == 421
 
 
 @pytest.mark.parametrize(
     "path", ["/../outside.html", "/%2e%2e/outside.html", "/secret.txt", "/a/b.html", "//etc/passwd"]
 )
-def test_nothing_but_the_page_is_served(page: Page, path: str) -> None:
+def test_nothing_but_the_page_is_served(page: HttpServer, path: str) -> None:
     assert ask(page, path)[0] == 404
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_the_page_is_read_only(page: Page, method: str) -> None:
+def test_the_page_is_read_only(page: HttpServer, method: str) -> None:
     assert ask(page, "/api/status", method)[0] == 501
 
 
