@@ -17,7 +17,7 @@ from headrace.config import Config, load
 from headrace.contracts.files import find
 from headrace.registry import Registry
 from headrace.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Position, frame, pack_position
-from tests.integration.conftest import ROOT, Stack
+from tests.stack import ROOT, Stack
 
 pytestmark = pytest.mark.integration
 

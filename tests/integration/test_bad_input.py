@@ -7,7 +7,7 @@ import aiomqtt
 import orjson
 import pytest
 
-from tests.integration.conftest import Stack
+from tests.stack import Stack
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,7 @@ import pytest
 
 from headrace import kafka, provision
 from headrace.config import Config, load
-from tests.integration.conftest import ROOT, Stack
+from tests.stack import ROOT, Stack
 
 pytestmark = pytest.mark.integration
 GOOD = {"event_time": 1_700_000_000_000_000, "ax": 0.1, "ay": 0.2, "az": 9.8, "gx": 0, "gy": 0, "gz": 0}

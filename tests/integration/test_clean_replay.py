@@ -15,7 +15,7 @@ from headrace.config import Config, load
 from headrace.contracts.files import find
 from headrace.wire import EVENT_ID, EVENT_ID_BYTES, ORIGIN, POSITION, RECEIVED_AT, header, unpack_position
 from processors import columns
-from tests.integration.conftest import ROOT, Stack
+from tests.stack import ROOT, Stack
 
 pytestmark = pytest.mark.integration
 STREAM, PARTITIONS, ROWS = "replayed", 2, 30_000

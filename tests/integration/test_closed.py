@@ -8,7 +8,7 @@ import pytest
 
 from headrace.stack import mosquitto
 from headrace.store.open import open_store
-from tests.integration.conftest import Stack
+from tests.stack import Stack
 
 pytestmark = pytest.mark.integration
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.integration.conftest import ROOT, Stack
 from tests.integration.recording import MAPPING
+from tests.stack import ROOT, Stack
 
 RECORDINGS = Path(os.environ.get("RECORDINGS", ROOT.parent / "shared" / "data"))
 IMU = RECORDINGS / "IMU-sp-sw-har" / "DATA.tar.xz"

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.integration.conftest import ROOT, Stack
 from tests.integration.recording import COLUMNS, MAPPING, Recording, make
+from tests.stack import ROOT, Stack
 
 pytestmark = pytest.mark.integration
 

@@ -1,9 +1,8 @@
-"""One stack for the session: real Mosquitto, Kafka, registry and S3 server, and the services, as a user starts them."""
+"""A stack as a user starts it: real Mosquitto, Kafka, registry and S3 server, and the services."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import yaml
 
 from headrace.config import Config, load
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,3 @@ class Stack:
         data = yaml.safe_load((self.state / "headrace.yaml").read_text())
         path.write_text(yaml.safe_dump({**data, **over}))
         return path
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The session's stack, on free ports. Its logs are printed where it does not come up."""
-    it = Stack(tmp_path_factory.mktemp("stack"))
-    it.run("up", "--detach", "--auto-ports", timeout=600)
-    try:
-        yield it
-    finally:
-        it.run("down", timeout=60)
