@@ -8,7 +8,7 @@ Of two equal keys in a JSON object the last one counts. `_quality` is Headrace's
 """
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -17,13 +17,12 @@ from bridge.elements import MAX_ELEMENTS, is_array, split, too_many
 from bridge.encode import encoder
 from bridge.values import Reader, missing, reader, timestamp
 from headrace.contracts.model import QUALITY, Contract, Field
-from headrace.errors import ConfigError, PoisonError, Reason
+from headrace.errors import PoisonError, Reason
 from headrace.names import is_device_id
 from headrace.wire import frame
 
 _NO_VALUES: Mapping[str, str] = {}
 _MAX_DEVICES = 100_000  # device ids remembered as good
-_TEXT = {"string", "enum"}
 _REFUSED = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, struct.error, PoisonError)
 _ANY = msgspec.json.Decoder()
 _INT = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
@@ -226,22 +225,6 @@ class _Row:
         if value in self.sentinels:
             raise PoisonError(Reason.SENTINEL, value)  # the exact way decides
         return value
-
-
-def check_captures(contract: Contract, captures: Iterable[str], where: str) -> None:
-    """ConfigError when a capture is no field of the contract, or none that text can fill."""
-    for name in captures:
-        if name not in contract or name == QUALITY:
-            names = ", ".join(f.name for f in contract.fields if f.kind in _TEXT and f.name != QUALITY)
-            raise ConfigError(
-                f"{where}: the contract {contract.name} has no field {name!r} to capture. "
-                f"Capture one of {names}, or write + instead of {{{name}}}"
-            )
-        kind = contract.field(name).kind
-        if kind not in _TEXT:
-            raise ConfigError(
-                f"{where}: {name} can't come from the topic: the contract has {kind} there, not text. Write + instead"
-            )
 
 
 def _struct(contract: Contract, captures: set[str]) -> type[msgspec.Struct]:

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from bridge import routing
-from bridge.decode import Decoder, check_captures
+from bridge.decode import Decoder
 from bridge.routing import Plan
 from headrace import deadletters, kafka
 from headrace.config import Config
-from headrace.contracts import files
+from headrace.contracts import captures, files
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError, TransientError
 from headrace.kafka import TopicInfo
@@ -43,10 +43,14 @@ def check(config: Config) -> Work:
     """The routes and contracts of a configuration; ConfigError where they don't fit together."""
     plan = routing.plan(config)
     contracts: dict[str, Contract] = {}
+    problems: list[str] = []
     for route in plan.routes:
         if route.stream not in contracts:
             contracts[route.stream] = files.find(config.contract_of(route.stream), config.contracts)
-        check_captures(contracts[route.stream], route.filter.captures, route.where)
+        found = captures.problems(contracts[route.stream], route.filter.captures)
+        problems += [f"{route.where}: {problem}" for problem in found]
+    if problems:
+        raise ConfigError("\n".join(problems))
     return Work(plan, contracts)
 
 

@@ -65,8 +65,8 @@ def _unrouted_problems(config: Config) -> Iterator[str]:
 
 def _route_problems(config: Config, stream: str, contract: "Contract") -> Iterator[str]:
     from headrace import filters
+    from headrace.contracts import captures
 
-    texts = [f.name for f in contract.fields if f.kind in {"string", "enum"} and f.name != "_quality"]
     before: list[filters.Filter] = []
     for i, route in enumerate(config.streams[stream].routes):
         where = f"streams.{stream}.routes[{i}].filter"
@@ -75,12 +75,8 @@ def _route_problems(config: Config, stream: str, contract: "Contract") -> Iterat
         except ConfigError as e:
             yield str(e)
             continue
-        for name in parsed.captures:
-            if name not in texts:
-                yield (
-                    f"{where}: {{{name}}} is no text field of the contract {contract.name}. "
-                    f"It has {', '.join(texts)}; or write +"
-                )
+        for problem in captures.problems(contract, parsed.captures):
+            yield f"{where}: {problem}"
         for other in before:
             if filters.overlap(parsed, other):
                 yield f"{where}: {parsed.text} overlaps {other.text}: a message of both would be stored twice"

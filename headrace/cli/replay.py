@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 _PATIENCE_SECONDS = 30.0
 
 
+def _pairs(name: str, metavar: str, help: str) -> Any:  # noqa: A002 - typer's own name
+    """An option of NAME=VALUE pairs."""
+    return typer.Option(name, metavar=metavar, help=help, show_default=False)
+
+
 def replay(  # noqa: PLR0913 - each is an option of the command
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="CSV files, plain or gzipped (.gz).")],
     *,
@@ -34,12 +39,7 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     device_column: Annotated[str, typer.Option(help="Column that holds the device id.", show_default=False)] = "",
     map_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="COLUMN=FIELD,...",
-            help="Which column is which field; columns named as a field need no mention.",
-            show_default=False,
-        ),
+        _pairs("--map", "COLUMN=FIELD,...", "Which column is which field; columns named as a field need no mention."),
     ] = None,
     time: Annotated[
         str,
@@ -52,12 +52,7 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     time_zone: Annotated[str, typer.Option(help="Zone of times that name none, such as Europe/Rome.")] = "UTC",
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="FIELD=VALUE,...",
-            help="A value for every row, for a field or a part of the topic.",
-            show_default=False,
-        ),
+        _pairs("--set", "FIELD=VALUE,...", "A value for every row, for a field or a part of the topic."),
     ] = None,
     speed: Annotated[
         str, typer.Option(metavar="max|N", help="As fast as the broker takes it, or N times as fast as recorded.")

@@ -9,10 +9,12 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from headrace import textfile
 from headrace.config.model import Config
 from headrace.errors import ConfigError
 
 PREFIX = "HEADRACE_"
+MAX_TEXT = 4 * 1024 * 1024  # bytes of a configuration file
 # Variables that are not settings of a Config: which stack, which file, where downloads are kept.
 RESERVED = frozenset({"HEADRACE_STATE", "HEADRACE_CONFIG", "HEADRACE_CACHE"})
 
@@ -39,12 +41,9 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None, *, over: d
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; ConfigError otherwise."""
+    text = textfile.read(path, "a configuration", MAX_TEXT, "Give the path of a configuration with --config")
     try:
-        data = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file. Give the path of a configuration with --config") from None
-    except OSError as e:
-        raise ConfigError(f"{path}: {e.strerror}") from None
+        data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except RecursionError:
         raise ConfigError(f"{path}: not a configuration: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as e:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from headrace import textfile
 from headrace.contracts.model import MAX_TEXT, Contract, parse
 from headrace.errors import ConfigError
 from headrace.names import check_stream
@@ -48,14 +49,5 @@ def find(name: str, folders: Sequence[Path] = ()) -> Contract:
 
 def read(path: Path) -> Contract:
     """The contract in the file `path`, named as the file; ConfigError when unreadable or wrong."""
-    try:
-        if path.stat().st_size > 4 * MAX_TEXT:
-            raise ConfigError(f"{path}: too large for a contract")
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except OSError as e:
-        raise ConfigError(f"{path}: {e.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text. A contract is JSON in UTF-8") from None
+    text = textfile.read(path, "a contract", 4 * MAX_TEXT)
     return parse(path.name.removesuffix(SUFFIX), text, str(path))
