@@ -7,6 +7,7 @@ that is gone acknowledges nothing. MQTT 5: https://docs.oasis-open.org/mqtt/mqtt
 
 import asyncio
 import contextlib
+import os
 import ssl
 import struct
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from mqtt5 import ConnAckReasonCode, DisconnectReasonCode, PublishPacket, SubAck
 
 from headrace.config.connect import Mqtt
 from headrace.errors import ConfigError, FatalError, TransientError
+from headrace.frames import Frames
 from headrace.tls import client_context
 
 __all__ = ["Connection", "PublishPacket", "Session", "Subscription", "connect"]
@@ -76,13 +78,16 @@ async def connect(mqtt: Mqtt, session: Session) -> "Connection":
             connection = Connection(reader, writer, session)
             await connection.introduce(mqtt, where)
     except TimeoutError:
-        error: Exception = TransientError(f"{where}: no answer within {CONNECT_SECONDS:.0f} s")
+        error: Exception = TransientError(f"{where}: no answer within {CONNECT_SECONDS:.0f} s; {_expected(mqtt)}")
     except ssl.SSLCertVerificationError as e:
         error = ConfigError(f"{where}: its certificate is refused: {e.verify_message}. Set mqtt.tls.ca_file")
     except (ConfigError, TransientError) as e:
         error = e
-    except OSError as e:
-        error = TransientError(f"{where}: {e.strerror or e}")
+    except (ConnectionResetError, ssl.SSLError) as e:
+        error = TransientError(f"{where}: it broke off ({e.strerror or e}); {_expected(mqtt)}")
+    except OSError as e:  # asyncio's own words for it repeat the address
+        why = os.strerror(e.errno) if (e.errno or 0) > 0 else e.strerror or e
+        error = TransientError(f"{where}: {why}. Start it, or correct mqtt.host and mqtt.port")
     except BaseException:
         if writer is not None:
             writer.transport.abort()
@@ -101,7 +106,7 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._session = session
-        self._frames = Frames(session.max_payload + MAX_TOPIC_AND_PROPERTIES)
+        self._frames = Frames(mqtt5.read, session.max_payload + MAX_TOPIC_AND_PROPERTIES)
         self._early: list[mqtt5.Packet] = []  # came in the same bytes as the CONNACK
         self._asked: dict[int, Subscription] = {}  # packet id: SUBSCRIBE without its SUBACK
         self._asked_at = 0.0
@@ -134,9 +139,7 @@ class Connection:
         while not self._early:
             data = await self._reader.read(CHUNK)
             if not data:
-                raise TransientError(
-                    f"{where}: it closed the connection without an answer; is this an MQTT 5 listener?"
-                )
+                raise TransientError(f"{where}: it closed the connection without an answer; {_expected(mqtt)}")
             self._early = self._frames.feed(data)
         answer = self._early.pop(0)
         if not isinstance(answer, mqtt5.ConnAckPacket):
@@ -276,52 +279,9 @@ class Connection:
         self._writer.transport.abort()
 
 
-class Frames:
-    """Cuts the broker's bytes into packets. A packet over `limit` bytes is an error, and so is a malformed one."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._rest = bytearray()
-        self._need = 0  # bytes that `_rest` must have before a packet is whole
-
-    def feed(self, data: bytes) -> list[mqtt5.Packet]:
-        """The packets that are whole now. TransientError where the bytes are not MQTT: only a new connection helps."""
-        whole: bytes | bytearray = data
-        if self._rest:
-            self._rest += data
-            if len(self._rest) < self._need:
-                return []
-            whole, self._rest = self._rest, bytearray()
-        out: list[mqtt5.Packet] = []
-        position, end = 0, len(whole)
-        with memoryview(whole) as view:
-            while position < end:
-                try:
-                    packet, size = mqtt5.read(view[position:])
-                except IndexError:
-                    self._need = self._length(view[position : position + 5])
-                    if self._need <= end - position:
-                        raise TransientError("the MQTT broker sent a malformed packet: shorter than it says") from None
-                    break
-                except BaseException as e:  # noqa: BLE001 - a panic of the codec (text that isn't UTF-8) is a BaseException
-                    raise TransientError(f"the MQTT broker sent a malformed packet: {e}") from None
-                out.append(packet)
-                position += size
-            self._rest += view[position:]
-        return out
-
-    def _length(self, head: memoryview) -> int:
-        """The length of the packet that begins with `head`, or one more byte than there is when it can't be told."""
-        length = 0
-        for i, byte in enumerate(head[1:]):
-            length |= (byte & 0x7F) << (7 * i)
-            if byte < 0x80:
-                if length > self._limit:
-                    raise TransientError(
-                        f"the MQTT broker sent a packet of {length:,} bytes: the limit is {self._limit:,}"
-                    )
-                return 2 + i + length
-        return len(head) + 1
+def _expected(mqtt: Mqtt) -> str:
+    """What to ask oneself about a server that does not talk as expected."""
+    return f"is this an MQTT 5 listener {'with' if mqtt.tls.enabled else 'without'} TLS? See mqtt.port and mqtt.tls"
 
 
 def _words(code: ConnAckReasonCode | DisconnectReasonCode | SubAckReasonCode) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import TransientError
-from headrace.mqtt import Frames
+from headrace.frames import Frames
 
 # The codec panics on text that isn't UTF-8, and leaves an exception behind.
 panics = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -22,7 +22,7 @@ def publish(packet_id: int, payload: bytes = b"{}") -> bytes:
 def test_frames_cut_anywhere_give_the_same_packets(payloads: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(publish(i, p) for i, p in enumerate(payloads, 1))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=20)))
-    frames = Frames(1000)
+    frames = Frames(mqtt5.read, 1000)
     out = []
     for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         out += [p for p in frames.feed(whole[start:end]) if isinstance(p, mqtt5.PublishPacket)]
@@ -31,7 +31,7 @@ def test_frames_cut_anywhere_give_the_same_packets(payloads: list[bytes], data: 
 
 
 def test_frames_byte_by_byte() -> None:
-    frames = Frames(70_000)
+    frames = Frames(mqtt5.read, 70_000)
     whole = publish(3, b"x" * 60_000)
     out = [p for i in range(len(whole)) for p in frames.feed(whole[i : i + 1])]
     assert len(out) == 1
@@ -47,11 +47,11 @@ def test_frames_byte_by_byte() -> None:
 )
 def test_malformed_packets_end_the_connection(data: bytes) -> None:
     with pytest.raises(TransientError):
-        Frames(1000).feed(data + b"\0" * 8)
+        Frames(mqtt5.read, 1000).feed(data + b"\0" * 8)
 
 
 @panics
 @given(st.binary(max_size=200))
 def test_any_bytes_are_packets_or_a_transient_error(stream: bytes) -> None:
     with contextlib.suppress(TransientError):
-        Frames(1000).feed(stream)
+        Frames(mqtt5.read, 1000).feed(stream)
