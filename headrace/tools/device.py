@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import aiomqtt
 
@@ -34,7 +34,12 @@ class Connection(aiomqtt.Client):
     """
 
     def __init__(
-        self, cfg: Mqtt, client_id: str, acknowledged: Callable[[int, int], None], lost: asyncio.Event
+        self,
+        cfg: Mqtt,
+        client_id: str,
+        version: Literal[4, 5],
+        acknowledged: Callable[[int, int], None],
+        lost: asyncio.Event,
     ) -> None:
         super().__init__(
             cfg.host,
@@ -42,8 +47,7 @@ class Connection(aiomqtt.Client):
             username=cfg.username,
             password=cfg.password.get_secret_value() if cfg.password else None,
             identifier=client_id,
-            protocol=aiomqtt.ProtocolVersion.V5,
-            clean_start=True,
+            protocol=aiomqtt.ProtocolVersion(version),
             keepalive=_KEEPALIVE_SECONDS,
             max_inflight_messages=0,  # the window is ours
             tls_context=client_context(cfg.tls, "mqtt.tls"),
@@ -89,6 +93,8 @@ class Publisher:
 
     `window` bounds the messages in flight, and so do the broker's Receive Maximum and a total of 16 MiB. After a lost
     connection it tries for `patience` seconds, then raises TransientError. `notify` gets a line when it waits.
+    `version` is MQTT's protocol level: 4 is 3.1.1, whose acknowledgements say nothing of a refusal. `heard` gets topic
+    and payload of each message that the broker has acknowledged as taken, in the order of the acknowledgements.
     """
 
     def __init__(
@@ -99,6 +105,8 @@ class Publisher:
         window: int = _WINDOW,
         patience: float = 60.0,
         notify: Callable[[str], None] = lambda _: None,
+        version: Literal[4, 5] = 5,
+        heard: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self.acknowledged = 0
         self.resent = 0
@@ -110,6 +118,8 @@ class Publisher:
         self._window = window
         self._patience = patience
         self._notify = notify
+        self._version = version
+        self._heard = heard
         self._pending: dict[int, tuple[str, bytes]] = {}
         self._wake = asyncio.Event()
         self._low = 0
@@ -175,8 +185,10 @@ class Publisher:
         self.acknowledged += 1
         if reason >= _REFUSED:
             self.refused[reason] = self.refused.get(reason, 0) + 1
-        elif reason == _NO_SUBSCRIBER:
-            self.unheard += 1
+        else:
+            self.unheard += reason == _NO_SUBSCRIBER
+            if self._heard is not None:
+                self._heard(*message)
         if len(self._pending) <= self._low and self._bytes <= _WINDOW_BYTES // 2:
             self._wake.set()
 
@@ -198,7 +210,7 @@ class Publisher:
         end = time.monotonic() + self._patience
         pause, told = 0.2, False
         while True:
-            connection = Connection(self._cfg, self._client_id, self._on_acknowledged, self._wake)
+            connection = Connection(self._cfg, self._client_id, self._version, self._on_acknowledged, self._wake)
             try:
                 await connection.__aenter__()
             except aiomqtt.MqttError as e:

@@ -154,6 +154,53 @@ def test_refused_and_unheard_messages_are_counted() -> None:
         against(Broker(reason=reason), act)
 
 
+def test_what_the_broker_took_is_told_and_what_it_refused_is_not() -> None:
+    for reason, told in (
+        (mqtt5.PubAckReasonCode.SUCCESS, ["0", "1", "2"]),
+        (mqtt5.PubAckReasonCode.NO_MATCHING_SUBSCRIBERS, ["0", "1", "2"]),
+        (mqtt5.PubAckReasonCode.QUOTA_EXCEEDED, []),
+    ):
+        heard: list[tuple[str, bytes]] = []
+
+        async def act(mqtt: Mqtt, heard: list[tuple[str, bytes]] = heard) -> None:
+            async with Publisher(mqtt, "t", heard=lambda topic, payload: heard.append((topic, payload))) as publisher:
+                for i in range(3):
+                    await publisher.send("a", b"%d" % i)
+
+        against(Broker(reason=reason), act)
+        assert heard == [("a", text.encode()) for text in told]
+
+
+def test_mqtt_3_1_1_is_spoken_too() -> None:
+    levels: list[int] = []
+    heard: list[tuple[str, bytes]] = []
+
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.read(2):  # packets under 128 bytes have one byte of length
+            body = await reader.readexactly(head[1])
+            if head[0] >> 4 == 1:
+                levels.append(body[6])
+                writer.write(bytes((0x20, 2, 0, 0)))
+            elif head[0] >> 4 == 3:
+                end = 2 + int.from_bytes(body[:2], "big")
+                writer.write(bytes((0x40, 2)) + body[end : end + 2])
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(broker, "127.0.0.1", 0)
+        try:
+            mqtt = Mqtt(port=server.sockets[0].getsockname()[1])
+            async with Publisher(mqtt, "t", version=4, heard=lambda t, p: heard.append((t, p))) as publisher:
+                for i in range(3):
+                    await publisher.send("a/b", b"%d" % i)
+        finally:
+            server.close()
+
+    asyncio.run(main())
+    assert levels == [4]
+    assert heard == [("a/b", b"0"), ("a/b", b"1"), ("a/b", b"2")]
+
+
 def test_a_broker_that_lets_nobody_in_is_a_config_error() -> None:
     async def act(mqtt: Mqtt) -> None:
         with pytest.raises(ConfigError, match=r"mqtt\.password"):
