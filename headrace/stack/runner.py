@@ -21,7 +21,7 @@ CHECK = 5.0  # between probes of one that serves
 START_SECONDS = 120.0
 ATTEMPTS = 3  # to become ready for the first time
 BACKOFF_FIRST, BACKOFF_MOST = 0.5, 30.0
-STEADY = 60.0  # seconds of service after which a crash counts as the first one again
+STEADY = 10.0  # seconds of service after which a crash counts as the first one again
 
 
 class Phase(StrEnum):

@@ -1,0 +1,107 @@
+"""The matrix: `make faults`, `make faults FAULT=name SEED=n`, `make faults-list`."""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from headrace.stack.process import MARK
+from tests.faults import results
+from tests.faults.fault import Fault
+from tests.faults.matrix import ALL
+from tests.faults.run import run
+from tests.faults.world import ROOT, World, attached
+
+
+def main() -> int:
+    """Run what is asked for and has no fresh result yet; 1 when a run failed."""
+    args = _arguments()
+    if args.list:
+        for f in ALL:
+            print(f"{f.name:32} {f.group}  {f.says}{f'  (not here: {why})' if (why := f.needs()) else ''}")
+        return 0
+    if args.table:
+        results.write_table(ALL, results.read())
+        return 0
+    names = args.fault.split(",") if args.fault else [f.name for f in ALL]
+    unknown = [n for n in names if n not in {f.name for f in ALL}]
+    if unknown:
+        print(f"no such fault: {', '.join(unknown)}. `make faults-list` prints their names", file=sys.stderr)
+        return 2
+    todo = _todo([f for f in ALL if f.name in names], args)
+    with tempfile.TemporaryDirectory(prefix="headrace-faults-") as folder:
+        return _all(Path(folder) / "state", todo, time.monotonic() + args.minutes * 60)
+
+
+def _todo(faults: list[Fault], args: argparse.Namespace) -> list[tuple[Fault, int]]:
+    """First one seed of each, then the second, so that an interrupted matrix is broad rather than deep."""
+    path = results.digest()
+    fresh = {(r.fault, r.seed) for r in results.read() if r.path == path and r.passed}
+    out = []
+    for seed in [args.seed] if args.seed else range(1, 1 + max((f.seeds for f in faults), default=0)):
+        for fault in faults:
+            if why := fault.needs():
+                if seed == 1:
+                    print(f"{fault.name}: skipped: {why}")
+            elif args.seed or (seed <= fault.seeds and (fault.name, seed) not in fresh):
+                out.append((fault, seed))
+    return out
+
+
+def _all(state: Path, todo: list[tuple[Fault, int]], until: float) -> int:
+    passed = failed = 0
+    if todo:
+        _headrace(state, "up", "--detach", "--auto-ports")
+        try:
+            with attached(state) as world:
+                for n, (fault, seed) in enumerate(todo, 1):
+                    if time.monotonic() > until:
+                        print(f"the time is up: {len(todo) - n + 1} runs left for the next time")
+                        break
+                    good = _one(world, fault, seed, f"{n}/{len(todo)}")
+                    passed, failed = passed + good, failed + (not good)
+        finally:
+            _headrace(state, "down")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def _one(world: World, fault: Fault, seed: int, place: str) -> bool:
+    print(f"[{place}] {fault.name} seed {seed}: ", end="", flush=True)
+    result = results.append(fault, seed, run(world, fault, seed))
+    c = result.counts
+    print(
+        f"{'passed' if result.passed else 'FAILED'}: {c['obligations']:,} readings, {c['lost']} lost, {c['doubled']} "
+        f"doubled, {c['copies']} redelivered, {c['letters']} in dead letters, "
+        f"recovery {result.recovery} s, {result.seconds:.0f} s in all"
+    )
+    for problem in result.problems:
+        print(f"    {problem}", flush=True)
+    if not result.passed:
+        keep = world.state.path.parent / f"logs-{fault.name}-{seed}"
+        subprocess.run(["cp", "-r", str(world.state.logs), str(keep)], check=False)
+    return result.passed
+
+
+def _headrace(state: Path, *args: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "headrace", "--state", str(state), *args], cwd=ROOT, check=True,
+        env={k: v for k, v in os.environ.items() if k != MARK},
+    )  # fmt: skip
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
+    parser.add_argument("--fault", default="", help="names, separated by commas; all when empty")
+    parser.add_argument("--seed", type=int, default=0, help="this seed alone, also when it has passed before")
+    parser.add_argument("--minutes", type=float, default=24 * 60.0, help="begin no run after that long")
+    parser.add_argument("--list", action="store_true", help="print the faults")
+    parser.add_argument("--table", action="store_true", help="write the table of docs/reliability.md and end")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""What is in Kafka and in the lake, read without the product's own accounting: `headrace verify` is not asked."""
+
+import io
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import fastavro
+import orjson
+import polars as pl
+import pyarrow.parquet as pq
+
+from headrace import kafka
+from headrace.config import Config
+from headrace.errors import TransientError
+from headrace.lake import layout
+from headrace.names import clean_topic, raw_topic
+from headrace.registry import Registry
+from headrace.store.open import open_store
+from headrace.wire import EVENT_ID, POSITION, unpack_position
+from tests.faults.readings import AXES, STREAM
+
+Ends = dict[tuple[str, int], int]
+RAW, CLEAN = raw_topic(STREAM), clean_topic(STREAM)
+SILENCE = 30.0
+ROWS: pl.Schema = pl.Schema({
+    "device_id": pl.String, "boot_id": pl.String, "sequence": pl.Int64, "event_time": pl.Int64,
+    **dict.fromkeys(AXES, pl.Float64), "_quality": pl.String, "partition": pl.Int64, "offset": pl.Int64,
+    "src_epoch": pl.Int64, "src_offset": pl.Int64, "src_item": pl.Int64,
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything since the beginning of a run, as frames.
+
+    rows: ROWS, a row for each row of the lake. raw: partition, offset, device_id, boot_id, sequence.
+    clean: partition, offset, src_epoch, src_offset, src_item. letters: key, letter_id, size; each key once.
+    """
+
+    rows: pl.DataFrame
+    raw: pl.DataFrame
+    clean: pl.DataFrame
+    letters: pl.DataFrame
+
+
+def topics(cfg: Config) -> list[str]:
+    """The topics that hold evidence."""
+    return [RAW, CLEAN, cfg.dead_letters.topic]
+
+
+def ends(cfg: Config) -> Ends:
+    """Where each log ends now."""
+    info = kafka.describe(cfg.kafka, topics(cfg))
+    client = kafka.consumer(cfg.kafka, "headrace-audit")
+    try:
+        return {(t, p): kafka.watermarks(client, t, p)[1] for t in info for p in range(info[t].partitions)}
+    finally:
+        client.close()
+
+
+def collect(cfg: Config, begin: Ends) -> Evidence:
+    """Everything behind `begin`. Call it once all has settled."""
+    return Evidence(_rows(cfg, begin), _raw(cfg, begin), _clean(cfg, begin), _letters(cfg, begin))
+
+
+def read(cfg: Config, topic: str, begin: Ends, end: Mapping[tuple[str, int], int]) -> Iterator[kafka.Message]:
+    """Each record of a topic from `begin` to before `end`."""
+    client = kafka.consumer(cfg.kafka, "headrace-audit", enable_partition_eof=True)
+    try:
+        for (name, partition), first in begin.items():
+            last = end[name, partition]
+            if name != topic or first >= last:
+                continue
+            client.assign([kafka.TopicPartition(topic, partition, first)])
+            heard, done = time.monotonic(), False
+            while not done:
+                for m in client.consume(5000, timeout=0.2):
+                    heard = time.monotonic()
+                    error = m.error()
+                    if error is not None and error.name() != "_PARTITION_EOF":
+                        raise kafka.translate(error, f"reading {topic}/{partition}")
+                    done = done or error is not None or (m.offset() or 0) >= last - 1
+                    if error is None and (m.offset() or 0) < last:
+                        yield m
+                if time.monotonic() - heard > SILENCE:
+                    raise TransientError(f"Kafka sent nothing of {topic}/{partition} for {SILENCE:.0f} s")
+    finally:
+        client.close()
+
+
+def _raw(cfg: Config, begin: Ends) -> pl.DataFrame:
+    schemas: dict[int, fastavro.types.Schema] = {}
+    out = []
+    with Registry(cfg.registry) as registry:
+        for m in read(cfg, RAW, begin, ends(cfg)):
+            value = bytes(m.value() or b"")
+            number = int.from_bytes(value[1:5], "big")
+            if number not in schemas:
+                schemas[number] = fastavro.parse_schema(orjson.loads(registry.schema_text(number)))
+            record: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schemas[number], None)
+            out.append((m.partition(), m.offset(), record["device_id"], record["boot_id"], record["sequence"]))
+    names = {
+        "partition": pl.Int64, "offset": pl.Int64, "device_id": pl.String, "boot_id": pl.String, "sequence": pl.Int64,
+    }  # fmt: skip
+    return pl.DataFrame(out, schema=names, orient="row")
+
+
+def _clean(cfg: Config, begin: Ends) -> pl.DataFrame:
+    out = []
+    for m in read(cfg, CLEAN, begin, ends(cfg)):
+        src, _ = unpack_position(_header(m, POSITION))
+        out.append((m.partition(), m.offset(), *src))
+    names = ["partition", "offset", "src_epoch", "src_offset", "src_item"]
+    return pl.DataFrame(out, schema=dict.fromkeys(names, pl.Int64), orient="row")
+
+
+def _letters(cfg: Config, begin: Ends) -> pl.DataFrame:
+    store = open_store(cfg.store)
+    found: dict[bytes, tuple[bytes, bytes, int]] = {}
+    for m in read(cfg, cfg.dead_letters.topic, begin, ends(cfg)):
+        key, pointer = bytes(m.key() or b""), _header(m, "pointer")
+        if key not in found:
+            size = len(store.get(pointer.decode())) if pointer else len(m.value() or b"")
+            found[key] = (key, _header(m, EVENT_ID), size)
+    return pl.DataFrame(
+        list(found.values()), schema={"key": pl.Binary, "letter_id": pl.Binary, "size": pl.Int64}, orient="row"
+    )
+
+
+def _rows(cfg: Config, begin: Ends) -> pl.DataFrame:
+    """Files whose batch begins at or behind `begin`: when a run begins nothing is under way, so none lies across it."""
+    store, frames = open_store(cfg.store), [pl.DataFrame(schema=ROWS)]
+    columns = ["device_id", "boot_id", "sequence", "event_time", *AXES, "_quality"]
+    kept = {"_partition": "partition", "_offset": "offset", "_src_epoch": "src_epoch",
+            "_src_offset": "src_offset", "_src_index": "src_item"}  # fmt: skip
+    for info in store.list(f"{layout.folder(CLEAN)}/"):
+        key = layout.parse_data_key(info.key, CLEAN)
+        if key is None or key.start < begin[CLEAN, key.partition]:
+            continue
+        table = pq.read_table(io.BytesIO(store.get(info.key)), columns=[*columns, *kept])
+        frame = pl.DataFrame(pl.from_arrow(table))
+        frames.append(frame.rename(kept).with_columns(pl.col("event_time").dt.epoch("us")).select(*ROWS).cast(ROWS))
+    return pl.concat(frames)
+
+
+def _header(m: kafka.Message, name: str) -> bytes:
+    found: dict[str, Any] = dict(reversed(list(m.headers() or [])))  # type: ignore[arg-type]
+    return bytes(found.get(name) or b"")

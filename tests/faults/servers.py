@@ -1,0 +1,93 @@
+"""Group 2: Kafka, the registry, the S3 server and Mosquitto killed, stopped, slow, or answering nonsense."""
+
+from collections.abc import Callable
+
+from tests.faults.fault import Fault
+from tests.faults.proxy import Manners
+from tests.faults.services import ended, killed
+from tests.faults.world import World
+
+S3_SECONDS = (12.0, 18.0)
+
+
+def paused(name: str, seconds: float) -> Callable[[World], None]:
+    """SIGSTOP: connections stay open, nothing answers."""
+
+    def strike(world: World) -> None:
+        with world.stopped(name):
+            world.sleep(seconds)
+        world.sleep(1)
+        world.wait_ready()
+
+    return strike
+
+
+def down(name: str, seconds: float) -> Callable[[World], None]:
+    """Killed, and nobody starts it again for a while; nor anything else that ends meanwhile."""
+
+    def strike(world: World) -> None:
+        with world.unsupervised():
+            world.kill(name)
+            world.sleep(seconds)
+        world.sleep(1)
+        world.wait_ready()
+
+    return strike
+
+
+def s3(manners: Callable[[], Manners], *, restart: bool = False) -> Callable[[World], None]:
+    """The S3 server answers as told for a while; with `restart`, the archive is killed in the middle of it."""
+
+    def strike(world: World) -> None:
+        world.s3.manners = manners()
+        try:
+            world.sleep(*S3_SECONDS)
+            if restart:
+                world.kill("archive")
+                world.sleep(*S3_SECONDS)
+        finally:
+            world.s3.manners = Manners()
+
+    return strike
+
+
+def registry(manners: Callable[[], Manners]) -> Callable[[World], None]:
+    """The registry answers as told, to services that have just been started and know no schema."""
+
+    def strike(world: World) -> None:
+        world.registry.manners = manners()
+        try:
+            pids = {name: world.pid(name) for name in ("clean", "archive", "bridge")}
+            world.kill(*pids)
+            world.sleep(10, 15)
+        finally:
+            world.registry.manners = Manners()
+        world.wait_ready()
+
+    return strike
+
+
+PUT = ("PUT",)
+FAULTS = [
+    Fault("kafka-killed", 2, "Kafka killed (kill -9), restarted at once", killed("kafka")),
+    Fault("kafka-restarted", 2, "Kafka told to end, restarted", ended("kafka")),
+    Fault("kafka-frozen", 2, "Kafka stopped for 60 s, then resumed", paused("kafka", 60), seeds=3),
+    Fault("kafka-down", 2, "Kafka down for 5 minutes", down("kafka", 300), seeds=3),
+    Fault("registry-killed", 2, "the registry killed", killed("registry")),
+    Fault("registry-hung", 2, "the registry hangs as the services start", registry(lambda: Manners(hang=True))),
+    Fault("registry-slow", 2, "the registry takes 2 s for each answer", registry(lambda: Manners(delay=2.0))),
+    Fault("registry-errors", 2, "half of the registry's answers are 500 or 503", registry(lambda: Manners(errors=0.5))),
+    Fault("s3-killed", 2, "the S3 server killed, restarted at once", killed("store")),
+    Fault("s3-down", 2, "the S3 server down for a minute", down("store", 60), seeds=3),
+    Fault("s3-frozen", 2, "the S3 server stopped for 30 s", paused("store", 30)),
+    Fault("s3-errors", 2, "30 % of the S3 server's answers are 500 or 503", s3(lambda: Manners(errors=0.3))),
+    Fault("s3-cut", 2, "half of the connections cut in the middle of a PUT", s3(lambda: Manners(PUT, cut=0.5))),
+    Fault("s3-mute", 2, "half of the PUTs succeed, and their answer is lost", s3(lambda: Manners(PUT, mute=0.5))),
+    Fault(
+        "s3-mute-killed", 2, "answers of PUTs are lost, then the archive is killed",
+        s3(lambda: Manners(PUT, mute=0.8), restart=True),
+    ),
+    Fault("s3-slow", 2, "the S3 server ten times slower, 1 s at least", s3(lambda: Manners(delay=1.0, slowness=9.0))),
+    Fault("mosquitto-restarted", 2, "Mosquitto told to end, restarted", ended("mosquitto")),
+    Fault("mosquitto-killed", 2, "Mosquitto killed (kill -9)", killed("mosquitto"), bound=True),
+]  # fmt: skip

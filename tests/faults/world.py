@@ -1,0 +1,180 @@
+"""A running stack, and what a saboteur can do to it: signals, proxies, further processes, ballast on its disks."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+import headrace
+from headrace.config import Config, load
+from headrace.stack.process import MARK
+from headrace.stack.state import State
+from tests.faults.fleet import Fleet
+from tests.faults.proxy import Proxy, proxy
+
+ROOT = Path(headrace.__file__).parent.parent
+SERVICES = ("bridge", "clean", "archive")
+READY_SECONDS = 120.0
+
+
+@dataclass
+class World:
+    """What a fault acts on. `fleet` publishes while it does; `dice` decides whatever the seed decides."""
+
+    state: State
+    s3: Proxy
+    registry: Proxy
+    dice: Random = field(default_factory=Random)
+    fleet: Fleet | None = None
+    extras: int = 0
+
+    @property
+    def config(self) -> Config:
+        """What the services are configured with: the S3 server and the registry through the proxies."""
+        return load(self.state.config_file, {})
+
+    def service(self, name: str) -> dict[str, Any]:
+        """What stack.json says of a service."""
+        found: dict[str, Any] = self.state.info()["services"][name]
+        return found
+
+    def pid(self, name: str) -> int:
+        """The process of a service, or of the supervisor; waits while it is being restarted."""
+        until = time.monotonic() + READY_SECONDS
+        while time.monotonic() < until:
+            info = self.state.info()
+            pid = int(info["supervisor"]["pid"] if name == "supervisor" else info["services"][name]["pid"])
+            if pid:
+                return pid
+            time.sleep(0.05)
+        raise AssertionError(f"{name} does not run: {self.state.info()['services'].get(name)}")
+
+    def signal(self, name: str, number: signal.Signals) -> int:
+        """Signal a service; returns its pid."""
+        pid = self.pid(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        return pid
+
+    def kill(self, *names: str) -> None:
+        """kill -9, all at once."""
+        for pid in [self.pid(name) for name in names]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    @contextmanager
+    def stopped(self, *names: str) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT at the end to the same processes."""
+        pids = [self.signal(name, signal.SIGSTOP) for name in names]
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def unsupervised(self) -> Iterator[None]:
+        """Nobody restarts anything: the supervisor is stopped."""
+        with self.stopped("supervisor"):
+            yield
+
+    def wait_ready(self, *names: str, seconds: float = READY_SECONDS) -> None:
+        """Until the services (all of them by default) are ready; AssertionError with what is not."""
+        until, bad = time.monotonic() + seconds, {"all": "unknown"}
+        while time.monotonic() < until:
+            services = self.state.info()["services"]
+            bad = {n: f"{s['state']} {s['message']}" for n, s in services.items() if n in (names or services)
+                   and s["state"] != "ready"}  # fmt: skip
+            if not bad:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"after {seconds:.0f} s still not ready: {bad}")
+
+    def wait_restarted(self, name: str, before: int, seconds: float = READY_SECONDS) -> None:
+        """Until another process than `before` serves."""
+        until = time.monotonic() + seconds
+        while self.service(name)["pid"] in {0, before}:
+            assert time.monotonic() < until, f"{name} did not come back: {self.service(name)}"
+            time.sleep(0.1)
+        self.wait_ready(name, seconds=until - time.monotonic())
+
+    @contextmanager
+    def extra(
+        self, module: str, *arguments: str, over: dict[str, Any] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """A further process of a service, configured as the stack's own but for `over` and its health port."""
+        self.extras += 1
+        path = self.state.path / "tmp" / f"extra-{self.extras}.yaml"
+        data = yaml.safe_load(self.state.config_file.read_text())
+        for name in SERVICES:
+            data[name]["http"]["port"] = 0
+        for section, values in (over or {}).items():
+            data[section] = {**data.get(section, {}), **values}
+        self.state.write(path, yaml.safe_dump(data))
+        with path.with_suffix(".log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *arguments, "--config", str(path)],
+                env={**os.environ, "PYTHONPATH": str(ROOT), MARK: str(self.state.path)},
+                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def sleep(self, low: float, high: float | None = None) -> None:
+        """For `low` seconds, or for as long as the dice say between the two."""
+        time.sleep(low if high is None else self.dice.uniform(low, high))
+
+    def wait(self, what: str, true: Callable[[], bool], seconds: float) -> None:
+        """Until `true()`; AssertionError naming `what` when the time is up."""
+        until = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < until, f"{what}: not within {seconds:.0f} s"
+            time.sleep(0.05)
+
+
+@contextmanager
+def attached(path: Path) -> Iterator[World]:
+    """The stack in a state folder, its services restarted behind proxies, and as they were at the end."""
+    state = State(path)
+    original = state.config_file.read_text()
+    cfg = load(state.config_file, {})
+    store_host, store_port = cfg.store.endpoint.rsplit(":", 1)
+    registry_host, registry_port = cfg.registry.url.split("/")[2].rsplit(":", 1)
+    with ExitStack() as cleanup:
+        s3 = cleanup.enter_context(proxy(store_host, int(store_port)))
+        registry = cleanup.enter_context(proxy(registry_host, int(registry_port)))
+        world = World(state, s3, registry)
+        cleanup.callback(_reconfigure, world, original)
+        data = yaml.safe_load(original)
+        data["store"]["endpoint"] = f"127.0.0.1:{s3.port}"
+        data["store"]["timeout_seconds"] = 10.0
+        data["registry"]["url"] = data["registry"]["url"].replace(f":{registry_port}/", f":{registry.port}/")
+        _reconfigure(world, yaml.safe_dump(data, sort_keys=False))
+        yield world
+
+
+def _reconfigure(world: World, text: str) -> None:
+    world.state.write(world.state.config_file, text)
+    pids = {name: world.signal(name, signal.SIGTERM) for name in SERVICES}
+    for name, pid in pids.items():
+        world.wait_restarted(name, pid)
