@@ -40,7 +40,15 @@ if ! { [ -x .venv/bin/python ] && suits .venv/bin/python && .venv/bin/python -m 
     rm -rf .venv
     "$python" -m venv .venv
 fi
-say "installing the locked packages into .venv (about 1 GB; once)"
-.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+say "installing the locked packages into .venv: 0.3 GB to download, 1.1 GB on disk, a few minutes, once"
+# On a terminal pip shows its progress; in a log that would be hundreds of lines.
+if [ -t 1 ] && [ -t 2 ]; then
+    quiet=
+    say "(pip's last step, \"Installing collected packages\", may say nothing for a minute)"
+else
+    quiet=-q
+fi
+.venv/bin/python -m pip install $quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+say "the packages are in; now Headrace itself"
 .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 touch .venv/installed
