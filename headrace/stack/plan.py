@@ -1,6 +1,7 @@
 """What a stack will be: its ports, secrets and configuration, settled before anything starts."""
 
 import secrets
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,6 +162,11 @@ def _ports(known: dict[str, Any], wishes: Wishes, notes: list[str]) -> dict[str,
         who = held_by or "a process that this user can't see"
         problems.append(f"port {port} ({name}) is in use by {who}. {ports.remedy(name, held_by)}")
     if problems:
+        if other := ports.stack_on(out["page"]):
+            raise ConfigError(
+                f"another Headrace stack runs, in {other}, on ports that this one wants. Stop it with "
+                f"`headrace --state {shlex.quote(other)} down`, or let free ports be picked: {ports.auto()}"
+            )
         raise ConfigError("\n".join(problems))
     for name in INNER_PORTS:
         port = before.get(name, 0)

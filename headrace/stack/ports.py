@@ -1,10 +1,15 @@
 """Ports: which are free, who holds one that isn't, and which to take instead."""
 
+import json
+import os
 import random
 import shutil
 import socket
 import subprocess
 from pathlib import Path
+
+from headrace.errors import TransientError
+from headrace.stack import http
 
 # Below what systems give to outgoing connections (32768 and up): such a port could be taken while a server restarts.
 LOW, HIGH = 10_000, 32_000
@@ -98,10 +103,24 @@ def _by_lsof(port: int) -> dict[int, str]:
 
 def remedy(service: str, held_by: str) -> str:
     """What to do about a port in use, in a sentence or two."""
-    way_out = f"choose another port (--port {service}=NUMBER), or let free ones be picked: --auto-ports"
+    way_out = f"choose another port (--port {service}=NUMBER), or let free ones be picked: {auto()}"
     if service == "mqtt" and (held_by.startswith("mosquitto") or (not held_by and broker_of_distribution())):
         return f"That is the system's own broker: `sudo systemctl stop mosquitto`, or {way_out}"
     return f"Stop it, {way_out}"
+
+
+def auto() -> str:
+    """How this person lets free ports be picked, `make` taking options in a way of its own."""
+    return "make up ARGS=--auto-ports" if os.environ.get("MAKELEVEL") else "--auto-ports"
+
+
+def stack_on(page: int) -> str:
+    """The state folder of the Headrace stack whose status page is on that port; empty when it is none."""
+    try:
+        found = json.loads(http.get(f"http://127.0.0.1:{page}/api/status", timeout=1.0))
+        return str(found["folder"])
+    except (TransientError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def broker_of_distribution() -> bool:

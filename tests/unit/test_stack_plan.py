@@ -7,6 +7,7 @@ import yaml
 from headrace.config import Config, load
 from headrace.errors import ConfigError
 from headrace.stack import plan, ports
+from headrace.stack.page import serve
 from headrace.stack.plan import Wishes
 from headrace.stack.state import State, plain
 
@@ -62,6 +63,21 @@ def test_a_port_in_use_names_holder_and_way_out(state: State) -> None:
         with pytest.raises(ConfigError, match=rf"{port} \(kafka\) is in use by .*pid.*--auto-ports"):
             plan.make(state, Wishes(ports={"kafka": port}, auto_ports=True))
     assert not state.exists
+
+
+def test_ports_held_by_another_stack_name_that_stack(state: State) -> None:
+    words = r"another Headrace stack runs, in /other/stack.*--state /other/stack down"
+    with (
+        serve(0, {"/api/status": lambda _: {"folder": "/other/stack"}}, state.path) as other,
+        pytest.raises(ConfigError, match=words),
+    ):
+        plan.make(state, Wishes(ports={"page": other.port}))
+    assert not state.exists
+
+
+def test_make_is_told_how_make_takes_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAKELEVEL", "1")
+    assert "make up ARGS=--auto-ports" in ports.remedy("kafka", "java (pid 5)")
 
 
 def test_auto_ports_goes_round_a_port_in_use(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
