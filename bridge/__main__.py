@@ -1,6 +1,12 @@
 import sys
 
-from bridge.service import main
 from headrace.service import run_service
+
+if sys.argv[1:2] == ["replay"]:
+    from bridge.replay import command
+
+    sys.exit(command(sys.argv[2:]))
+
+from bridge.service import main
 
 sys.exit(run_service("bridge", main))

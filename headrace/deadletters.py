@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from headrace import kafka
+from headrace import kafka, partition
 from headrace.config import Config
-from headrace.errors import PoisonError, TransientError
+from headrace.errors import PoisonError
 from headrace.wire import Headers
 
 PREFIX = "_dead_letters"
 HEADER_ROOM = 16 * 1024  # of a letter's headers and key, beside its value
-_POLL_SECONDS = 0.1  # consume() waits this long at the end of each partition
-_GIVE_UP_SECONDS = 30.0
+NOTE = "note"  # header of what is no letter but a note about one: see `headrace.replays`
 
 
 class Letter(NamedTuple):
@@ -106,43 +105,27 @@ def read(cfg: Config) -> Iterator[ReadLetter]:
 
     TransientError where Kafka is away.
     """
+    seen: set[bytes] = set()
+    for found in records(cfg):
+        if NOTE not in found.headers and found.key not in seen:
+            seen.add(found.key)
+            yield found
+
+
+def records(cfg: Config) -> Iterator[ReadLetter]:
+    """Whatever the dead letters' topic holds up to now: letters, also a second time, and notes about them."""
     topic = cfg.dead_letters.topic
     info = kafka.describe(cfg.kafka, [topic]).get(topic)
     if info is None:
         return
-    client = kafka.consumer(cfg.kafka, "headrace-read", enable_partition_eof=True)
+    client = partition.reader(cfg.kafka)
     try:
-        seen: set[bytes] = set()
-        for partition in range(info.partitions):
-            for found in _read_partition(client, topic, partition):
-                if found.key not in seen:
-                    seen.add(found.key)
-                    yield found
+        for number in range(info.partitions):
+            for m in partition.read(client, topic, number):
+                if m.key() is not None:  # a letter without a key isn't one of ours
+                    yield _letter(m)
     finally:
         client.close()
-
-
-def _read_partition(client: kafka.Consumer, topic: str, partition: int) -> Iterator[ReadLetter]:
-    low, high = kafka.watermarks(client, topic, partition)
-    if low >= high:
-        return
-    client.assign([kafka.TopicPartition(topic, partition, low)])
-    quiet = 0.0
-    while True:
-        messages = client.consume(1000, timeout=_POLL_SECONDS)
-        quiet = 0.0 if messages else quiet + _POLL_SECONDS
-        if quiet >= _GIVE_UP_SECONDS:
-            raise TransientError(f"Kafka sent nothing of {topic}/{partition} for {_GIVE_UP_SECONDS:.0f} s")
-        for m in messages:
-            error = m.error()
-            if error is not None:
-                if error.name() == "_PARTITION_EOF":
-                    return
-                raise kafka.translate(error, f"reading {topic}/{partition}")
-            if (m.offset() or 0) >= high:
-                return
-            if m.key() is not None:  # a letter without a key isn't one of ours
-                yield _letter(m)
 
 
 def _letter(m: kafka.Message) -> ReadLetter:

@@ -37,3 +37,10 @@ def config() -> Config:
     Raises ConfigError when there is neither, or it does not hold.
     """
     return find(_options.config, _options.state)
+
+
+def config_path() -> Path:
+    """The file that `config` reads, for a service that is to read the same."""
+    from headrace.stack.state import State
+
+    return _options.config or State(state()).config_file

@@ -20,6 +20,11 @@ def data(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def printable(text: str) -> str:
+    """The text with its control characters as escapes: what devices send must not steer a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def flush() -> None:
     """Hand what was written to whoever reads it, now."""
     sys.stdout.flush()

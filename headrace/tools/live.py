@@ -1,6 +1,6 @@
 """Live readings of a Kafka topic, without a consumer group: watching changes nothing for anybody."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -113,27 +113,32 @@ class Reader:
         if error is not None:
             raise kafka.translate(error, f"reading {self._topic}")
         try:
-            reading, problem = self._decode(m.value()), ""
+            reading, problem = decode(m.value(), self._registry.schema_text, self._schemas), ""
         except PoisonError as e:
             reading, problem = None, str(e)
         return Record(m.partition() or 0, m.offset() or 0, m.timestamp()[1], reading, problem)
 
-    def _decode(self, value: bytes | None) -> dict[str, Any]:
-        import io
 
-        import fastavro
-        import orjson
+def decode(value: bytes | None, text: Callable[[int], str], known: dict[int, Any]) -> dict[str, Any]:
+    """The reading that a framed value holds; PoisonError where it holds none.
 
-        number = schema_id(value)
-        if number not in self._schemas:
-            self._schemas[number] = fastavro.parse_schema(orjson.loads(self._registry.schema_text(number)))
-        try:
-            found = fastavro.schemaless_reader(io.BytesIO((value or b"")[FRAME_BYTES:]), self._schemas[number])
-        except Exception as e:  # noqa: BLE001 - fastavro raises whatever the bytes lead it to
-            raise PoisonError(Reason.MALFORMED, f"not Avro of schema {number}: {e!r}") from None
-        if not isinstance(found, dict):
-            raise PoisonError(Reason.MALFORMED, f"schema {number} is not a record")
-        return found
+    `text` gives a schema id's schema, `known` keeps those that were parsed.
+    """
+    import io
+
+    import fastavro
+    import orjson
+
+    number = schema_id(value)
+    if number not in known:
+        known[number] = fastavro.parse_schema(orjson.loads(text(number)))
+    try:
+        found = fastavro.schemaless_reader(io.BytesIO((value or b"")[FRAME_BYTES:]), known[number])
+    except Exception as e:  # noqa: BLE001 - fastavro raises whatever the bytes lead it to
+        raise PoisonError(Reason.MALFORMED, f"not Avro of schema {number}: {e!r}") from None
+    if not isinstance(found, dict):
+        raise PoisonError(Reason.MALFORMED, f"schema {number} is not a record")
+    return found
 
 
 def _is_end(m: kafka.Message) -> bool:

@@ -1,0 +1,165 @@
+"""`headrace dlq show`: one dead letter whole."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.cli import context
+from headrace.cli.output import data, printable
+from headrace.errors import ConfigError, PoisonError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from headrace.config import Config
+    from headrace.deadletters import ReadLetter
+    from headrace.replays import Journal
+
+_SHOWN_BYTES = 4096
+_LINE_BYTES = 16
+_BINARY = ("event-id", "position")
+
+
+def show(
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="The letter's key, or its beginning, as `dlq list` has it.")
+    ],
+    raw: Annotated[bool, typer.Option("--raw", help="Write the letter's bytes alone, as they came.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """One dead letter whole: why, where from, its bytes, the reading that it was to be, and its replays."""
+    from headrace import deadletters, kafka, replays
+
+    cfg = context.config()
+    check_prefixes([key])
+    kafka.probe(cfg.kafka)
+    journal = replays.load(cfg)
+    (wanted,) = chosen(journal.letters, [key])
+    letter = next(it for it in deadletters.read(cfg) if it.key == wanted)
+    value = content(cfg, letter)
+    if raw:
+        sys.stdout.buffer.write(value)
+        return
+    reading, problem = (None, "") if letter.text("stage") == "bridge" else _decoded(cfg, value)
+    if json:
+        import orjson
+
+        text = {"value": value.decode()} if is_text(value) else {"value_hex": value.hex()}
+        out = {
+            "key": letter.key.hex(),
+            **_headers(letter),
+            "source": letter.source,
+            **replayed(journal, letter),
+            **text,
+        }
+        if reading is not None:
+            out["reading"] = reading
+        data(orjson.dumps(out, option=orjson.OPT_UTC_Z, default=_plain).decode())
+        return
+    for line in _lines(journal, letter, value):
+        data(line)
+    if reading is not None:
+        for name, v in reading.items():
+            data(f"  {name}: {printable(str(v))}")
+    elif problem:
+        data(f"  {printable(problem)}")
+
+
+def check_prefixes(keys: "Iterable[str]") -> None:
+    """ConfigError for what can't be the beginning of a key."""
+    for key in keys:
+        if not key.strip() or set(key.lower().strip()) - set("0123456789abcdef"):
+            raise ConfigError(f"{key}: a key is written in hexadecimal, as `headrace dlq list` has it")
+
+
+def chosen(letters: "Iterable[bytes]", prefixes: "Iterable[str]") -> list[bytes]:
+    """The key that each prefix begins; ConfigError where none or several do."""
+    keys = list(letters)
+    out = []
+    for prefix in prefixes:
+        found = [k for k in keys if k.hex().startswith(prefix.lower().strip())]
+        if len(found) != 1:
+            raise ConfigError(f"{len(found) or 'no'} letters have a key that begins with {prefix}")
+        out.append(found[0])
+    return out
+
+
+def replayed(journal: "Journal", letter: "ReadLetter") -> dict[str, Any]:
+    """A letter's state and latest replay, for JSON."""
+    note = journal.notes.get(letter.key)
+    return {
+        "state": journal.state(letter.key),
+        "replays": note.number if note else 0,
+        "sent_to": [{"topic": t, "partition": p, "offset": o} for t, p, o in note.to] if note else [],
+        "became": [it.key.hex() for it in journal.became(letter.key)],
+    }
+
+
+def content(cfg: "Config", letter: "ReadLetter") -> bytes:
+    """The letter's bytes: its own, or those in the store that it points to."""
+    pointer = letter.text("pointer")
+    if not pointer:
+        return letter.value
+    from headrace.store.open import open_store
+
+    return open_store(cfg.store).get(pointer)
+
+
+def is_text(value: bytes) -> bool:
+    """Whether bytes may be shown as text."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(c.isprintable() or c in "\t\r\n" for c in text)
+
+
+def excerpt(value: bytes) -> str:
+    """The bytes as text where they are text, else in hexadecimal beside what is text in them; long ones cut."""
+    shown = value[:_SHOWN_BYTES]
+    if is_text(value):
+        out = "\n".join(printable(line) for line in shown.decode(errors="replace").split("\n"))
+    else:
+        lines = []
+        for at in range(0, len(shown), _LINE_BYTES):
+            part = shown[at : at + _LINE_BYTES]
+            text = "".join(chr(b) if 32 <= b < 127 else "." for b in part)
+            lines.append(f"{at:08x}  {part.hex(' ', 4):<35}  {text}")
+        out = "\n".join(lines)
+    return out + (f"\n... {len(value) - _SHOWN_BYTES:,} bytes more: --raw" if len(value) > _SHOWN_BYTES else "")
+
+
+def _lines(journal: "Journal", letter: "ReadLetter", value: bytes) -> "Iterable[str]":
+    yield f"key: {letter.key.hex()}"
+    state = replayed(journal, letter)
+    yield f"state: {state['state']}"
+    for place in state["sent_to"]:
+        yield f"replay {state['replays']}: {place['topic']}/{place['partition']} at {place['offset']}"
+    for key in state["became"]:
+        yield f"became: {key}"
+    for name, text in _headers(letter).items():
+        yield f"{name}: {printable(text)}"
+    yield f"source: {printable(', '.join(f'{k} {v}' for k, v in letter.source.items()))}"
+    yield f"value: {len(value):,} bytes"
+    yield excerpt(value)
+
+
+def _headers(letter: "ReadLetter") -> dict[str, str]:
+    return {n: v.hex() if n in _BINARY else letter.text(n) for n, v in letter.headers.items() if n != "source"}
+
+
+def _decoded(cfg: "Config", value: bytes) -> tuple[dict[str, Any] | None, str]:
+    """The reading that Avro bytes hold, or why it can't be shown."""
+    from headrace.registry import Registry
+    from headrace.tools.live import decode
+
+    try:
+        with Registry(cfg.registry) as registry:
+            return decode(value, registry.schema_text, {}), ""
+    except PoisonError as e:
+        return None, str(e)
+
+
+def _plain(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
