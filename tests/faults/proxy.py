@@ -15,6 +15,10 @@ _HOP = {"connection", "keep-alive", "transfer-encoding", "proxy-connection", "te
 ERROR = b"<?xml version='1.0'?><Error><Code>%b</Code><Message>injected</Message></Error>"
 
 
+class CutError(ConnectionError):
+    """Raised by `seen` or `done`: the connection ends here."""
+
+
 @dataclass
 class Manners:
     """How the proxy treats requests of the given methods from now on; by default it passes everything on."""
@@ -26,7 +30,8 @@ class Manners:
     delay: float = 0.0  # seconds before a request is passed on
     slowness: float = 0.0  # further seconds, as a multiple of what the server itself took
     hang: bool = False  # nothing is answered until this is false
-    seen: Callable[[str, str], None] = field(default=lambda _method, _path: None)  # before passing on
+    seen: Callable[[str], None] = field(default=lambda _path: None)  # before passing on; CutError: it is not passed on
+    done: Callable[[str], None] = field(default=lambda _path: None)  # after that, before answering; CutError: no answer
 
 
 class Proxy:
@@ -93,14 +98,17 @@ class _Handler(BaseHTTPRequestHandler):
             return
         while apply and proxy.manners.hang:
             time.sleep(0.05)
-        if apply:
-            manners.seen(self.command, self.path)
-            time.sleep(manners.delay)
         began = time.monotonic()
         try:
+            if apply:
+                manners.seen(self.path)
+                time.sleep(manners.delay)
+                began = time.monotonic()
             status, headers, answer = self._pass_on(body)
-        except (OSError, http.client.HTTPException):
-            proxy.count("upstream gone")
+            if apply:
+                manners.done(self.path)
+        except (OSError, http.client.HTTPException) as e:
+            proxy.count(type(e).__name__)
             self._drop()
             return
         if apply:

@@ -140,6 +140,19 @@ class World:
                     process.kill()
                     process.wait()
 
+    @contextmanager
+    def configured(self, **over: dict[str, Any]) -> Iterator[None]:
+        """headrace.yaml with other values in some sections; what is started meanwhile reads them."""
+        original = self.state.config_file.read_text()
+        data = yaml.safe_load(original)
+        for section, values in over.items():
+            data[section] = {**data[section], **values}
+        self.state.write(self.state.config_file, yaml.safe_dump(data, sort_keys=False))
+        try:
+            yield
+        finally:
+            self.state.write(self.state.config_file, original)
+
     def sleep(self, low: float, high: float | None = None) -> None:
         """For `low` seconds, or for as long as the dice say between the two."""
         time.sleep(low if high is None else self.dice.uniform(low, high))

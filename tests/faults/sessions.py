@@ -1,0 +1,70 @@
+"""Group 4: the bridge's MQTT session lost while acknowledgements are outstanding, and taken over by another bridge."""
+
+import asyncio
+
+import aiomqtt
+
+from tests.faults.fault import Fault
+from tests.faults.world import World
+
+QUIET_SECONDS = 1.0
+
+
+def _discard_session(world: World) -> None:
+    """Connect under the bridge's own id with a clean start: the broker forgets its session and hangs up on it."""
+    cfg = world.config
+
+    async def once() -> None:
+        async with aiomqtt.Client(
+            cfg.mqtt.host, cfg.mqtt.port, username=cfg.mqtt.username,
+            password=cfg.mqtt.password.get_secret_value() if cfg.mqtt.password else None,
+            identifier=cfg.bridge.client_id, protocol=aiomqtt.ProtocolVersion.V5, clean_start=True,
+        ):  # fmt: skip
+            pass
+
+    asyncio.run(once())
+
+
+def lost(*, killed: bool) -> "Fault":
+    """The session is discarded while Kafka stands still, so the packet ids of what is outstanding are given out again.
+
+    Nothing is sent at that very moment: a broker without the session has nobody to queue for. Acknowledgements that
+    Kafka's late answers release then belong to another connection's messages; a bridge that sends them, and is
+    killed, has lost those.
+    """
+
+    def strike(world: World) -> None:
+        assert world.fleet is not None
+        rate = world.fleet.rate
+        with world.stopped("kafka"):
+            world.sleep(0.5, 2)
+            world.fleet.rate = 0
+            world.sleep(QUIET_SECONDS)
+            _discard_session(world)
+            world.sleep(3)  # the bridge connects and subscribes again
+            world.fleet.rate = rate
+            world.sleep(0.5, 2)
+        if killed:
+            world.sleep(0.2, 0.6)
+            pid = world.pid("bridge")
+            world.kill("bridge")
+            world.wait_restarted("bridge", pid)
+
+    says = "the broker forgets the session while Kafka is stopped"
+    if killed:
+        return Fault("session-lost-killed", 4, f"{says}, then the bridge is killed", strike)
+    return Fault("session-lost", 4, says, strike)
+
+
+def taken_over(world: World) -> None:
+    """A second bridge with the same client id: one of them must give way, and none may lose what it holds."""
+    with world.extra("bridge"):
+        world.sleep(10, 15)
+    world.wait_ready()
+
+
+FAULTS = [
+    lost(killed=False),
+    lost(killed=True),
+    Fault("session-taken-over", 4, "a second bridge with the same client id", taken_over),
+]
