@@ -115,16 +115,16 @@ def _foreground(made: Any) -> None:
 
     console = Console()
     with Live(console=console, auto_refresh=False) as live:
-        drawn = 0.0
+        drawn, state = 0.0, ""
 
         def draw(snapshot: dict[str, Any]) -> None:
-            nonlocal welcomed, drawn
+            nonlocal welcomed, drawn, state
             if snapshot["state"] == "ready" and not welcomed:
                 welcomed = True
                 console.print(show.welcome(snapshot, made.secrets["device"]), highlight=False, markup=False)
                 console.print("Ctrl-C stops it.\n")
-            if time.monotonic() - drawn > 0.4:
-                drawn = time.monotonic()
+            if snapshot["state"] != state or time.monotonic() - drawn > 0.4:
+                drawn, state = time.monotonic(), snapshot["state"]
                 live.update(show.table(snapshot), refresh=True)
 
         run.run(made, draw)

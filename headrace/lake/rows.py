@@ -19,6 +19,11 @@ SELECT filename AS file, regexp_extract(filename, '-p(\\d+)-o\\d+-s\\d+\\.parque
        _offset AS o, _src_epoch AS se, _src_offset AS so, _src_index AS si, _event_id AS id
 FROM read_parquet([{files}], filename = true)
 """
+_NUMBERED = """
+SELECT device_id AS device, {boot} AS boot, "{sequence}"::BIGINT AS seq, event_time AS t,
+       regexp_replace(filename, '^.*/(.*)-p\\d+-o\\d+-s\\d+\\.parquet$', '\\1') AS log, _partition AS p, _offset AS o
+FROM read_parquet([{files}], filename = true)
+"""
 _TWICE = (
     "SELECT 1 FROM found GROUP BY log, p, o HAVING count(*) > 1",
     "SELECT 1 FROM found WHERE so IS NOT NULL GROUP BY p, se, so, si HAVING count(*) > 1",
@@ -62,20 +67,20 @@ class Source:
         names = ", ".join(literal(self._root + key) for key in keys)
         self._lake.execute(_LOAD.format(files=names))  # as a parameter it would import pandas first
         files = {
-            file.removeprefix(self._root): n for file, n in self._all("SELECT file, count(*) FROM found GROUP BY 1")
+            file.removeprefix(self._root): n for file, n in self.all("SELECT file, count(*) FROM found GROUP BY 1")
         }
-        twice = any(self._all(f"{sql} LIMIT 1") for sql in _TWICE)
+        twice = any(self.all(f"{sql} LIMIT 1") for sql in _TWICE)
         return Rows(
             files,
-            dict(self._all("SELECT p, count(*) FROM found GROUP BY 1")),
-            dict(self._all(_EXCESS)) if twice else {},
+            dict(self.all("SELECT p, count(*) FROM found GROUP BY 1")),
+            dict(self.all(_EXCESS)) if twice else {},
         )
 
     def sources_between(self, partition: int, start: int, end: int) -> int:
         """How many different readings the rows of a partition hold that came from raw offsets [start, end)."""
         some = f"FROM found WHERE p = {partition} AND so >= {start} AND so < {end}"
         sql = f"SELECT count(*) FROM (SELECT DISTINCT se, so, si {some})"  # noqa: S608 - numbers
-        return int(self._all(sql)[0][0])
+        return int(self.all(sql)[0][0])
 
     def held(self, sources: Sequence[tuple[int, int, int, int]]) -> int:
         """How many of the given (partition, epoch, offset, item) of the raw topic are rows."""
@@ -84,7 +89,31 @@ class Source:
         values = ", ".join(f"({p}, {epoch}, {offset}, {item})" for p, epoch, offset, item in sources)
         asked = f"(VALUES {values}) AS asked (p, se, so, si)"
         sql = f"SELECT count(*) FROM (SELECT DISTINCT * FROM {asked} SEMI JOIN found USING (p, se, so, si))"  # noqa: S608 - numbers
-        return int(self._all(sql)[0][0])
+        return int(self.all(sql)[0][0])
 
-    def _all(self, sql: str) -> list[tuple[Any, ...]]:
+    def scan(self, topic: str, sequence: str, boot: str | None) -> str:
+        """A SELECT of a topic's device, boot, seq, t (event time), log, p and o; empty where no row is numbered.
+
+        Files of a schema that has no such field are left out. `sequence` and `boot` are fields' names.
+        """
+        by_schema: dict[int, list[str]] = {}
+        for found in self._store.list(f"{layout.folder(topic)}/"):
+            key = layout.parse_data_key(found.key, topic)
+            if key is not None:
+                by_schema.setdefault(key.schema_id, []).append(literal(self._root + found.key))
+        parts = []
+        for files in by_schema.values():
+            there = {name for name, *_ in self.all(f"DESCRIBE FROM read_parquet({files[0]})")}
+            if sequence in there:
+                parts.append(
+                    _NUMBERED.format(
+                        files=", ".join(files),
+                        sequence=sequence,
+                        boot=f'"{boot}"::VARCHAR' if boot in there else "NULL::VARCHAR",
+                    )
+                )
+        return " UNION ALL ".join(parts)
+
+    def all(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run SQL over the lake; all rows of its answer."""
         return self._lake.execute(sql).fetchall()

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from headrace import deadletters
+from headrace import deadletters, replays
 from headrace.cleanmeta import Note as CleanNote
 from headrace.config import Config
-from headrace.lake import layout, ledger
+from headrace.lake import devices, layout, ledger
+from headrace.lake.devices import Devices
 from headrace.lake.flow import Flow, Stage, archived_topics, stream_name
 from headrace.lake.ledger import Entry
 from headrace.lake.rows import Rows, Source
+from headrace.lake.views import contract_of
 from headrace.names import CLEAN, raw_topic, stream_of
 from headrace.store.base import ObjectStore
 from headrace.wire import EVENT_ID
@@ -36,7 +38,9 @@ class Stream:
     partitions: dict[int, Part] = field(default_factory=dict)
     dead_letters: int = 0
     dead_letters_stored: int = 0  # that are also rows: they count as rows
+    dead_letters_replayed: int = 0  # sent again: they count as what they became
     problems: list[str] = field(default_factory=list)
+    devices: Devices | None = None  # where the contract has a field of the role sequence, and rows are numbered
 
     def total(self) -> Part:
         """The sums over the partitions."""
@@ -49,7 +53,9 @@ class Stream:
             **asdict(self.total()),
             "dead_letters": self.dead_letters,
             "dead_letters_stored": self.dead_letters_stored,
+            "dead_letters_replayed": self.dead_letters_replayed,
             "problems": self.problems,
+            "devices": self.devices.to_json() if self.devices is not None else None,
             "partitions": {str(p): asdict(part) for p, part in sorted(self.partitions.items())},
         }
 
@@ -67,6 +73,16 @@ class Report:
         totals = [s.total() for s in self.streams.values()]
         return not any(t.gaps or t.duplicates for t in totals)
 
+    @property
+    def under_way(self) -> int:
+        """Readings that are yet to be cleaned or stored: nothing can be said of them."""
+        return sum(s.total().lag for s in self.streams.values())
+
+    @property
+    def numbers_good(self) -> bool:
+        """Whether of the numbers that devices gave their readings none is missing and none stored again."""
+        return not any(d.missing or d.again for s in self.streams.values() if (d := s.devices) is not None)
+
     def to_json(self) -> dict[str, Any]:
         """As `headrace verify --json` prints it."""
         return {
@@ -76,10 +92,14 @@ class Report:
         }
 
 
-def verify(cfg: Config, flow: Flow, store: ObjectStore, source: Source) -> Report:
-    """Compare what Kafka, the ledger and the rows say. `flow` was taken before the others are read."""
+def verify(cfg: Config, flow: Flow, store: ObjectStore, source: Source, *, every_device: bool = False) -> Report:
+    """Compare what Kafka, the ledger and the rows say. `flow` was taken before the others are read.
+
+    Of devices those are listed whose numbers have something wrong, or with `every_device` all.
+    """
     report = Report({stream_name(t): Stream() for t in archived_topics(cfg)})
-    letters = list(deadletters.read(cfg))
+    journal = replays.load(cfg)
+    letters = list(journal.open())
     for topic in archived_topics(cfg):
         stream = report.streams[stream_name(topic)]
         entries = list(ledger.read(store, layout.ledger_prefix(topic)))
@@ -88,8 +108,12 @@ def verify(cfg: Config, flow: Flow, store: ObjectStore, source: Source) -> Repor
         for number in sorted(numbers):
             mine = [e for e in entries if e.partition == number]
             stream.partitions[number] = _part(flow, topic, number, mine, rows, source, stream.problems)
+        stream.devices = devices.read(source, topic, contract_of(cfg, stream_of(topic)), every=every_device)
         stream.dead_letters_stored = source.held([s for x in letters if (s := _source(x, topic)) is not None])
     _count_letters(report, letters)
+    for letter in journal.letters.values():
+        if not journal.is_open(letter.key) and letter.text("stream") in report.streams:
+            report.streams[letter.text("stream")].dead_letters_replayed += 1
     return report
 
 

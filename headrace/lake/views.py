@@ -60,7 +60,7 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
         body = _stored(lake, cfg, topic)
         if not body and not catalogue:
             empty(name.replace('"', ""))
-        lake.execute(f"CREATE VIEW {name} AS {body or _empty(_contract(cfg, stream))}")
+        lake.execute(f"CREATE VIEW {name} AS {body or _empty(contract_of(cfg, stream))}")
 
 
 def _topics(cfg: Config) -> list[str]:
@@ -68,7 +68,8 @@ def _topics(cfg: Config) -> list[str]:
     return list(dict.fromkeys([*map(clean_topic, cfg.streams), *cfg.archive.topics]))
 
 
-def _contract(cfg: Config, stream: str) -> Contract | None:
+def contract_of(cfg: Config, stream: str) -> Contract | None:
+    """The contract of a stream; None where it isn't configured, or its contract isn't there."""
     if stream not in cfg.streams:
         return None
     try:

@@ -146,6 +146,7 @@ class Supervisor:
                 tick()
         store.tidy(self.plan.ports)
         self._say("failed" if self._error else "stopped")
+        tick()  # so that what is shown last says so
 
     def _say(self, state: str) -> None:
         self._state = state
