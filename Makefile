@@ -3,11 +3,11 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test check clean lock
+.PHONY: help install up down test check faults faults-list clean lock
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 install: .venv/installed ## the environment in .venv, with what up and test need
 
@@ -29,6 +29,13 @@ check: install ## lint, format, types, import rules, file sizes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@sh scripts/file_sizes.sh
+
+faults: install ## break a stack in every way and audit what is left: hours; FAULT=name SEED=n for one, MINUTES=n to end
+	@$(BIN)/python -u -m tests.faults --fault "$(FAULT)" --seed "$(or $(SEED),0)" --minutes "$(or $(MINUTES),1440)"; \
+		status=$$?; $(BIN)/python -m tests.faults --table; exit $$status
+
+faults-list: install ## the names of the faults
+	@$(BIN)/python -m tests.faults --list
 
 clean: ## remove .venv, caches and builds; the stack's data and the downloads stay
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,29 @@
+"""The short form of the fault matrix: six faults at load, each with the audit of the whole. `make faults` runs all."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.matrix import ALL
+from tests.faults.run import run
+from tests.faults.world import World, attached
+from tests.stack import Stack
+
+pytestmark = pytest.mark.integration
+NAMES = ("bridge-killed", "clean-killed", "archive-after-put", "kafka-killed", "s3-mute", "poison")
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack) -> Iterator[World]:
+    with attached(stack.state) as it:
+        yield it
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_lost_and_nothing_is_stored_twice(name: str, world: World) -> None:
+    fault = next(f for f in ALL if f.name == name)
+    outcome = run(world, fault, seed=int(time.time()) % 1000)
+    assert outcome.problems == [], outcome.finding.counts
+    assert outcome.finding.obligations > 5000
+    assert outcome.finding.letters or fault.shape.poison == 0
