@@ -200,16 +200,21 @@ def _array(name: str, items: Any, max_items: int | None) -> Reader:
 
 
 def _record(name: str, fields: list[dict[str, Any]]) -> Reader:
-    members = [(f["name"], f, _member(f"{name}.{f['name']}", f)) for f in fields]
-    known = {f["name"] for f in fields}
+    members = [(f["name"], f.get("default"), _member(f"{name}.{f['name']}", f)) for f in fields]
+    field_of = {key: f["name"] for f in fields for key in (*f.get("aliases", ()), f["name"])}
 
     def read(v: Any) -> tuple[Any, ...]:
         if type(v) is not dict:
             _wrong(name, "an object", v)
-        for key in v:
-            if key not in known:
+        found: dict[str, Any] = {}
+        for key, value in v.items():
+            member = field_of.get(key)
+            if member is None:
                 raise PoisonError(Reason.UNKNOWN_FIELD, f"{name}: the contract has no {key[:80]!r} in it", field=name)
-        return tuple(read_member(v.get(key, f.get("default"))) for key, f, read_member in members)
+            if member in found:
+                raise PoisonError(Reason.MALFORMED, f"{name}.{member}: given twice, once as {key[:80]}", field=name)
+            found[member] = value
+        return tuple(read_member(found.get(member, default)) for member, default, read_member in members)
 
     return read
 

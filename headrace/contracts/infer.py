@@ -164,8 +164,8 @@ class _Maker:
             schema, extra = self._other(path, next(iter(kinds)), values, depth)
         elif not kinds:
             raise ConfigError(
-                f"{self._where}: {path} is null wherever it occurs, so its type can't be told. Add a reading in which "
-                "it has a value, or take the key out"
+                f"{self._where}: {path} is null wherever it occurs, so its type can't be told. Put a value that it may "
+                "have into the sample, or take the key out if the device never sends it"
             )
         else:
             raise ConfigError(
@@ -212,9 +212,14 @@ class _Maker:
         items = [v for one in values for v in one]
         kinds = set(kinds_of([v for v in items if v is not None]))
         kind = next((name for name, of in _ITEMS.items() if kinds and kinds <= of), None)
+        if not items:
+            raise ConfigError(
+                f"{self._where}: {path} is a list without items, so their type can't be told. Put an item that it may "
+                "have into the sample, or take the key out if the device never sends it"
+            )
         if kind is None or None in items:
             raise ConfigError(
-                f"{self._where}: {path} is a list that is empty or holds other things than numbers, texts or booleans "
+                f"{self._where}: {path} is a list of other things than numbers, texts or booleans "
                 "of one kind. Send readings as an array at the top, quantities as keys, and lists of one kind of value"
             )
         bound = 16
@@ -230,15 +235,17 @@ class _Maker:
         inner = columns_of(values)
         if not inner:
             raise ConfigError(f"{self._where}: {path} is an empty object. Take the key out, or give it keys")
-        fields = []
+        fields: list[dict[str, Any]] = []
         for key, found in inner.items():
-            if not avro.is_name(key):
-                raise ConfigError(
-                    f"{self._where}: the key {key!r:.60} inside {path} can't name a field. Use letters, digits and "
-                    "underscores inside objects (at the top, any key will do)"
-                )
+            if not key:
+                raise ConfigError(f"{self._where}: a key inside {path} is empty. Have the device send a name")
+            taken = [f["name"] for f in fields]
+            fits = avro.is_name(key) and key.lower() not in map(str.lower, taken)
+            name = key if fits else guess.field_name(key, taken, inner)
             full = sum(v.get(key) is not None for v in values) == len(values) and len(values) > 1
-            field = self._typed(f"{path}.{key}", key, found, full, depth)
+            field = self._typed(f"{path}.{key}", name, found, full, depth)
+            if name != key:
+                field["aliases"] = [key]
             field.pop("on_violation", None)
             if field.pop("sentinels", None):
                 raise ConfigError(

@@ -135,7 +135,7 @@ def _sentinels(field: Field) -> Iterator[str]:
 def _inner(path: str, field: dict[str, object]) -> Iterator[str]:
     if not str(field.get("doc", "")).strip():
         yield f'{path} has no doc. Add "doc": what is measured, and how'
-    rules = sorted(set(field) & (ATTRIBUTES - {"unit", "max_items", "time_unit"}))
+    rules = sorted(set(field) & (ATTRIBUTES - {"unit", "max_items", "time_unit", "aliases"}))
     if rules:
         yield f"{path} has {', '.join(rules)}, but rules act on a contract's own fields only. Move the field to the top"
     unit = field.get("unit")

@@ -29,7 +29,7 @@ REMEDY = {
 class Field:
     """One field of a contract. Bounds and sentinels are in `unit`; those of an array hold for each of its items.
 
-    A nested record's own fields have types and docs, but no rules: rules act on the contract's own fields.
+    A nested record's own fields have types, docs and aliases, but no rules: rules act on the contract's own fields.
     """
 
     name: str

@@ -57,6 +57,7 @@ def read_rules(raw: dict[str, Any], shape: Shape, place: str) -> Rules:
         raise ConfigError(
             f"{place}: time_unit belongs on timestamps (logicalType timestamp-micros or timestamp-millis)"
         )
+    _check_members(shape.schema, place)
     return Rules(
         unit=unit, minimum=minimum, maximum=maximum, sentinels=_sentinels(raw, shape, place), on_violation=action,
         role=_role(raw, shape, place), time_unit=_choice(raw, "time_unit", get_args(TimeUnit), place) or "us",
@@ -97,6 +98,21 @@ def _role(raw: dict[str, Any], shape: Shape, place: str) -> Role | None:
     if role == "boot" and shape.kind not in {"string", "int", "long"}:
         raise ConfigError(f"{place}: the role boot belongs on a string or long that changes when the device starts")
     return role
+
+
+def _check_members(schema: Any, place: str) -> None:
+    """ConfigError unless each JSON key feeds one field, in a record's fields and in those of the records inside."""
+    schema = schema[1] if isinstance(schema, list) else schema
+    if isinstance(schema, str) or schema["type"] != "record":
+        return
+    keys = {f["name"]: f["name"] for f in schema["fields"]}
+    for f in schema["fields"]:
+        inside = f"{place}.{f['name']}"
+        for alias in _aliases(f, inside):
+            other = keys.setdefault(alias, f["name"])
+            if other != f["name"]:
+                raise ConfigError(f"{inside}: the alias {alias!r:.80} already feeds {other}. Leave it out of one")
+        _check_members(f["type"], inside)
 
 
 def _aliases(raw: dict[str, Any], place: str) -> tuple[str, ...]:

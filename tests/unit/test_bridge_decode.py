@@ -130,6 +130,15 @@ def test_aliases_and_fields_given_twice() -> None:
     assert one(it, b'{"x": 1, "x": 2}')["x"] == 2, "of equal keys the last counts"
 
 
+def test_aliases_inside_an_object() -> None:
+    inner = [{"name": "t", "type": "double", "aliases": ["temp(°C)"]}, {"name": "u", "type": ["null", "int"]}]
+    air = {"type": "record", "name": "air", "fields": inner}
+    assert x(air, {"temp(°C)": 7.5, "u": 1}) == {"t": 7.5, "u": 1}
+    assert x(air, {"t": 7.5}) == {"t": 7.5, "u": None}
+    assert x(air, {"temp(°C)": 7.5, "t": 7.5}) == (Reason.MALFORMED, "x")
+    assert x(air, {"temp": 7.5}) == (Reason.UNKNOWN_FIELD, "x")
+
+
 def test_unknown_fields_are_refused_or_ignored() -> None:
     it = contract({"name": "x", "type": "double"})
     assert one(it, {"x": 1, "y": 2}) == (Reason.UNKNOWN_FIELD, "y")

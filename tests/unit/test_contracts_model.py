@@ -139,6 +139,12 @@ def test_types_that_are_refused_with_place_and_remedy(schema: Any, words: str) -
     assert "field x" in message
 
 
+@pytest.mark.parametrize(("alias", "words"), [(["b"], "x.a: the alias 'b' already feeds b"), ("b", "must be a list")])
+def test_aliases_inside_a_record_that_are_refused(alias: Any, words: str) -> None:
+    inner = [{"name": "a", "type": "int", "aliases": alias}, {"name": "b", "type": "int"}]
+    assert words in refusal({"name": "x", "type": {"type": "record", "name": "r", "fields": inner}})
+
+
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
