@@ -1,5 +1,6 @@
 """Kafka, through confluent-kafka, which only this file imports: safe settings, and errors in our terms."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -43,6 +44,9 @@ __all__ = [
 ]
 
 CALL_SECONDS = 10.0
+CONNECT_SECONDS = 4.0
+_DOWN_SECONDS = 1.5  # for librdkafka's further attempts, once all brokers were down: another address may answer
+_SLICE_SECONDS = 0.25
 _T = TypeVar("_T")
 
 # What the guarantees rest on: not to be changed by configuration.
@@ -78,6 +82,7 @@ _TRANSIENT_ERRORS = {
     "_TIMED_OUT",
     "_TIMED_OUT_QUEUE",
     "_RESOLVE",
+    "_SSL",
     "_WAIT_COORD",
     "_QUEUE_FULL",
     "_NO_OFFSET",
@@ -122,7 +127,8 @@ def translate(error: KafkaError | KafkaException, doing: str) -> ConfigError | T
     """Kafka's error as one of ours, with what was being done when it came."""
     e: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
     text = f"Kafka, {doing}: {e.str()} ({e.name()})"
-    if e.name() in _CONFIG_ERRORS:
+    # A handshake that breaks off is an outage as well as a plain listener; only a certificate's refusal stays one.
+    if e.name() in _CONFIG_ERRORS and (e.name() != "_SSL" or "verif" in e.str()):
         return ConfigError(text)
     if e.name() in _TRANSIENT_ERRORS or (e.retriable() and not e.fatal()):
         return TransientError(text)
@@ -147,12 +153,46 @@ def admin(cfg: Kafka) -> AdminClient:
     return _make(AdminClient, {}, cfg, {}, {})
 
 
-def probe(cfg: Kafka, timeout: float = 2.0) -> int:
-    """How many brokers answer; TransientError where none does."""
-    try:
-        return len(admin(cfg).list_topics(timeout=timeout).brokers)
-    except KafkaException as e:
-        raise translate(e, f"connecting to {cfg.bootstrap}") from None
+def probe(cfg: Kafka, timeout: float = CONNECT_SECONDS) -> int:
+    """How many brokers answer. TransientError where none does, with the reason; ConfigError where they refuse us."""
+    return len(_connected(cfg, timeout).list_topics(timeout=CALL_SECONDS).brokers)
+
+
+def _connected(cfg: Kafka, timeout: float) -> AdminClient:
+    """A client that a broker has answered. See `probe` for the errors, which librdkafka tells a callback only."""
+    heard: list[KafkaError] = []
+    client = _make(AdminClient, {}, cfg, {"error_cb": heard.append}, {})
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            client.list_topics(timeout=_SLICE_SECONDS)
+        except KafkaException:
+            client.poll(0)
+            if any(e.name() == "_ALL_BROKERS_DOWN" for e in heard):
+                end = min(end, time.monotonic() + _DOWN_SECONDS)
+            if time.monotonic() > end:
+                raise _away(cfg, heard) from None
+        else:
+            return client
+
+
+def _away(cfg: Kafka, heard: Sequence[KafkaError]) -> ConfigError | TransientError | FatalError:
+    """Why nobody answered, by the most telling of the errors heard, and what to do."""
+    telling = [e for e in heard if e.name() != "_ALL_BROKERS_DOWN"]
+    if not telling:
+        tls = "with" if cfg.tls.enabled else "without"
+        return TransientError(
+            f"Kafka at {cfg.bootstrap} does not answer: is it Kafka that listens there, {tls} TLS? "
+            "See kafka.bootstrap and kafka.tls"
+        )
+    worst = next((e for e in telling if e.name() in _CONFIG_ERRORS), telling[-1])
+    remedy = {
+        "_SSL": "Correct kafka.tls",
+        "_AUTHENTICATION": "Correct kafka.sasl",
+        "_RESOLVE": "Correct kafka.bootstrap",
+    }.get(worst.name(), "Start it, or correct kafka.bootstrap and kafka.tls")
+    found = translate(worst, f"connecting to {cfg.bootstrap}")
+    return type(found)(f"{found}. {remedy}")
 
 
 def ensure_topics(cfg: Kafka, specs: Iterable[TopicSpec]) -> list[str]:
@@ -187,7 +227,7 @@ def describe(cfg: Kafka, topics: Iterable[str]) -> dict[str, TopicInfo]:
     names = list(topics)
     if not names:
         return {}
-    client = admin(cfg)
+    client = _connected(cfg, CONNECT_SECONDS)
     out: dict[str, TopicInfo] = {}
     try:
         described = client.describe_topics(TopicCollection(names), request_timeout=CALL_SECONDS)
@@ -273,11 +313,13 @@ def _make(
     try:
         return build(settings)
     except (KafkaException, ValueError, TypeError) as e:
-        raise ConfigError(f"kafka: librdkafka refuses the settings: {e}") from None
+        why = e.args[0].str() if isinstance(e, KafkaException) else e
+        raise ConfigError(
+            f"kafka: librdkafka refuses the settings: {why}. Correct `kafka` in the configuration"
+        ) from None
 
 
 def _connection(cfg: Kafka) -> dict[str, Any]:
-    # What goes wrong comes back as an error or shows in /readyz: librdkafka would repeat it many times over.
     # What goes wrong comes back as an error or shows in /readyz: librdkafka would repeat it many times a second.
     out: dict[str, Any] = {"bootstrap.servers": cfg.bootstrap, "log_level": 2}
     tls, sasl = cfg.tls.enabled, cfg.sasl

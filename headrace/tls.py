@@ -15,6 +15,7 @@ def client_context(tls: Tls, where: str) -> ssl.SSLContext | None:
         if tls.cert_file is not None:
             context.load_cert_chain(str(tls.cert_file), str(tls.key_file) if tls.key_file else None)
     except (OSError, ssl.SSLError) as e:
-        raise ConfigError(f"{where}: the certificates can't be loaded: {e}") from None
+        files = ", ".join(str(f) for f in (tls.ca_file, tls.cert_file, tls.key_file) if f is not None)
+        raise ConfigError(f"{where}: {files}: not usable certificates in PEM: {e}") from None
     context.check_hostname = tls.verify_hostname
     return context

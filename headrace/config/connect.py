@@ -1,11 +1,39 @@
 """Where the broker, Kafka, the registry and the object store are, and how to be let in."""
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from headrace.config.base import Port, Positive, Seconds, Section
+
+_ADDRESS = re.compile(r"(?:[^\s:/@\[\],]+|\[[0-9a-fA-F:.%]+\])(?::(\d{1,5}))?\Z")
+
+
+def _is_address(text: str) -> bool:
+    """Whether `text` is a host, or host:port."""
+    found = _ADDRESS.match(text)
+    return found is not None and (found[1] is None or 0 < int(found[1]) <= 65535)
+
+
+def _address(text: str) -> str:
+    if not _is_address(text):
+        raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:8333")
+    return text
+
+
+def _addresses(text: str) -> str:
+    # librdkafka takes a port modulo 65,536, and anything before :// as a protocol
+    if not all(_is_address(one.strip()) for one in text.split(",")):
+        raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:9092, or several separated by commas")
+    return text
+
+
+def _http_url(text: str) -> str:
+    if re.match(r"https?://[^\s/]", text) is None:
+        raise ValueError("a URL is expected that begins with http:// or https://")  # not repeated: may hold a password
+    return text
 
 
 class Tls(Section):
@@ -50,7 +78,9 @@ class Sasl(Section):
 class Kafka(Section):
     """Apache Kafka, or what speaks its protocol."""
 
-    bootstrap: str = Field("127.0.0.1:9092", description="host:port, several separated by commas")
+    bootstrap: Annotated[str, AfterValidator(_addresses)] = Field(
+        "127.0.0.1:9092", description="host:port, several separated by commas"
+    )
     tls: Tls = Tls()
     sasl: Sasl | None = None
     replication_factor: Positive = Field(1, description="of the topics that Headrace creates; 3 in production")
@@ -63,7 +93,7 @@ class Kafka(Section):
 class Registry(Section):
     """A schema registry with Confluent's API (Apicurio under /apis/ccompat/v7)."""
 
-    url: str = "http://127.0.0.1:8081/apis/ccompat/v7"
+    url: Annotated[str, AfterValidator(_http_url)] = "http://127.0.0.1:8081/apis/ccompat/v7"
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
@@ -75,7 +105,7 @@ class Store(Section):
     """The object store that holds the lake: S3-compatible, or a folder for tests and single machines."""
 
     kind: Literal["s3", "folder"] = "s3"
-    endpoint: str = Field("127.0.0.1:8333", description="host:port of the S3 API")
+    endpoint: Annotated[str, AfterValidator(_address)] = Field("127.0.0.1:8333", description="host:port of the S3 API")
     region: str = "us-east-1"
     bucket: str = Field("headrace", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     access_key: SecretStr | None = None

@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: not a configuration: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as e:
-        raise ConfigError(f"{path}: not YAML: {e}") from None
+        raise ConfigError(f"{path}{_yaml_problem(e)}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -123,9 +123,21 @@ def _place(data: dict[str, Any], variable: str, value: str) -> None:
 def _unknown(keys: list[str], depth: int, model: type[BaseModel] | None) -> str:
     """That the key at `depth` of a variable is none, and which may be meant."""
     close = difflib.get_close_matches(keys[depth], model.model_fields, n=1) if model is not None else []
+    section = next((s for s in model.model_fields if keys[depth].startswith(f"{s}_")), None) if model else None
+    if section is not None:  # KAFKA_BOOTSTRAP: one underscore where two belong
+        close = [f"{section}__{keys[depth].removeprefix(f'{section}_')}"]
     where = "__".join(keys[:depth])
     hint = f"; did you mean {PREFIX}{'__'.join([*keys[:depth], close[0]]).upper()}?" if close else ""
     return f"no setting {keys[depth]!r}{f' in {where}' if where else ''}{hint}"
+
+
+def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
+    """Where in the file, and what, without the excerpt: it may hold a secret."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f": not YAML: {error}"
+    words = [w for w in (getattr(error, "context", None), getattr(error, "problem", None)) if w]
+    return f", line {mark.line + 1}, column {mark.column + 1}: not YAML: {', '.join(words)}"
 
 
 def _section(annotation: object) -> type[BaseModel] | None:

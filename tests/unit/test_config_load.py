@@ -61,6 +61,12 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         ("clean: {streams: [imu]}\n", "not one of the streams"),
         ("mqtt: {port: 99999}\n", "mqtt.port"),
         ("mqtt: {port: many}\n", "mqtt.port"),
+        ("kafka: {bootstrap: 'http://kafka:9092'}\n", "kafka.bootstrap: 'http://kafka:9092' is not host:port"),
+        ("kafka: {bootstrap: 'kafka:9092,kafka:99999'}\n", "is not host:port"),
+        ("kafka: {bootstrap: ''}\n", "is not host:port"),
+        ("store: {endpoint: 'http://s3:8333'}\n", "store.endpoint: 'http://s3:8333' is not host:port"),
+        ("registry: {url: 'registry:8081/apis/ccompat/v7'}\n", "registry.url: a URL is expected"),
+        ("mqtt:\n\tport: 1\n", ", line 2, column 1: not YAML"),
         ("mqtt:\n", "mqtt"),
         ("mqtt: [1]\n", "mqtt"),
         ("- 1\n", "a mapping is expected at the top"),
@@ -98,7 +104,9 @@ def test_every_wrong_key_is_told_at_once(write: Write) -> None:
     [
         ("HEADRACE_KAFKA__BOOTSTRP", "did you mean HEADRACE_KAFKA__BOOTSTRAP?"),
         ("HEADRACE_KAFAK__BOOTSTRAP", "did you mean HEADRACE_KAFKA?"),
-        ("HEADRACE_KAFKA_BOOTSTRAP", "no setting 'kafka_bootstrap'"),
+        ("HEADRACE_KAFKA_BOOTSTRAP", "no setting 'kafka_bootstrap'; did you mean HEADRACE_KAFKA__BOOTSTRAP?"),
+        ("HEADRACE_DEAD_LETTERS_TOPIC", "did you mean HEADRACE_DEAD_LETTERS__TOPIC?"),
+        ("HEADRACE_BRIDGE__HTTP_PORT", "did you mean HEADRACE_BRIDGE__HTTP__PORT?"),
         ("HEADRACE_KAFKA__BOOTSTRAP__X", "HEADRACE_KAFKA__BOOTSTRAP__X"),
         ("HEADRACE_STREAMS__IMU__PARTITONS", "did you mean HEADRACE_STREAMS__IMU__PARTITIONS?"),
         ("HEADRACE_", "no setting"),
@@ -109,6 +117,11 @@ def test_a_mistyped_variable_is_an_error(variable: str, words: str) -> None:
     message = refusal(None, {variable: "x"})
     assert variable in message
     assert words in message
+
+
+@pytest.mark.parametrize("text", ["kafka", "a:1, b-2.example:65535", "[::1]:9092,10.0.0.1:9092"])
+def test_addresses_of_kafka(text: str) -> None:
+    assert load(None, {"HEADRACE_KAFKA__BOOTSTRAP": text}).kafka.bootstrap == text
 
 
 def test_variables_that_are_no_settings_pass() -> None:
