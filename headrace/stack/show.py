@@ -8,12 +8,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace import filters
 from headrace.config.find import state_folder
+from headrace.contracts.write import example_topic
 from headrace.stack.plan import DEVICE_USER
+from headrace.stack.state import State
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from headrace.config import Config
+
+_SIMULATED = {"imu", "environment", "vibration"}  # what `headrace simulate` has models of
 _COLOURS = {"ready": "green", "failed": "red", "crashed": "red", "not ready": "yellow", "stopped": "dim"}
 
 
@@ -92,9 +98,14 @@ def welcome(info: dict[str, Any], device_password: str) -> str:
     state = Path(info["folder"])
     h = command(state)
     services = info["services"]
-    stream = next(iter(info["streams_configured"]))
+    config = State(state).config()
+    stream = next(iter(config.streams))
     steps = [
-        ("simulate --duration 30", "a fleet of devices, for half a minute"),
+        *(
+            [("simulate --duration 30", "a fleet of devices, for half a minute")]
+            if _SIMULATED & set(config.streams)
+            else []
+        ),
         (f"tail {stream}", "its readings as they come"),
         (f"query 'select count(*) from {stream}'", "the lake, a few seconds later"),  # noqa: S608 - shown, not run
         ("status", "how everything is; `logs SERVICE` for more, `down` to stop: data stays"),
@@ -113,28 +124,34 @@ def welcome(info: dict[str, Any], device_password: str) -> str:
         *(f"  {h} {words:<{width}}  {what}" for words, what in steps),
     ]
     if info["listen"]:
-        return "\n".join([*out, "", *network(info, device_password)])
+        return "\n".join([*out, "", *network(info, device_password, reading(config))])
     host, _, port = services["mosquitto"]["address"].removeprefix("mqtt://").rpartition(":")
-    out += ["", "A reading of your own:", f"  {shlex.join(_publish(info, host, port, device_password))}"]
+    out += ["", "A reading of your own:", f"  {_publish(host, port, device_password, *reading(config))}"]
     return "\n".join(out)
 
 
-def _publish(info: dict[str, Any], host: str, port: str, password: str, *more: str) -> list[str]:
-    words = ["mosquitto_pub", "-h", host, "-p", port, "-u", DEVICE_USER, "-P", password, "-q", "1", *more]
-    if "environment" in info["streams_configured"]:
-        return [*words, "-t", "sensors/board-01/environment", "-m", '{"temperature": 21.5, "humidity": 40}']
-    return [*words, "-t", "TOPIC", "-f", "sample.json"]
+def reading(config: "Config") -> list[str]:
+    """Topic and payload of a reading that this configuration takes, as `mosquitto_pub` wants them."""
+    streams = {name: s.routes[0] for name, s in config.streams.items() if s.routes}
+    name = "environment" if "environment" in streams else next(iter(streams), "")
+    topic = example_topic(filters.parse(streams[name].filter, name), "board-01") if name else "TOPIC"
+    payload = ["-m", '{"temperature": 21.5, "humidity": 40}'] if name == "environment" else ["-f", "sample.json"]
+    return ["-t", topic, *payload]
 
 
-def network(info: dict[str, Any], device_password: str) -> list[str]:
-    """How a device on the network connects."""
+def _publish(host: str, port: str, password: str, *more: str) -> str:
+    return shlex.join(["mosquitto_pub", "-h", host, "-p", port, "-u", DEVICE_USER, "-P", password, "-q", "1", *more])
+
+
+def network(info: dict[str, Any], device_password: str, example: list[str]) -> list[str]:
+    """How a device on the network connects, and how to send the reading `example`."""
     host, _, port = info["listen"].rpartition(":")
     host = host if host not in {"0.0.0.0", "::"} else own_address()  # noqa: S104 - compared with
     tls = info.get("listen_tls")
-    words = _publish(info, host, port, device_password, *(["--cafile", "CA.pem"] if tls else []))
+    line = _publish(host, port, device_password, *(["--cafile", "CA.pem"] if tls else []), *example)
     out = [
         f"Devices connect to host {host}, port {port}, user {DEVICE_USER}, password {device_password}. To try it:",
-        f"  {shlex.join(words)}",
+        f"  {line}",
     ]
     if not tls:
         out.append(

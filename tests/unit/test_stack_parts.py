@@ -178,7 +178,17 @@ def test_missing_packages_are_those_of_the_extras(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_line_for_a_board_is_whole() -> None:
-    info = {"listen": "10.0.0.5:1883", "listen_tls": False, "streams_configured": ["environment"]}
-    text = "\n".join(show.network(info, "pw"))
+    info = {"listen": "10.0.0.5:1883", "listen_tls": False}
+    text = "\n".join(show.network(info, "pw", ["-t", "a/b", "-f", "sample.json"]))
     assert "mosquitto_pub -h 10.0.0.5 -p 1883 -u device -P pw" in text
     assert "--tls-cert" in text
+
+
+def test_the_reading_to_try_goes_where_the_configuration_takes_it() -> None:
+    def words(streams: dict[str, list[str]]) -> list[str]:
+        return show.reading(Config.model_validate({"streams": {n: {"routes": r} for n, r in streams.items()}}))
+
+    pump = {"pump": ["plant/{device_id}/pump"]}
+    assert words(pump) == ["-t", "plant/board-01/pump", "-f", "sample.json"]
+    assert words({**pump, "environment": ["air/{device_id}"]})[:3] == ["-t", "air/board-01", "-m"]
+    assert words({"copied": []})[:2] == ["-t", "TOPIC"]
