@@ -1,19 +1,18 @@
 """The matrix: `make faults`, `make faults FAULT=name SEED=n`, `make faults-list`."""
 
 import argparse
-import os
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from headrace.stack.process import MARK
 from tests.faults import results
 from tests.faults.fault import Fault
 from tests.faults.matrix import ALL
 from tests.faults.run import run
-from tests.faults.world import ROOT, World, attached
+from tests.faults.settings import setting
+from tests.faults.world import World
 
 
 def main() -> int:
@@ -32,8 +31,7 @@ def main() -> int:
         print(f"no such fault: {', '.join(unknown)}. `make faults-list` prints their names", file=sys.stderr)
         return 2
     todo = _todo([f for f in ALL if f.name in names], args)
-    with tempfile.TemporaryDirectory(prefix="headrace-faults-") as folder:
-        return _all(Path(folder) / "state", todo, time.monotonic() + args.minutes * 60)
+    return _all(todo, time.monotonic() + args.minutes * 60)
 
 
 def _todo(faults: list[Fault], args: argparse.Namespace) -> list[tuple[Fault, int]]:
@@ -51,20 +49,21 @@ def _todo(faults: list[Fault], args: argparse.Namespace) -> list[tuple[Fault, in
     return out
 
 
-def _all(state: Path, todo: list[tuple[Fault, int]], until: float) -> int:
-    passed = failed = 0
-    if todo:
-        _headrace(state, "up", "--detach", "--auto-ports")
-        try:
-            with attached(state) as world:
-                for n, (fault, seed) in enumerate(todo, 1):
-                    if time.monotonic() > until:
-                        print(f"the time is up: {len(todo) - n + 1} runs left for the next time")
-                        break
-                    good = _one(world, fault, seed, f"{n}/{len(todo)}")
-                    passed, failed = passed + good, failed + (not good)
-        finally:
-            _headrace(state, "down")
+def _all(todo: list[tuple[Fault, int]], until: float) -> int:
+    """One stack for all that need the same kind."""
+    passed = failed = n = 0
+    for kind in dict.fromkeys(fault.setting for fault, _ in todo):
+        if time.monotonic() > until:
+            break
+        with tempfile.TemporaryDirectory(prefix="headrace-faults-") as folder, setting(kind, Path(folder)) as world:
+            for fault, seed in todo:
+                if fault.setting != kind or time.monotonic() > until:
+                    continue
+                n += 1
+                good = _one(world, fault, seed, f"{n}/{len(todo)}")
+                passed, failed = passed + good, failed + (not good)
+    if n < len(todo):
+        print(f"the time is up: {len(todo) - n} runs are left for the next time")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
@@ -81,16 +80,10 @@ def _one(world: World, fault: Fault, seed: int, place: str) -> bool:
     for problem in result.problems:
         print(f"    {problem}", flush=True)
     if not result.passed:
-        keep = world.state.path.parent / f"logs-{fault.name}-{seed}"
-        subprocess.run(["cp", "-r", str(world.state.logs), str(keep)], check=False)
+        keep = Path(tempfile.mkdtemp(prefix=f"headrace-{fault.name}-{seed}-"))
+        shutil.copytree(world.state.logs, keep, dirs_exist_ok=True)
+        print(f"    the logs are in {keep}")
     return result.passed
-
-
-def _headrace(state: Path, *args: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "headrace", "--state", str(state), *args], cwd=ROOT, check=True,
-        env={k: v for k, v in os.environ.items() if k != MARK},
-    )  # fmt: skip
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,6 +1,7 @@
 """All faults, in the order of the table."""
 
-from tests.faults import data, protocol, servers, services, sessions
+from tests.faults import cluster, data, machine, protocol, servers, services, sessions
 from tests.faults.fault import Fault
 
-ALL: list[Fault] = [*services.FAULTS, *servers.FAULTS, *protocol.FAULTS, *sessions.FAULTS, *data.FAULTS]
+GROUPS = (services, servers, cluster, protocol, sessions, data, machine)
+ALL: list[Fault] = [fault for group in GROUPS for fault in group.FAULTS]

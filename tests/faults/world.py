@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 import headrace
+from headrace import provision
 from headrace.config import Config, load
 from headrace.stack.process import MARK
 from headrace.stack.state import State
@@ -166,8 +167,11 @@ class World:
 
 
 @contextmanager
-def attached(path: Path) -> Iterator[World]:
-    """The stack in a state folder, its services restarted behind proxies, and as they were at the end."""
+def attached(path: Path, over: dict[str, dict[str, Any]] | None = None) -> Iterator[World]:
+    """The stack in a state folder, its services restarted behind proxies, and as they were at the end.
+
+    `over` goes over sections of its configuration; what that wants of topics and buckets is made first.
+    """
     state = State(path)
     original = state.config_file.read_text()
     cfg = load(state.config_file, {})
@@ -177,17 +181,27 @@ def attached(path: Path) -> Iterator[World]:
         s3 = cleanup.enter_context(proxy(store_host, int(store_port)))
         registry = cleanup.enter_context(proxy(registry_host, int(registry_port)))
         world = World(state, s3, registry)
-        cleanup.callback(_reconfigure, world, original)
+        cleanup.callback(_restore, world, original)
         data = yaml.safe_load(original)
         data["store"]["endpoint"] = f"127.0.0.1:{s3.port}"
         data["store"]["timeout_seconds"] = 10.0
         data["registry"]["url"] = data["registry"]["url"].replace(f":{registry_port}/", f":{registry.port}/")
-        _reconfigure(world, yaml.safe_dump(data, sort_keys=False))
+        for section, values in (over or {}).items():
+            data[section] = {**data[section], **values}
+        state.write(state.config_file, yaml.safe_dump(data, sort_keys=False))
+        if over:
+            provision.topics(world.config)
+            provision.bucket(world.config)
+        _restart(world)
         yield world
 
 
-def _reconfigure(world: World, text: str) -> None:
+def _restore(world: World, text: str) -> None:
     world.state.write(world.state.config_file, text)
+    _restart(world)
+
+
+def _restart(world: World) -> None:
     pids = {name: world.signal(name, signal.SIGTERM) for name in SERVICES}
     for name, pid in pids.items():
         world.wait_restarted(name, pid)

@@ -1,0 +1,82 @@
+"""Stacks that some faults need: on small disks, with clocks that can be set, with a Kafka of three brokers."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from headrace.stack.process import MARK
+from tests.faults.cluster import brokers
+from tests.faults.world import ROOT, World, attached
+
+CLOCK_FILE = "clock"  # beside the state folder: libfaketime's offset
+DISK = "500m"
+SERVERS = ("kafka", "store", "mosquitto")
+LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
+Start = Callable[[Path, dict[str, str]], None]
+
+
+def disks() -> str:
+    """Why small disks can't be had on this machine; empty when they can."""
+    return (
+        ""
+        if sys.platform == "linux" and os.geteuid() == 0 and shutil.which("mount")
+        else "mounting needs root on Linux"
+    )
+
+
+def clocks() -> str:
+    """Why clocks can't be set apart on this machine; empty when they can."""
+    return "" if _faketime() else "libfaketime is not installed (apt-get install faketime)"
+
+
+def _faketime() -> Path | None:
+    return next((p for pattern in LIBRARIES for p in Path("/").glob(pattern.lstrip("/"))), None)
+
+
+@contextmanager
+def setting(kind: str, folder: Path) -> Iterator[World]:
+    """A stack in `folder`, of the kind that a fault asks for, stopped at the end."""
+    state, env = folder / "state", {k: v for k, v in os.environ.items() if k != MARK}
+    with ExitStack() as cleanup:
+        if kind == "disks":
+            for name in SERVERS:
+                cleanup.enter_context(_small_disk(state / "data" / name))
+        if kind == "clocks":
+            clock = folder / CLOCK_FILE
+            clock.write_text("+0\n")
+            env |= {
+                "LD_PRELOAD": str(_faketime()), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_CACHE_DURATION": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }  # fmt: skip
+        _headrace(env, state, "up", "--detach", "--auto-ports")
+        cleanup.callback(_headrace, env, state, "down")
+        over: dict[str, dict[str, Any]] = {}
+        if kind == "brokers":
+            bootstrap = cleanup.enter_context(brokers(folder / "brokers"))
+            over = {
+                "kafka": {"bootstrap": bootstrap, "replication_factor": 3, "min_insync_replicas": 2},
+                "store": {"bucket": "three-brokers"},  # the lake of other topics: the archive would refuse it
+            }
+        yield cleanup.enter_context(attached(state, over))
+
+
+@contextmanager
+def _small_disk(path: Path) -> Iterator[None]:
+    path.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=0700", "tmpfs", str(path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def _headrace(env: dict[str, str], state: Path, *args: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "headrace", "--state", str(state), *args], cwd=ROOT, check=True, env=env,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
