@@ -60,12 +60,18 @@ class Source(NamedTuple):
 
 
 class Decoder:
-    """Decodes the payloads of one contract, from topics whose captures (checked) are the fields `captures`."""
+    """Decodes the payloads of one contract, from topics whose captures (checked) are the fields `captures`.
+
+    `marks`: the fields that tell readings apart, each with the keys by which a payload may have it.
+    """
 
     def __init__(self, contract: Contract, schema_id: int, captures: Sequence[str] = ()) -> None:
         self.ignored = 0  # unknown fields dropped so far, where the route says so
         self._fields = [f for f in contract.fields if f.name != QUALITY]
         self._known = {key for f in self._fields for key in (f.name, *f.aliases)}
+        self.marks = tuple(
+            (f.name, (f.name, *f.aliases)) for f in self._fields if f.name == "event_time" or f.role is not None
+        )
         self._encode = encoder(contract, frame(schema_id, b""))
         self._rows = [_Row(f, contract) for f in self._fields]
         position = {f.name: i for i, f in enumerate(contract.fields)}

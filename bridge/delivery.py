@@ -6,8 +6,9 @@ the message came by; when that connection is gone, nothing is acknowledged, and 
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import Counter
 
@@ -15,7 +16,7 @@ from headrace import kafka
 from headrace.ackwindow import AckWindow
 from headrace.config import Config
 from headrace.errors import FatalError, TransientError
-from headrace.metrics import BRIDGE_IN_FLIGHT, BRIDGE_UNACKNOWLEDGED
+from headrace.metrics import BRIDGE_IN_FLIGHT, BRIDGE_RECEIPTS, BRIDGE_UNACKNOWLEDGED
 from headrace.mqtt import Connection
 
 QUEUE_RECORDS = 200_000  # in the Kafka client: beyond it the bridge stops reading
@@ -29,18 +30,51 @@ _ASK_SECONDS = 4.0
 Done = tuple["Link | None", int, Counter, kafka.KafkaError | None]
 
 
+class Promise(NamedTuple):
+    """A receipt that leaves once its message's ticket is taken."""
+
+    ticket: int
+    packet: bytes  # empty: the device asked, and gets none
+    qos0_records: int
+
+
 class Link:
     """A connection, and its messages that are under way."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.window: AckWindow[int] = AckWindow()  # packet ids
+        self.window: AckWindow[int] = AckWindow()  # packet ids; 0 for a message of QoS 0 that asked for a receipt
+        self.qos0_in_flight = 0  # records of those
+        self._promises: deque[Promise] = deque()  # in the order of their tickets
+
+    def promise(self, ticket: int, packet: bytes, qos0_records: int = 0) -> None:
+        """Send a receipt, the bytes `packet`, when all parts of the ticket are finished, and of those before it.
+
+        Promise in the order of the tickets, and before the window can be told that they are finished.
+        """
+        self.qos0_in_flight += qos0_records
+        self._promises.append(Promise(ticket, packet, qos0_records))
 
     def acknowledge(self) -> None:
-        """Send the PUBACKs of the messages that are finished, in the order in which they came."""
+        """Send the PUBACKs of the messages that are finished, in the order in which they came, and their receipts."""
         packet_ids = self.window.take()
+        if self._promises:
+            packet_ids = [i for i in packet_ids if i]
         if packet_ids:
             self.connection.acknowledge(packet_ids)
+        if self._promises:
+            self._keep_promises()
+
+    def _keep_promises(self) -> None:
+        packets = []
+        while self._promises and self._promises[0].ticket < self.window.first:
+            promise = self._promises.popleft()
+            self.qos0_in_flight -= promise.qos0_records
+            if promise.packet:
+                packets.append(promise.packet)
+        if packets:
+            outcome = "sent" if self.connection.send(packets) else "dropped"
+            BRIDGE_RECEIPTS.labels(outcome).inc(len(packets))
 
 
 class Delivery:

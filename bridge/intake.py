@@ -10,8 +10,9 @@ from bridge import letters, routing
 from bridge.decode import Decoder, Refused, Source
 from bridge.delivery import Delivery, Link
 from bridge.elements import element
+from bridge.receipts import Desk, Fate, Standing
 from bridge.routing import Plan, Target
-from headrace import deadletters, wire
+from headrace import deadletters, receipts, wire
 from headrace.config import Config
 from headrace.deadletters import Letter
 from headrace.errors import PoisonError, Reason, TransientError
@@ -45,10 +46,15 @@ class Large(NamedTuple):
     counter: Counter
 
 
+def is_letter(it: Record | Large, dead_letters: str) -> bool:
+    """Whether it is a dead letter and no reading."""
+    return isinstance(it, Large) or it.topic == dead_letters
+
+
 class Lane:
     """A stream that an MQTT topic's messages go to, with all that is the same for each of them."""
 
-    __slots__ = ("count", "decoder", "limit", "refused", "route", "source", "stream", "topic")
+    __slots__ = ("count", "decoder", "limit", "refused", "route", "source", "standing", "stream", "topic")
 
     def __init__(self, target: Target, decoder: Decoder, limit: int) -> None:
         self.route = target.route
@@ -59,6 +65,9 @@ class Lane:
         self.refused = target.refused
         self.count: Counter = BRIDGE_MESSAGES.labels(self.stream)
         self.limit = limit  # bytes of key and value
+        self.standing: Standing | None = None
+        if target.route.receipt and target.refused is None:
+            self.standing = Standing(receipts.fill(target.route.receipt, target.captures), decoder.marks)
 
 
 class Topic(NamedTuple):
@@ -69,6 +78,7 @@ class Topic(NamedTuple):
     header: tuple[str, bytes]
     lanes: tuple[Lane, ...]
     copies: bool
+    standing: Standing | None  # the receipt of each message, where a route has one
 
 
 class Intake:
@@ -90,6 +100,7 @@ class Intake:
         self._delivery = delivery
         self._shelf = shelf
         self._log = letters.Log()
+        self._desk = Desk(config.bridge.receipts, (f for _, f in plan.filters))
         self._known = frozenset(s.identifier for s in plan.subscriptions)
         self._topics: dict[str, Topic] = {}
         self._qos0_room = config.bridge.qos0_queue
@@ -111,12 +122,15 @@ class Intake:
             records = self.records(topic, packet, qos, now, stamp)
             source: Link | None = None
             ticket = 0
-            if qos:
-                source, ticket = link, window.hand_out(packet.packet_id or 0, len(records))
-                nothing = nothing or not records
-            elif self._delivery.qos0_in_flight and self._delivery.qos0_in_flight + len(records) > self._qos0_room:
+            asked = packet.response_topic is not None or topic.standing is not None
+            if not qos and self._is_full(link, len(records)):
                 BRIDGE_SKIPPED.labels("qos0_full").inc()
                 continue
+            if qos or asked:
+                source, ticket = link, window.hand_out(packet.packet_id or 0, len(records))
+                nothing = nothing or not records
+            if asked:
+                link.promise(ticket, self._receipt(topic, packet, records), 0 if qos else len(records))
             for record in records:
                 if isinstance(record, Large):
                     await self._store(source, ticket, record)
@@ -131,6 +145,21 @@ class Intake:
         if nothing:
             link.acknowledge()
 
+    def _is_full(self, link: Link, more: int) -> bool:
+        there = self._delivery.qos0_in_flight + link.qos0_in_flight
+        return there > 0 and there + more > self._qos0_room
+
+    def _receipt(self, topic: Topic, packet: PublishPacket, records: Sequence[Record | Large]) -> bytes:
+        if not records and topic.copies and topic.lanes and not self._own(topic, packet):
+            return b""  # the copy that another subscription brings is answered
+        dead = self._config.dead_letters.topic
+        found = [r.letter.headers if isinstance(r, Large) else r.headers for r in records if is_letter(r, dead)]
+        return self._desk.answer(packet, topic.name, topic.standing, Fate(len(records) - len(found), found))
+
+    def _own(self, topic: Topic, packet: PublishPacket) -> tuple[Lane, ...]:
+        """The lanes of a message that may be a copy: those that its own subscription brings."""
+        return tuple(lane for lane in topic.lanes if routing.takes(lane.route, packet.subscription_ids, self._known))
+
     def records(
         self, topic: Topic, packet: PublishPacket, qos: int, now: int, stamp: tuple[str, bytes]
     ) -> list[Record | Large]:
@@ -139,13 +168,10 @@ class Intake:
         if retain and not payload:
             BRIDGE_SKIPPED.labels("tombstone").inc()
             return []
-        lanes = topic.lanes
-        if topic.copies:
-            identifiers = packet.subscription_ids
-            lanes = tuple(lane for lane in lanes if routing.takes(lane.route, identifiers, self._known))
-            if topic.lanes and not lanes:
-                BRIDGE_SKIPPED.labels("copy").inc()
-                return []
+        lanes = self._own(topic, packet) if topic.copies else topic.lanes
+        if topic.lanes and not lanes:
+            BRIDGE_SKIPPED.labels("copy").inc()
+            return []
         rest = [stamp, topic.header, _QOS[qos], _DUP[packet.duplicate], _RETAIN[retain]]
         if not lanes:
             error = PoisonError(Reason.NO_ROUTE, f"no route takes the topic {topic.text[:200]!r}")
@@ -217,7 +243,8 @@ class Intake:
         )
         if len(self._topics) >= _MAX_TOPICS:
             self._topics.clear()
-        topic = Topic(text, name, (wire.MQTT_TOPIC, name), lanes, found.copies)
+        standing = next((lane.standing for lane in lanes if lane.standing is not None), None)
+        topic = Topic(text, name, (wire.MQTT_TOPIC, name), lanes, found.copies, standing)
         if len(text) <= _MAX_REMEMBERED:
             self._topics[text] = topic
         return topic

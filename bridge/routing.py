@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 from zlib import crc32
 
-from headrace import filters
+from headrace import filters, receipts
 from headrace.config import Config
 from headrace.errors import ConfigError, PoisonError, Reason
 from headrace.filters import Filter
@@ -26,6 +26,7 @@ class Route(NamedTuple):
     unknown_fields: Literal["reject", "ignore"]
     subscription: int
     where: str  # its key in the configuration
+    receipt: str  # template of the topic that is told of each message; empty: none
 
 
 class Plan(NamedTuple):
@@ -64,10 +65,11 @@ def takes(route: Route, identifiers: Iterable[int], known: frozenset[int]) -> bo
 def plan(config: Config) -> Plan:
     """The subscriptions and routes of a configuration.
 
-    ConfigError for a filter that is none, and where two routes would bring a message into one stream twice.
+    ConfigError for a filter that is none, where two routes would bring a message into one stream twice, and where
+    receipts would go astray.
     """
     routes = [
-        (name, filters.parse(route.filter, where := f"streams.{name}.routes[{i}].filter"), route.unknown_fields, where)
+        (name, filters.parse(route.filter, where := f"streams.{name}.routes[{i}].filter"), route, where)
         for name, stream in config.streams.items()
         for i, route in enumerate(stream.routes)
     ]
@@ -83,6 +85,8 @@ def plan(config: Config) -> Plan:
                     f"{where}: {one.text} overlaps {other.text} ({other_where}): "
                     f"a message of both would be in {stream} twice. Narrow one of them, or remove it"
                 )
+    if problems := list(receipts.problems(config)):
+        raise ConfigError("\n".join(problems))
     wanted: dict[str, Filter] = {}
     for f in [*unrouted, *(r[1] for r in routes)]:
         wanted.setdefault(f.pattern, f)
@@ -90,8 +94,15 @@ def plan(config: Config) -> Plan:
     numbers = _identifiers(f.pattern for f in widest)
     return Plan(
         routes=tuple(
-            Route(stream, f, unknown, next(numbers[w.pattern] for w in widest if filters.covers(w, f)), where)
-            for stream, f, unknown, where in routes
+            Route(
+                stream=stream,
+                filter=f,
+                unknown_fields=route.unknown_fields,
+                subscription=next(numbers[w.pattern] for w in widest if filters.covers(w, f)),
+                where=where,
+                receipt=route.receipt,
+            )
+            for stream, f, route, where in routes
         ),
         subscriptions=tuple(Subscription(pattern, number) for pattern, number in numbers.items()),
         covered=tuple(p for p in wanted if p not in numbers),

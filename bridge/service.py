@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 15.0  # for what is in flight when told to end; orchestrators give 30
 WATCH_SECONDS = 5.0
+_SLOW_SECONDS = 3.0
 _RIVAL_LOSSES, _RIVAL_SECONDS = 3, 60.0
 _GC_THRESHOLDS = (50_000, 50, 100)
 _STEADY_SECONDS = 30.0  # a connection that held as long starts the back-off anew
@@ -32,7 +33,7 @@ _STEADY_SECONDS = 30.0  # a connection that held as long starts the back-off ane
 def main(config: Config, stop: threading.Event) -> None:
     """Carry messages until `stop` is set. What the configuration says is checked before any connection."""
     work = startup.check(config)
-    with Health(config.bridge.http, ("kafka", "mqtt")) as health:
+    with Health(config.bridge.http, ("kafka", "registry", "mqtt")) as health:
         asyncio.run(_main(config, work, stop, health))
 
 
@@ -46,7 +47,7 @@ async def _main(config: Config, work: Work, stop: threading.Event, health: Healt
     bridge: list[Bridge] = []
 
     async def begin() -> None:
-        bridge.append(Bridge(config, work, await startup.find(config, work), health))
+        bridge.append(Bridge(config, work, await startup.find(config, work, health), health))
 
     async def beat() -> None:  # while waiting for servers the loop is well, though not ready
         while True:
@@ -99,12 +100,18 @@ class Bridge:
 
     async def _drain(self) -> None:
         log.info("ending: finishing what is in flight", extra={"records": self._delivery.in_flight})
+        # A broker ends a connection that is silent for 1.5 keepalives, and the last PUBACKs would find it gone.
+        pinging = asyncio.ensure_future(self._link.connection.keep_alive()) if self._link is not None else None
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._shelf.idle()
                 await self._delivery.drain()
         except TimeoutError:
             log.warning("not everything was stored in time: the rest stays with the MQTT broker, unacknowledged")
+        finally:
+            if pinging is not None:
+                pinging.cancel()
+                await asyncio.gather(pinging, return_exceptions=True)
         if self._link is not None:
             await self._link.connection.disconnect()
 
@@ -118,7 +125,7 @@ class Bridge:
         while True:
             began = asyncio.get_running_loop().time()
             try:
-                await self._receive(await mqtt.connect(self._config.mqtt, self._session))
+                await self._receive(await self._connect())
             except TransientError as e:
                 now = asyncio.get_running_loop().time()
                 self._look_for_rival(now)
@@ -128,6 +135,21 @@ class Bridge:
                 self._health.ready("mqtt", ok=False, why=str(e))
                 log.warning("no MQTT connection", extra={"error": str(e), "again_in_seconds": round(pause, 1)})
             await asyncio.sleep(pause)
+
+    async def _connect(self) -> Connection:
+        """A connection; where a broker is slow to answer, /readyz and the log tell who is waited for."""
+        m = self._config.mqtt
+
+        def tell() -> None:
+            words = f"MQTT broker {m.host}:{m.port}: no answer yet"
+            self._health.ready("mqtt", ok=False, why=words)
+            log.warning("no MQTT connection", extra={"error": words})
+
+        slow = asyncio.get_running_loop().call_later(_SLOW_SECONDS, tell)
+        try:
+            return await mqtt.connect(m, self._session)
+        finally:
+            slow.cancel()
 
     def _look_for_rival(self, now: float) -> None:
         """FatalError when the broker keeps hanging up and taking us back: two clients take the session from each other.

@@ -25,6 +25,11 @@ class AckWindow(Generic[P]):
         """Positions handed out and not taken."""
         return len(self._positions)
 
+    @property
+    def first(self) -> int:
+        """The ticket of the first position that is not taken: all before it are."""
+        return self._first
+
     def hand_out(self, position: P, parts: int = 1) -> int:
         """Register a position that `parts` pieces of work will finish (0: it is finished); returns its ticket.
 

@@ -22,7 +22,13 @@ BRIDGE_IGNORED_FIELDS = Counter(
     "headrace_bridge_ignored_fields_total", "Payload fields dropped that the contract does not have", ["stream"]
 )
 BRIDGE_UNACKNOWLEDGED = Gauge(
-    "headrace_bridge_unacknowledged_messages", "MQTT messages (QoS 1) received, not acknowledged"
+    "headrace_bridge_unacknowledged_messages",
+    "MQTT messages received, not acknowledged: those of QoS 1, and of QoS 0 those that asked for a receipt",
+)
+BRIDGE_RECEIPTS = Counter(
+    "headrace_bridge_receipts_total",
+    "Receipts: sent, dropped (the connection was gone or clogged), refused (asked for outside of bridge.receipts)",
+    ["outcome"],
 )
 BRIDGE_IN_FLIGHT = Gauge("headrace_bridge_in_flight_records", "Records given to the Kafka client, not yet delivered")
 BRIDGE_CONNECTIONS = Counter("headrace_bridge_connections_total", "MQTT connections made")

@@ -10,7 +10,7 @@ import contextlib
 import os
 import ssl
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -22,7 +22,7 @@ from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.frames import Frames
 from headrace.tls import client_context
 
-__all__ = ["Connection", "PublishPacket", "Session", "Subscription", "connect"]
+__all__ = ["Connection", "PublishPacket", "Session", "Subscription", "connect", "publish"]
 
 CONNECT_SECONDS = 10.0
 SUBSCRIBE_SECONDS = 30.0
@@ -31,6 +31,7 @@ _LOOK_SECONDS = 5.0
 CHUNK = 256 * 1024  # bytes read at once: what is handled before the event loop gets its turn
 MAX_TOPIC_AND_PROPERTIES = 128 * 1024  # of a PUBLISH packet, beside its payload
 MAX_SUBSCRIPTION_ID = 268_435_455
+MAX_UNSENT = 4 * 1024 * 1024  # bytes that wait for a broker that does not read; `send` drops what comes on top
 _PUBACK = struct.Struct(">HH")
 _PUBACK_TYPE = 0x4002  # PUBACK with two bytes to follow: reason code and properties left out mean success
 # The codec's codes look like an IntEnum to a type checker, and are neither hashable nor ordered: compared as ints here.
@@ -62,6 +63,11 @@ class Subscription:
 
     filter: str
     identifier: int
+
+
+def publish(topic: str, payload: bytes, correlation: bytes | None) -> bytes:
+    """A PUBLISH packet of QoS 0, for `Connection.send`. The topic must be one that may be published to."""
+    return mqtt5.PublishPacket(topic, payload, correlation_data=correlation).write()
 
 
 async def connect(mqtt: Mqtt, session: Session) -> "Connection":
@@ -241,6 +247,13 @@ class Connection:
         """Send the PUBACKs in one write. Nothing is sent once the connection is closed."""
         if not self._writer.is_closing():
             self._writer.write(b"".join([_PUBACK.pack(_PUBACK_TYPE, i) for i in packet_ids]))
+
+    def send(self, packets: Sequence[bytes]) -> bool:
+        """Send what `publish` made, in one write; False when it is dropped: the connection is closed, or clogged."""
+        if self._writer.is_closing() or self._writer.transport.get_write_buffer_size() > MAX_UNSENT:
+            return False
+        self._writer.write(b"".join(packets))
+        return True
 
     async def keep_alive(self) -> NoReturn:
         """Ping until the connection is over. TransientError then, or when the broker is silent for 1.5 keepalives.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace import receipts
 from headrace.config import Config, load
 from headrace.errors import ConfigError
 
@@ -28,6 +29,7 @@ def check(
     config = load(file)
     problems = [p for stream in config.streams for p in stream_problems(config, stream)]
     problems += _unrouted_problems(config)
+    problems += receipts.problems(config)
     if problems:
         raise ConfigError("\n".join([f"{file}: configuration refused", *(f"  {p}" for p in problems)]))
     names = ", ".join(config.streams) or "none"

@@ -17,6 +17,9 @@ class Route(Section):
     unknown_fields: Literal["reject", "ignore"] = Field(
         "reject", description="a payload's field that the contract does not have: dead-letter it, or drop the field"
     )
+    receipt: str = Field(
+        "", description="topic that is told of each message once it is in Kafka, with captures: receipts/{device_id}"
+    )
 
 
 def _as_route(value: object) -> object:
@@ -54,6 +57,11 @@ class Bridge(Section):
     )
     unrouted: tuple[str, ...] = Field(
         (), description="MQTT filters to subscribe to besides the routes'; what no route takes becomes a dead letter"
+    )
+    receipts: str = Field(
+        "receipts/",
+        pattern=r"^([A-Za-z0-9_.:@~-]{1,32}/){0,4}$",
+        description="prefix of the topics to which devices may have receipts sent; empty: no receipts",
     )
     http: Http = Http()
 

@@ -114,6 +114,12 @@ def configuration(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
+def access(receipts: str) -> str:
+    """The ACL file: devices publish, and hear nothing but receipts, whose topics begin with `receipts`."""
+    hear = f"topic read {receipts}#\n" if receipts else ""
+    return f"user {USER}\ntopic readwrite #\ntopic read $SYS/#\n\nuser {DEVICE_USER}\ntopic write #\n{hear}"
+
+
 def _listeners(plan: Plan) -> list[str]:
     port, listen = plan.ports["mqtt"], plan.listen
     out = [f"listener {port} {HOST}"]
@@ -135,9 +141,7 @@ def spec(plan: Plan, binary: Path) -> Spec:
         (plan.state.data / "mosquitto").mkdir(exist_ok=True)
         users = ((USER, plan.secrets["mqtt"]), (DEVICE_USER, plan.secrets["device"]))
         plan.state.write(folder / "mosquitto.passwords", "".join(password_line(u, p) for u, p in users))
-        # Devices publish and hear nothing but what is meant for them.
-        acl = f"user {USER}\ntopic readwrite #\ntopic read $SYS/#\n\nuser {DEVICE_USER}\ntopic write #\n"
-        plan.state.write(folder / "mosquitto.acl", acl)
+        plan.state.write(folder / "mosquitto.acl", access(plan.config.bridge.receipts))
         plan.state.write(folder / "mosquitto.conf", configuration(plan))
 
     port = plan.ports["mqtt"]

@@ -36,7 +36,7 @@ def config(streams: dict[str, list[str]], unrouted: tuple[str, ...] = ()) -> Con
     return Config.model_validate(
         {
             "streams": {name: {"routes": routes} for name, routes in streams.items()},
-            "bridge": {"unrouted": unrouted},
+            "bridge": {"unrouted": unrouted, "receipts": ""},
         }
     )
 
