@@ -3,18 +3,20 @@
 from collections.abc import Callable
 
 from tests.faults.fault import Fault
+from tests.faults.health import flat_memory, noticed
 from tests.faults.proxy import Manners
 from tests.faults.services import ended, killed
 from tests.faults.world import World
 
+DEPENDENTS = {"kafka": ("bridge", "clean", "archive"), "store": ("archive",), "mosquitto": ("bridge",)}
 S3_SECONDS = (12.0, 18.0)
 
 
 def paused(name: str, seconds: float) -> Callable[[World], None]:
-    """SIGSTOP: connections stay open, nothing answers."""
+    """SIGSTOP: connections stay open, nothing answers. Who depends on it says so, and takes no more memory."""
 
     def strike(world: World) -> None:
-        with world.stopped(name):
+        with flat_memory(world), noticed(world, *DEPENDENTS[name]), world.stopped(name):
             world.sleep(seconds)
         world.sleep(1)
         world.wait_ready()
@@ -26,7 +28,7 @@ def down(name: str, seconds: float) -> Callable[[World], None]:
     """Killed, and nobody starts it again for a while; nor anything else that ends meanwhile."""
 
     def strike(world: World) -> None:
-        with world.unsupervised():
+        with world.unsupervised(), flat_memory(world), noticed(world, *DEPENDENTS[name]):
             world.kill(name)
             world.sleep(seconds)
         world.sleep(1)
@@ -88,6 +90,7 @@ FAULTS = [
         s3(lambda: Manners(PUT, mute=0.8), restart=True),
     ),
     Fault("s3-slow", 2, "the S3 server ten times slower, 1 s at least", s3(lambda: Manners(delay=1.0, slowness=9.0))),
+    Fault("mosquitto-frozen", 2, "Mosquitto stopped for 30 s", paused("mosquitto", 30)),
     Fault("mosquitto-restarted", 2, "Mosquitto told to end, restarted", ended("mosquitto")),
     Fault("mosquitto-killed", 2, "Mosquitto killed (kill -9)", killed("mosquitto"), bound=True),
 ]  # fmt: skip
