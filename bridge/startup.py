@@ -14,9 +14,11 @@ from headrace.config import Config
 from headrace.contracts import captures, files
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError, TransientError
+from headrace.health import Health
 from headrace.kafka import TopicInfo
 from headrace.names import clean_topic, raw_topic
 from headrace.registry import Registry
+from headrace.tls import client_context
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,16 +53,18 @@ def check(config: Config) -> Work:
         problems += [f"{route.where}: {problem}" for problem in found]
     if problems:
         raise ConfigError("\n".join(problems))
+    client_context(config.mqtt.tls, "mqtt.tls")
     return Work(plan, contracts)
 
 
-async def find(config: Config, work: Work) -> Servers:
+async def find(config: Config, work: Work, health: Health) -> Servers:
     """Register the contracts, and wait until every topic is there with the partitions that it should have.
 
-    ConfigError: an incompatible contract, a topic with another partition count, or one that takes too little.
+    `health` has checks for kafka and registry. ConfigError: an incompatible contract, a topic with another partition
+    count, or one that takes too little.
     """
-    topics = await until_there("Kafka's topics", lambda: asyncio.to_thread(_topics, config, work))
-    ids = await until_there("the schema registry", lambda: asyncio.to_thread(_schema_ids, config, work))
+    topics = await until_there("kafka", health, lambda: asyncio.to_thread(_topics, config, work))
+    ids = await until_there("registry", health, lambda: asyncio.to_thread(_schema_ids, config, work))
     decoders = {
         r.where: Decoder(work.contracts[r.stream], ids[r.stream], tuple(r.filter.captures)) for r in work.plan.routes
     }
@@ -68,14 +72,18 @@ async def find(config: Config, work: Work) -> Servers:
     return Servers(decoders, limits, {name: info.partitions for name, info in topics.items()})
 
 
-async def until_there(what: str, ask: Callable[[], Awaitable[T]]) -> T:
-    """The answer of `ask`, asked again for as long as it raises TransientError."""
+async def until_there(check: str, health: Health, ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer of `ask`, asked again for as long as it raises TransientError; `check` is what /readyz calls it."""
     for pause in pauses():
         try:
-            return await ask()
+            answer = await ask()
         except TransientError as e:
-            log.warning("waiting for %s", what, extra={"error": str(e), "again_in_seconds": round(pause, 1)})
+            health.ready(check, ok=False, why=str(e))
+            log.warning("waiting", extra={"for": check, "error": str(e), "again_in_seconds": round(pause, 1)})
             await asyncio.sleep(pause)
+        else:
+            health.ready(check, ok=True)
+            return answer
     raise AssertionError("the pauses never end")
 
 

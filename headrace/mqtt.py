@@ -92,7 +92,7 @@ async def connect(mqtt: Mqtt, session: Session) -> "Connection":
     except (ConnectionResetError, ssl.SSLError) as e:
         error = TransientError(f"{where}: it broke off ({e.strerror or e}); {_expected(mqtt)}")
     except OSError as e:  # asyncio's own words for it repeat the address
-        why = os.strerror(e.errno) if (e.errno or 0) > 0 else e.strerror or e
+        why = os.strerror(e.errno) if e.errno and e.errno > 0 else e.strerror or e
         error = TransientError(f"{where}: {why}. Start it, or correct mqtt.host and mqtt.port")
     except BaseException:
         if writer is not None:

@@ -34,8 +34,9 @@ _RETRIABLE = frozenset({408, 425, 429})
 class Registry:
     """A connection to the registry; a context manager. Any thread may use it.
 
-    Raises TransientError whenever the registry is away or overloaded, ConfigError when it refuses the credentials or is
-    no registry. No call takes longer than two or three time-outs of `settings`.
+    Raises TransientError whenever the registry is away or overloaded, also where something else answers 404 in its
+    place; ConfigError when it refuses the credentials, or answers as no registry does. No call takes longer than two or
+    three time-outs of `settings`.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -128,11 +129,17 @@ class Registry:
         except httpx.UnsupportedProtocol as e:
             raise ConfigError(f"registry.url {self._url}: {e}") from None
         except (httpx.HTTPError, OSError) as e:
-            raise TransientError(f"registry {self._url}: {str(e) or type(e).__name__}") from None
+            raise self._away(e) from None
         except httpx.InvalidURL as e:
             raise ConfigError(f"registry.url {self._url}: {e}") from None
         except ValueError as e:  # an answer that is not JSON, as a proxy before a restarting registry gives
             raise TransientError(f"registry {self._url}: not a registry's answer: {e}") from None
+
+    def _away(self, e: Exception) -> ConfigError | TransientError:
+        words = str(e) or type(e).__name__
+        if "CERTIFICATE_VERIFY_FAILED" in words:
+            return ConfigError(f"registry {self._url}: its certificate is refused: {words}. Set registry.tls.ca_file")
+        return TransientError(f"registry {self._url}: {words}. Start it, or correct registry.url")
 
     def _translate(self, e: SchemaRegistryError) -> Exception:
         status, message = e.http_status_code, str(e.error_message)[:500]
@@ -149,9 +156,12 @@ class Registry:
             )
         if status == 422:
             return ConfigError(f"registry {self._url}: the contract is refused: {message}")
-        return ConfigError(
-            f"registry {self._url}: HTTP {status}: {message}. Is this the address of a registry's Confluent API? "
-            "Apicurio's ends in /apis/ccompat/v7"
+        # A 404 without the registry's own code is a wrong path, or a proxy that has no registry behind it just now:
+        # from here they look the same. To wait is right for both, since to exit would cure neither.
+        kind = TransientError if status == 404 else ConfigError
+        return kind(
+            f"registry {self._url}: HTTP {status} that is no registry's answer. Correct registry.url: it must be the "
+            "address of a registry's Confluent API, and Apicurio's ends in /apis/ccompat/v7"
         )
 
 

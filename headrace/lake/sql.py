@@ -20,6 +20,7 @@ EXTENSION = "httpfs.duckdb_extension"
 # DuckDB's errors that mean the lake is away, or let nobody in, rather than that the SQL is wrong.
 _THREADS = 8
 _AWAY = ("HTTPException", "IOException", "ConnectionException")
+_REFUSED = ("(HTTP 401", "(HTTP 403")
 
 
 def query(sql: str, *, config: "Config | str | Path | None" = None, state: str | Path | None = None) -> "pd.DataFrame":
@@ -63,6 +64,8 @@ def connect(
             lake.execute("SET enable_progress_bar = false")
             if cfg.store.kind == "s3":
                 _open_s3(lake, cfg.store)
+            elif cfg.store.folder is None or not cfg.store.folder.is_dir():
+                raise ConfigError(f"store.folder: {cfg.store.folder} is not a folder. Name the one that holds the lake")
             views.create(lake, cfg, sql, empty)
             lake.execute("SET lock_configuration = true")
         yield lake
@@ -96,15 +99,25 @@ def explained(cfg: "Config") -> Iterator[None]:
         text = str(e).strip()
         if type(e).__name__ in _AWAY:
             where = cfg.store.endpoint if cfg.store.kind == "s3" else cfg.store.folder
-            raise TransientError(f"the lake at {where} can't be read: {text}") from None
+            text = text.partition("\n\nLINE ")[0]  # of our own SQL
+            if any(code in text for code in _REFUSED):
+                words = text.partition("\n\nAuthentication Failure")[0]
+                raise ConfigError(
+                    f"the lake at {where} refused store.access_key or store.secret_key: {words}. Correct them"
+                ) from None
+            raise TransientError(
+                f"the lake at {where} can't be read: {text}. Start the store, or correct `store`"
+            ) from None
         raise ConfigError(f"this SQL does not run:\n{text}") from None
 
 
 def _open_s3(lake: "duckdb.DuckDBPyConnection", store: "Store") -> None:
+    if store.access_key is None or store.secret_key is None:
+        raise ConfigError("store.access_key and store.secret_key: both are needed for kind: s3")
     lake.load_extension(str(_extension()))
     options = {
-        "KEY_ID": store.access_key.get_secret_value() if store.access_key else "",
-        "SECRET": store.secret_key.get_secret_value() if store.secret_key else "",
+        "KEY_ID": store.access_key.get_secret_value(),
+        "SECRET": store.secret_key.get_secret_value(),
         "ENDPOINT": store.endpoint,
         "REGION": store.region,
         "URL_STYLE": "path",

@@ -1,6 +1,5 @@
 """An S3-compatible bucket, through minio. The only file that imports minio and urllib3."""
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from urllib3.exceptions import HTTPError
 from headrace.config.connect import Store
 from headrace.errors import ConfigError, FatalError, HeadraceError, TransientError
 from headrace.store.base import ObjectInfo
+from headrace.tls import client_context
 
 _CREDENTIALS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Forbidden"})
 _ABSENT = frozenset({"NoSuchKey", "NoSuchObject"})
@@ -126,23 +126,26 @@ class S3Store:
                 )
             return TransientError(f"{where}: {error.code}: {error.message}")
         if isinstance(error, InvalidResponseError | ServerError):
-            return TransientError(f"{where}: not an S3 answer, is something else listening there? {error}")
+            words = str(error).partition(", Content-Type")[0].partition("\n")[0]  # without the page that came instead
+            return TransientError(f"{where}: not an S3 answer, is something else listening there? {words}")
         if isinstance(error, urllib3.exceptions.MaxRetryError) and isinstance(
             error.reason, urllib3.exceptions.SSLError
         ):
             return ConfigError(f"{where}: TLS failed, see store.tls: {error.reason}")
         reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
+        if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.NameResolutionError):
+            words = str(reason).partition(": ")[2]  # the connection's own name repeats the address
+            return TransientError(f"{where}: {words}. Start it, or correct store.endpoint")
+        if isinstance(reason, urllib3.exceptions.ProtocolError):
+            return TransientError(f"{where}: {reason}; does S3 listen there? See store.endpoint and store.tls")
         return TransientError(f"{where}: {reason}")
 
 
 def _tls(config: Store) -> dict[str, Any]:
     """What urllib3's pool takes for TLS: the system's trust, which honours SSL_CERT_FILE, or the given CA."""
-    if not config.tls.enabled:
+    context = client_context(config.tls, "store.tls")
+    if context is None:
         return {}
-    context = ssl.create_default_context(cafile=config.tls.ca_file)
-    if config.tls.cert_file is not None:
-        context.load_cert_chain(config.tls.cert_file, config.tls.key_file)
     if not config.tls.verify_hostname:
-        context.check_hostname = False
         return {"ssl_context": context, "assert_hostname": False}
     return {"ssl_context": context}

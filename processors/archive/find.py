@@ -55,6 +55,7 @@ class Positions:
     """Asks Kafka about positions of the archive's group, with a client beside the one that reads. Any thread may."""
 
     def __init__(self, cfg: Kafka, group: str) -> None:
+        self._cfg = cfg
         self._lock = threading.Lock()
         self._client = kafka.consumer(cfg, group)
 
@@ -63,10 +64,11 @@ class Positions:
         self._client.close()
 
     def topics(self, seconds: float) -> set[str]:
-        """The topics that exist; TransientError where Kafka is away."""
+        """The topics that exist; TransientError where Kafka is away, ConfigError where it lets us in no more."""
         try:
             return set(self._client.list_topics(timeout=seconds).topics)
         except kafka.KafkaException as e:
+            kafka.probe(self._cfg)  # tells why, where Kafka can't be reached
             raise kafka.translate(e, "asking for the topics") from None
 
     def of(self, topic: str, partition: int) -> tuple[int, int, int | None, str]:

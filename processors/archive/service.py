@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from headrace import metrics
+from headrace import kafka, metrics
 from headrace.config import Config
 from headrace.errors import ConfigError, TransientError
 from headrace.health import Health
@@ -46,6 +46,8 @@ def run(config: Config, stop: threading.Event) -> None:
     store = open_store(config.store)
     with suppress(TransientError):  # the watch makes it once the store is there
         store.ensure_bucket()
+    with suppress(TransientError):  # the watch tells of it: here counts only that we are let in
+        kafka.probe(config.kafka)
     checks = (*Watch.CHECKS, CHECK)
     with Health(config.archive.http, checks, _STALLED_SECONDS) as health, Registry(config.registry) as registry:
         log.info("archiving", extra={"topics": topics, "health_port": health.port})

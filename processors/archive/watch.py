@@ -1,6 +1,8 @@
 """Whether Kafka, the topics and the store are there, asked every few seconds, for /readyz."""
 
+import logging
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -9,8 +11,11 @@ from headrace.health import Health
 from headrace.store.base import ObjectStore
 from processors.archive.find import Positions
 
+log = logging.getLogger(__name__)
+
 _EVERY_SECONDS = 5.0
-_ANSWER_SECONDS = 4.0
+_ANSWER_SECONDS = 2.0
+_REPEAT_SECONDS = 30.0
 
 
 class Watch:
@@ -20,6 +25,7 @@ class Watch:
 
     def __init__(self, positions: Positions, store: ObjectStore, topics: list[str], health: Health) -> None:
         self._positions, self._store, self._topics, self._health = positions, store, topics, health
+        self._told: dict[str, float] = {}  # when the log was last told of a check that fails
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -42,16 +48,28 @@ class Watch:
         try:
             have = self._positions.topics(_ANSWER_SECONDS)
         except HeadraceError as e:
-            self._health.ready("kafka", False, str(e))
+            self._tell("kafka", str(e))
             return
-        self._health.ready("kafka", True)
+        self._tell("kafka")
         missing = [t for t in self._topics if t not in have]
-        self._health.ready("topics", not missing, f"not there yet: {', '.join(missing)}")
+        words = f"Kafka has no topic {', '.join(missing)} yet; `headrace provision` creates them"
+        self._tell("topics", words if missing else "")
 
     def _lake(self) -> None:
         try:
             self._store.ensure_bucket()
         except HeadraceError as e:
-            self._health.ready("store", False, str(e))
+            self._tell("store", str(e))
             return
-        self._health.ready("store", True)
+        self._tell("store")
+
+    def _tell(self, check: str, why: str = "") -> None:
+        """What is wrong with a dependency, or that nothing is."""
+        self._health.ready(check, not why, why)
+        now = time.monotonic()
+        if not why:
+            if self._told.pop(check, None) is not None:
+                log.info("there again", extra={"check": check})
+        elif now - self._told.get(check, -_REPEAT_SECONDS) >= _REPEAT_SECONDS:
+            self._told[check] = now
+            log.warning("waiting", extra={"for": check, "error": why})

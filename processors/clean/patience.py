@@ -25,20 +25,24 @@ class Stopped(Exception):  # noqa: N818 - no error: we were told to
 
 
 class Patience:
-    """Everything that waits does it here. `backlog` collects messages that came while waiting, in their order."""
+    """Everything that waits does it here. `backlog` collects messages that came while waiting, in their order.
+
+    While it is `working` on a batch, SIGTERM leaves it some time to finish that; else it ends at once.
+    """
 
     def __init__(self, consumer: kafka.Consumer, health: Health, stop: threading.Event) -> None:
         self._consumer, self._health, self._stop = consumer, health, stop
         self._stopping: float | None = None
         self._paused = False
         self.backlog: list[Message] = []
+        self.working = False
 
     def hold(
         self, check: str, doing: str, call: Callable[[], T], wanted: Callable[[], bool] = lambda: True
     ) -> T | None:
         """What `call` returns, however long its dependency is away; None once it is not `wanted` any more.
 
-        `check` is what /readyz calls the dependency. Stopped when SIGTERM came some time ago.
+        `check` is what /readyz calls the dependency. Stopped when SIGTERM has come, and there is nothing to finish.
         """
         delay, failed = _FIRST_DELAY, False
         while wanted():
@@ -109,7 +113,7 @@ class Patience:
         if not self._stop.is_set():
             return
         self._stopping = self._stopping or time.monotonic()
-        if time.monotonic() - self._stopping > _FINISH_SECONDS:
+        if time.monotonic() - self._stopping >= (_FINISH_SECONDS if self.working else 0.0):
             raise Stopped
 
     def _usable(self, m: Message) -> bool:

@@ -18,6 +18,7 @@ from collections import Counter
 from headrace import kafka
 from headrace.cleanmeta import Note, encode
 from headrace.config import Config
+from headrace.errors import ConfigError
 from headrace.health import Health
 from headrace.kafka import Message
 from headrace.metrics import CLEAN_ROWS, DEAD_LETTERS, LAG
@@ -51,6 +52,8 @@ _CONSUMER = {
 def run(config: Config, stop: threading.Event) -> None:
     """Clean until `stop` is set. FatalError and ConfigError as the design has them; an outage is waited out."""
     streams = config.clean.streams or tuple(config.streams)
+    if not streams:
+        raise ConfigError("streams: there is none, so clean has nothing to do. Add one, with the routes that feed it")
     with Health(config.clean.http, ("kafka", "registry", "group")) as health, Registry(config.registry) as registry:
         log.info("clean started", extra={"streams": list(streams), "http_port": health.port})
         consumer = kafka.consumer(config.kafka, config.clean.group, **_CONSUMER)
@@ -63,7 +66,8 @@ def run(config: Config, stop: threading.Event) -> None:
             while not stop.is_set():
                 cleaner.turn()
         except Stopped:
-            log.warning("the work in hand could not be finished: the next start does it again")
+            if patience.working:
+                log.warning("the work in hand could not be finished: the next start does it again")
         finally:
             gc.enable()
             consumer.close()
@@ -135,6 +139,7 @@ class _Cleaner:
         stretches = self._take_apart(messages)
         if not stretches:
             return
+        self._patience.working = True
         limits = {clean_topic(s): pair.clean.max_message_bytes for s, pair in self._pairs.items()}
         hold = self._patience.hold
         hold("registry", "judging", lambda: decide(stretches, self._schemas, limits))
@@ -146,6 +151,7 @@ class _Cleaner:
         self._patience.delivered()
         for s, offset, note in ends:
             self._commit(s, offset, note)
+        self._patience.working = False
 
     def _take_apart(self, messages: list[Message]) -> list[Stretch]:
         groups: dict[Place, list[Message]] = {}
