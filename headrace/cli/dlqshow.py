@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _SHOWN_BYTES = 4096
 _LINE_BYTES = 16
 _BINARY = ("event-id", "position")
+_FIRST = ("detail", "field", "reason", "stage", "stream", "value")
 
 
 def show(
@@ -45,7 +46,7 @@ def show(
     if json:
         import orjson
 
-        text = {"value": value.decode()} if is_text(value) else {"value_hex": value.hex()}
+        text = {"text": value.decode()} if is_text(value) else {"hex": value.hex()}
         out = {
             "key": letter.key.hex(),
             **_headers(letter),
@@ -61,7 +62,8 @@ def show(
         data(line)
     if reading is not None:
         for name, v in reading.items():
-            data(f"  {name}: {printable(str(v))}")
+            if v is not None:
+                data(f"  {name}: {printable(str(v))}")
     elif problem:
         data(f"  {printable(problem)}")
 
@@ -141,12 +143,15 @@ def _lines(journal: "Journal", letter: "ReadLetter", value: bytes) -> "Iterable[
     for name, text in _headers(letter).items():
         yield f"{name}: {printable(text)}"
     yield f"source: {printable(', '.join(f'{k} {v}' for k, v in letter.source.items()))}"
-    yield f"value: {len(value):,} bytes"
+    yield f"{len(value):,} bytes:"
     yield excerpt(value)
 
 
 def _headers(letter: "ReadLetter") -> dict[str, str]:
-    return {n: v.hex() if n in _BINARY else letter.text(n) for n, v in letter.headers.items() if n != "source"}
+    """Why and where first, then what the original carried; empty ones left out."""
+    names = sorted((n for n in letter.headers if n != "source"), key=lambda n: (n not in _FIRST, n))
+    found = {n: letter.headers[n].hex() if n in _BINARY else letter.text(n) for n in names}
+    return {n: text for n, text in found.items() if text}
 
 
 def _decoded(cfg: "Config", value: bytes) -> tuple[dict[str, Any] | None, str]:
