@@ -154,6 +154,8 @@ def _folders() -> Sequence[Path]:
 
 
 def _named(config: Config, streams: list[str] | None) -> list[str]:
+    if not config.streams:
+        raise ConfigError("streams: the configuration has none. Add one, with the routes that feed it")
     unknown = [s for s in streams or () if s not in config.streams]
     if unknown:
         raise ConfigError(f"no stream {unknown[0]!r}. There are: {', '.join(config.streams) or 'none'}")

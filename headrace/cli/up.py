@@ -78,6 +78,7 @@ def _start(state: State, wishes: Any, hold: Hold, *, detach: bool) -> None:
     extras.ensure(_say)
     from headrace.stack import download, mosquitto, plan, progress, supervisor
 
+    _check_config(state, wishes.config)
     cleared = supervisor.clear(state)
     if cleared:
         _say(f"stopped {cleared} processes that an earlier run had left behind")
@@ -91,6 +92,19 @@ def _start(state: State, wishes: Any, hold: Hold, *, detach: bool) -> None:
         _detached(state, hold, made.secrets["device"])
     else:
         _foreground(made)
+
+
+def _check_config(state: State, wanted: Path | None) -> None:
+    """ConfigError for a configuration that does not hold, before anything is installed, downloaded or started."""
+    from headrace.cli.config import stream_problems
+    from headrace.config import load
+
+    kept = state.read_json("settings.json").get("config")
+    path = wanted or (Path(kept) if kept else None)
+    config = load(path)
+    problems = [p for stream in config.streams for p in stream_problems(config, stream)]
+    if problems:
+        raise ConfigError("\n".join([f"{path}: configuration refused", *(f"  {p}" for p in problems)]))
 
 
 def _foreground(made: Any) -> None:

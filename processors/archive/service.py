@@ -44,13 +44,13 @@ def run(config: Config, stop: threading.Event) -> None:
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 10, 10)
     store = open_store(config.store)
-    with suppress(TransientError):  # the watch makes it once the store is there
-        store.ensure_bucket()
-    with suppress(TransientError):  # the watch tells of it: here counts only that we are let in
-        kafka.probe(config.kafka)
     checks = (*Watch.CHECKS, CHECK)
     with Health(config.archive.http, checks, _STALLED_SECONDS) as health, Registry(config.registry) as registry:
         log.info("archiving", extra={"topics": topics, "health_port": health.port})
+        with suppress(TransientError):  # the watch makes it, and tells of it: here counts only that we are let in
+            store.ensure_bucket()
+        with suppress(TransientError):
+            kafka.probe(config.kafka)
         with Archive(config, topics, health, registry) as archive, Watch(archive.positions, store, topics, health):
             archive.run(stop)
 
