@@ -17,6 +17,7 @@ Bools = npt.NDArray[np.bool_]
 
 POSITION_BYTES = 32
 _Columns = tuple[Sequence[bytes | None], I64, Sequence[bytes | None]]  # event ids, receive times, positions
+_LATEST = 2**63 - 1
 _NO_ID = bytes(EVENT_ID_BYTES)
 _NO_POSITION = bytes(POSITION_BYTES)
 # What a buffered message takes beside its value: the bytes object, its place in the list, and the columns.
@@ -112,11 +113,11 @@ def _same_headers(headers: list[Any]) -> _Columns | None:
     if any(set(names[k::3]) != {name} for k, name in enumerate((EVENT_ID, RECEIVED_AT, POSITION))):
         return None
     ids, positions = found[0::3], found[2::3]
-    if set(map(len, ids)) != {EVENT_ID_BYTES} or set(map(len, positions)) != {POSITION_BYTES}:
-        return None
     try:
+        if set(map(len, ids)) != {EVENT_ID_BYTES} or set(map(len, positions)) != {POSITION_BYTES}:
+            return None
         return ids, np.array(found[1::3]).astype(np.int64), positions
-    except (ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):  # a foreign producer's header may hold None
         return None
 
 
@@ -143,6 +144,7 @@ def _sized(header: str | bytes | None, size: int) -> bytes | None:
 
 def _micros(header: str | bytes | None) -> int:
     try:
-        return int(header) if header is not None else -1
+        found = int(header) if header is not None else -1
     except ValueError:
         return -1
+    return found if 0 <= found <= _LATEST else -1

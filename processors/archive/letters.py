@@ -1,6 +1,7 @@
 """The archive's dead letters: in Kafka before the batch counts as stored."""
 
 import threading
+from collections.abc import Sequence
 
 from headrace import deadletters, kafka
 from headrace.config import Config
@@ -13,6 +14,8 @@ from processors.archive.plan import DeadRow
 
 STAGE = "archive"
 _AT_ONCE = 1000
+_AT_ONCE_BYTES = 32 * 1024 * 1024  # the Kafka client's queue has room for more
+_BATCH_BYTES = 512 * 1024
 
 
 class Letters:
@@ -27,11 +30,24 @@ class Letters:
     def write(self, token: Token, topic: str, rows: tuple[DeadRow, ...]) -> None:
         """Write a dead letter for each row. Revoked once the token is void; TransientError where Kafka refuses one."""
         with self._lock:
-            for first in range(0, len(rows), _AT_ONCE):
-                self._write(token, topic, rows[first : first + _AT_ONCE])
+            part: list[DeadRow] = []
+            size = 0
+            for row in rows:
+                if part and (len(part) == _AT_ONCE or size + len(row.value) > _AT_ONCE_BYTES):
+                    self._write(token, topic, part)
+                    part, size = [], 0
+                part.append(row)
+                size += len(row.value)
+            self._write(token, topic, part)
 
-    def _write(self, token: Token, topic: str, rows: tuple[DeadRow, ...]) -> None:
-        producer = self._producer = self._producer or kafka.producer(self._config.kafka)
+    def _connect(self) -> kafka.Producer:
+        # A batch over its topic's limit is refused whole, and a letter may be as large as that.
+        limit = deadletters.max_letter_bytes(self._config)
+        sizes = {"message.max.bytes": limit, "batch.size": min(_BATCH_BYTES, limit // 2)}
+        return kafka.producer(self._config.kafka, **sizes)
+
+    def _write(self, token: Token, topic: str, rows: Sequence[DeadRow]) -> None:
+        producer = self._producer = self._producer or self._connect()
         failed: list[kafka.KafkaError] = []
 
         def delivered(error: kafka.KafkaError | None, _message: kafka.Message) -> None:

@@ -25,6 +25,7 @@ from processors.lookback import Rows, rows
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 _POSITION_BYTES = 32
+_TIME_BYTES = 20  # digits of a 64-bit number and its sign
 T = TypeVar("T")
 
 
@@ -115,7 +116,8 @@ def emitted(it: Stretch) -> tuple[list[tuple[int, bytes]], Position]:
 
 def _refuse_too_large(it: Stretch, limit: int) -> None:
     """What the clean topic would refuse: a delivery that fails would leave a hole."""
-    if max((len(v) for v in it.values if v is not None), default=0) < limit // 2:
+    largest = max(map(len, filter(None, it.values)), default=0) + max(map(len, filter(None, it.keys)), default=0)
+    if largest < limit // 2:
         return
     for i, raw in enumerate(it.values):
         if raw is None:
@@ -129,18 +131,22 @@ def _refuse_too_large(it: Stretch, limit: int) -> None:
 
 
 def _forwarded(m: Message) -> tuple[Headers, bytes | None]:
-    """The headers that a clean row keeps, and the event id."""
+    """The headers that a clean row keeps, and the event id. Those that can't be what their names say are left out."""
     headers = headers_of(m)
     if len(headers) > 1 and headers[0][0] == EVENT_ID and headers[1][0] == RECEIVED_AT:  # as the bridge writes them
-        return headers[:2], checked_id(headers[0][1])
+        event = checked_id(headers[0][1])
+        if event is not None and _is_short(headers[1][1]):
+            return headers[:2], event
     kept: Headers = []
-    event = None
-    for name in (EVENT_ID, RECEIVED_AT):
-        value = next((v for n, v in headers if n == name and v is not None), None)
-        if value is not None:
-            kept.append((name, value))
-            event = checked_id(value) if name == EVENT_ID else event
+    event = checked_id(next((v for n, v in headers if n == EVENT_ID and v is not None), None))
+    if event is not None:
+        kept.append((EVENT_ID, event))
+    kept += [(n, v) for n, v in headers if n == RECEIVED_AT and _is_short(v)][:1]
     return kept, event
+
+
+def _is_short(received: bytes | None) -> bool:
+    return received is not None and len(received) <= _TIME_BYTES
 
 
 def _part(found: dict[int, T], first: int, last: int) -> dict[int, T]:

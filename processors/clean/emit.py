@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from headrace import kafka
+from headrace import deadletters, kafka
 from headrace.config import Config
 from headrace.deadletters import Letter
 from headrace.errors import FatalError
@@ -27,7 +27,8 @@ class Emitter:
         """`limits` are the max.message.bytes of the topics: a batch above its topic's would be refused whole."""
         self._letters = config.dead_letters.topic
         self._failed: list[str] = []
-        sizes = {"message.max.bytes": max(limits), "batch.size": min(_BATCH_BYTES, min(limits) // 2)}
+        largest = max(*limits, deadletters.max_letter_bytes(config))  # a letter is its raw message and the reason
+        sizes = {"message.max.bytes": largest, "batch.size": min(_BATCH_BYTES, min(limits) // 2)}
         self._producer = kafka.producer(config.kafka, **{"delivery.report.only.error": True, **sizes})
 
     def rows(self, topic: str, partition: int, rows: Iterable[tuple[bytes | None, bytes | None, Headers]]) -> None:
