@@ -88,13 +88,13 @@ def replay(config: Config, wish: Wish, stop: threading.Event) -> Iterator[dict[s
         with Sender(config, limits.values(), broken_off) as sender:
             sender.look_back()
             for chunk in _chunks(items):
-                yield from _send(chunk, sender)
+                yield from _send(chunk, sender, wish)
                 if stop.is_set():
                     return
 
 
-def _send(chunk: list[Item], sender: Sender) -> Iterator[dict[str, Any]]:
-    unsure = [i for i in chunk if sender.unsure(i.letter.key)]
+def _send(chunk: list[Item], sender: Sender, wish: Wish) -> Iterator[dict[str, Any]]:
+    unsure = [i for i in chunk if sender.unsure(i.letter.key) and not wish.again]
     going = [i for i in chunk if i.outcome.refused is None and i not in unsure]
     places = sender.send(going)
     for i in chunk:

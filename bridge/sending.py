@@ -67,7 +67,7 @@ class Sender:
                     self._there[header(headers, EVENT_ID) or b""] = (topic, number, m.offset() or 0)
 
     def unsure(self, key: bytes) -> bool:
-        """Whether the letter must not be sent: an earlier replay may have, and the log from then is gone."""
+        """Whether an earlier replay may have sent the letter, and the log from then is gone."""
         return key in self._unsure
 
     def send(self, items: Sequence[Item]) -> dict[bytes, list[Place]]:

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from headrace.replays import Journal
     from headrace.tools.resend import Result
 
+_STAGES = ("bridge", "clean", "archive")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def replay(  # noqa: PLR0913, PLR0917 - each is an option of the command
     keys: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY]...", help="Letters by their keys, or the keys' beginnings.", show_default=False),
+        typer.Argument(metavar="KEY", help="Letters by their keys, or the keys' beginnings.", show_default=False),
     ] = None,
     stream: Annotated[str, typer.Option(help="Only those of this stream.", show_default=False)] = "",
     reason: Annotated[str, typer.Option(help="Only those with this reason.", show_default=False)] = "",
@@ -37,7 +38,7 @@ def replay(  # noqa: PLR0913, PLR0917 - each is an option of the command
         bool, typer.Option("--again", help="Also those sent before: each becomes one reading more.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only look what the contracts and routes make of them; send nothing.")
+        bool, typer.Option("--dry-run", help="Send nothing: only decode them. Cleaning's rules are not tried.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     wait: Annotated[
@@ -45,10 +46,11 @@ def replay(  # noqa: PLR0913, PLR0917 - each is an option of the command
     ] = 60,
     json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """Send dead letters again, by the present contracts and routes; each becomes its readings once.
+    """Send dead letters again, each once, by the present contracts and routes.
 
-    A replay that broke off is finished by the next one, and nothing is sent twice. A letter that still can't be a
-    reading stays, with the reason. Exit code 1 when one was refused again or its fate is not known yet.
+    Correct the contract or the route first. A replay that broke off is finished by the next one, and nothing is sent
+    twice. A letter that still can't be a reading stays, with the reason. Exit code 1 when one was refused again or its
+    fate is not known yet.
     """
     from headrace import kafka, replays
     from headrace.tools import resend
@@ -56,6 +58,8 @@ def replay(  # noqa: PLR0913, PLR0917 - each is an option of the command
     cfg = context.config()
     check_prefixes(keys or ())
     after = _since(since) if since else None
+    if stage not in {"", *_STAGES}:
+        raise ConfigError(f"--stage {stage}: one of {', '.join(_STAGES)}")
     kafka.probe(cfg.kafka)
     journal = replays.load(cfg)
     named = set(chosen(journal.letters, keys or ()))

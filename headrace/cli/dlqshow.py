@@ -29,7 +29,7 @@ def show(
     raw: Annotated[bool, typer.Option("--raw", help="Write the letter's bytes alone, as they came.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """One dead letter whole: why, where from, its bytes, the reading that it was to be, and its replays."""
+    """One dead letter whole: why, where from, its bytes, its replays."""
     from headrace import deadletters, kafka, replays
 
     cfg = context.config()
