@@ -101,18 +101,14 @@ def in_rebalance(world: World) -> None:
     pid = world.pid("archive")
     world.s3.manners = Manners(("PUT",), seen=trap)
     world.wait("a PUT", trap.sprung.is_set, STEP_SECONDS)
-    world.s3.manners = Manners(("PUT",), hang=True)
-    try:
-        with world.extra("processors", "archive"):
-            world.sleep(5, 8)
-            world.kill("archive")
-            world.sleep(0, 2)
-            world.s3.manners.hang = False
-            world.wait_restarted("archive", pid)
-            world.sleep(5)
-    finally:
-        world.s3.manners.hang = False
-        world.s3.manners = Manners()
+    hanging = Manners(("PUT",), hang=True)
+    with world.s3.behaving(hanging), world.extra("processors", "archive"):
+        world.sleep(5, 8)
+        world.kill("archive")
+        world.sleep(0, 2)
+        hanging.hang = False
+        world.wait_restarted("archive", pid)
+        world.sleep(5)
 
 
 def zombie(world: World) -> None:
@@ -160,20 +156,16 @@ def storm(world: World) -> None:
 def new_settings(world: World) -> None:
     """Killed with intents open, and started again with a quarter of the batch size, other limits and compression."""
     pid = world.pid("archive")
-    world.s3.manners = Manners(("PUT",), hang=True)
-    try:
+    hanging = Manners(("PUT",), hang=True)
+    small = {"max_records": 500, "max_bytes": 100_000, "compression_level": 9, "memory_bytes": 4_000_000}
+    with world.s3.behaving(hanging):
         world.sleep(11, 14)
-        with world.configured(archive={"max_records": 500, "max_bytes": 100_000, "compression_level": 9,
-                                       "memory_bytes": 4_000_000}):  # fmt: skip
+        with world.configured(archive=small):
             world.kill("archive")
-            world.s3.manners.hang = False
-            world.s3.manners = Manners()
+            hanging.hang = False
             world.wait_restarted("archive", pid)
             world.sleep(8)
             pid = world.pid("archive")
-    finally:
-        world.s3.manners.hang = False
-        world.s3.manners = Manners()
     world.kill("archive")
     world.wait_restarted("archive", pid)
 

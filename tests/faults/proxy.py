@@ -30,19 +30,18 @@ class Manners:
     delay: float = 0.0  # seconds before a request is passed on
     slowness: float = 0.0  # further seconds, as a multiple of what the server itself took
     hang: bool = False  # nothing is answered until this is false
+    met: int = 0  # requests that got other than good service
     seen: Callable[[str], None] = field(default=lambda _path: None)  # before passing on; CutError: it is not passed on
     done: Callable[[str], None] = field(default=lambda _path: None)  # after that, before answering; CutError: no answer
 
 
 class Proxy:
-    """A running proxy on 127.0.0.1:`port`. `manners` may be replaced at any time; `counts` says what was done."""
+    """A running proxy on 127.0.0.1:`port`. `manners` may be replaced at any time."""
 
     def __init__(self, host: str, port: int, seed: int) -> None:
         self.upstream = (host, port)
         self.manners = Manners()
         self.dice = random.Random(seed)
-        self.counts: dict[str, int] = {}
-        self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -50,10 +49,16 @@ class Proxy:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
-    def count(self, what: str) -> None:
-        """Note that something was done to a request."""
-        with self._lock:
-            self.counts[what] = self.counts.get(what, 0) + 1
+    @contextmanager
+    def behaving(self, manners: Manners) -> Iterator[None]:
+        """Such manners for as long as the block lasts; AssertionError when no request met them."""
+        self.manners = manners
+        try:
+            yield
+        finally:
+            self.manners = Manners()
+            manners.hang = False
+        assert manners.met, f"no request of {', '.join(manners.methods)} came"
 
     def close(self) -> None:
         """Stop answering."""
@@ -87,16 +92,17 @@ class _Handler(BaseHTTPRequestHandler):
         dice = proxy.dice.random() if apply else 1.0
         length = int(self.headers.get("Content-Length") or 0)
         if apply and dice < manners.cut and length:
-            proxy.count("cut")
+            manners.met += 1
             self.rfile.read(length // 2)
             self._drop()
             return
         body = self.rfile.read(length) if length else b""
         if apply and manners.cut <= dice < manners.cut + manners.errors:
-            proxy.count("error")
+            manners.met += 1
             self._answer(*((500, b"InternalError") if proxy.dice.random() < 0.5 else (503, b"SlowDown")))
             return
-        while apply and proxy.manners.hang:
+        manners.met += apply and (manners.hang or manners.delay > 0)
+        while apply and manners.hang:
             time.sleep(0.05)
         began = time.monotonic()
         try:
@@ -107,17 +113,15 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers, answer = self._pass_on(body)
             if apply:
                 manners.done(self.path)
-        except (OSError, http.client.HTTPException) as e:
-            proxy.count(type(e).__name__)
+        except (OSError, http.client.HTTPException):
             self._drop()
             return
         if apply:
             time.sleep((time.monotonic() - began) * manners.slowness)
         if apply and 1.0 - dice < manners.mute:
-            proxy.count("mute")
+            manners.met += 1
             self._drop()
             return
-        proxy.count("passed")
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in _HOP:

@@ -6,7 +6,7 @@ from tests.faults.fault import Fault
 from tests.faults.health import flat_memory, noticed
 from tests.faults.proxy import Manners
 from tests.faults.services import ended, killed
-from tests.faults.world import World
+from tests.faults.world import SERVICES, World
 
 DEPENDENTS = {"kafka": ("bridge", "clean", "archive"), "store": ("archive",), "mosquitto": ("bridge",)}
 S3_SECONDS = (12.0, 18.0)
@@ -41,14 +41,11 @@ def s3(manners: Callable[[], Manners], *, restart: bool = False) -> Callable[[Wo
     """The S3 server answers as told for a while; with `restart`, the archive is killed in the middle of it."""
 
     def strike(world: World) -> None:
-        world.s3.manners = manners()
-        try:
+        with world.s3.behaving(manners()):
             world.sleep(*S3_SECONDS)
             if restart:
                 world.kill("archive")
                 world.sleep(*S3_SECONDS)
-        finally:
-            world.s3.manners = Manners()
 
     return strike
 
@@ -57,13 +54,9 @@ def registry(manners: Callable[[], Manners]) -> Callable[[World], None]:
     """The registry answers as told, to services that have just been started and know no schema."""
 
     def strike(world: World) -> None:
-        world.registry.manners = manners()
-        try:
-            pids = {name: world.pid(name) for name in ("clean", "archive", "bridge")}
-            world.kill(*pids)
+        with world.registry.behaving(manners()):
+            world.kill(*SERVICES)
             world.sleep(10, 15)
-        finally:
-            world.registry.manners = Manners()
         world.wait_ready()
 
     return strike

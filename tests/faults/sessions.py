@@ -4,6 +4,7 @@ import asyncio
 
 import aiomqtt
 
+from headrace.stack import http
 from tests.faults.fault import Fault
 from tests.faults.world import World
 
@@ -25,6 +26,13 @@ def _discard_session(world: World) -> None:
     asyncio.run(once())
 
 
+def _sessions_lost(world: World) -> float:
+    """How many sessions the bridge says it has lost."""
+    url = f"http://127.0.0.1:{world.service('bridge')['health_port']}/metrics"
+    lines = http.get(url).decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("headrace_bridge_sessions_lost_total"))
+
+
 def lost(*, killed: bool) -> "Fault":
     """The session is discarded while Kafka stands still, so the packet ids of what is outstanding are given out again.
 
@@ -36,12 +44,14 @@ def lost(*, killed: bool) -> "Fault":
     def strike(world: World) -> None:
         assert world.fleet is not None
         rate = world.fleet.rate
+        before = _sessions_lost(world)
         with world.stopped("kafka"):
             world.sleep(0.5, 2)
             world.fleet.rate = 0
             world.sleep(QUIET_SECONDS)
             _discard_session(world)
-            world.sleep(3)  # the bridge connects and subscribes again
+            world.wait("the bridge to miss its session", lambda: _sessions_lost(world) > before, 30)
+            world.sleep(1)  # it subscribes again
             world.fleet.rate = rate
             world.sleep(0.5, 2)
         if killed:
