@@ -2,10 +2,12 @@
 
 Every message is either acknowledged by the broker or sent again after a reconnection: at least once, in the order
 of sending. A copy has the same topic and payload as the first, so it has the same event id and is stored once.
+
+With receipts it is the bridge that counts and not the broker: what it has not told of is sent again, later than what
+came after it.
 """
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,76 +18,18 @@ import aiomqtt
 
 from headrace.config.connect import Mqtt
 from headrace.errors import ConfigError, FatalError, TransientError
-from headrace.tls import client_context
+from headrace.tools.client import Connection
+from headrace.tools.untold import Untold
 
 _WINDOW = 4000
 _WINDOW_BYTES = 16 * 1024 * 1024
-_KEEPALIVE_SECONDS = 15
 _BREATHE = 64  # messages handed over before the loop may read acknowledgements
 _REFUSED = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
 _NO_SUBSCRIBER = 0x10
+_NEVER = {0x87, 0x90, 0x99}  # refusals that a copy would meet too: not authorised, topic name, payload format
+_LOOK_SECONDS = 0.5  # between two looks for what is to be sent again
+_SAY_SECONDS = 30.0
 _NOT_LET_IN = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # version, client id, password, authorisation, ban, method
-
-
-class Connection(aiomqtt.Client):
-    """aiomqtt's client, with what it leaves out: the broker's limits, and the reason inside each acknowledgement.
-
-    Its own `publish` looks through all pending calls for each message; here the caller keeps the window.
-    """
-
-    def __init__(
-        self,
-        cfg: Mqtt,
-        client_id: str,
-        version: Literal[4, 5],
-        acknowledged: Callable[[int, int], None],
-        lost: asyncio.Event,
-    ) -> None:
-        super().__init__(
-            cfg.host,
-            cfg.port,
-            username=cfg.username,
-            password=cfg.password.get_secret_value() if cfg.password else None,
-            identifier=client_id,
-            protocol=aiomqtt.ProtocolVersion(version),
-            keepalive=_KEEPALIVE_SECONDS,
-            max_inflight_messages=0,  # the window is ours
-            tls_context=client_context(cfg.tls, "mqtt.tls"),
-            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # else small windows wait 40 ms for Nagle
-        )
-        self.receive_maximum = 65_535
-        self.packet_maximum = 268_435_455
-        self._acknowledged = acknowledged
-        self._lost = lost
-
-    def hand_over(self, topic: str, payload: bytes) -> int:
-        """Give a message to the socket and return its packet id; `acknowledged(id, reason)` follows."""
-        info = self._client.publish(topic, payload, qos=1)
-        return info.mid
-
-    def is_lost(self) -> bool:
-        """Whether the connection has ended."""
-        return self._disconnected.done()
-
-    def why(self) -> str:
-        """In words, why it ended."""
-        error = self._disconnected.exception() if self._disconnected.done() else None
-        return str(error or "closed").strip()
-
-    def _on_connect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:
-        self.receive_maximum = getattr(properties, "ReceiveMaximum", self.receive_maximum)
-        self.packet_maximum = getattr(properties, "MaximumPacketSize", self.packet_maximum)
-        super()._on_connect(client, userdata, flags, reason_code, properties)
-        self._disconnected.add_done_callback(self._ended)
-
-    def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
-        super()._on_publish(client, userdata, mid, reason_code, properties)
-        self._acknowledged(mid, int(reason_code.value))
-
-    def _ended(self, future: "asyncio.Future[None]") -> None:
-        if not future.cancelled():
-            future.exception()  # read, so that asyncio does not report it as forgotten
-        self._lost.set()
 
 
 class Publisher:
@@ -95,9 +39,12 @@ class Publisher:
     connection it tries for `patience` seconds, then raises TransientError. `notify` gets a line when it waits.
     `version` is MQTT's protocol level: 4 is 3.1.1, whose acknowledgements say nothing of a refusal. `heard` gets topic
     and payload of each message that the broker has acknowledged as taken, in the order of the acknowledgements.
+
+    With `receipts`, which need MQTT 5, a message is in flight until the bridge has told of it, and `heard` gets it
+    then. What has no receipt after some seconds is sent again, until it has one. They come by a topic under `prefix`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a way to publish
         self,
         cfg: Mqtt,
         client_id: str,
@@ -107,9 +54,14 @@ class Publisher:
         notify: Callable[[str], None] = lambda _: None,
         version: Literal[4, 5] = 5,
         heard: Callable[[str, bytes], None] | None = None,
+        receipts: bool = False,
+        prefix: str = "receipts/",
     ) -> None:
-        self.acknowledged = 0
+        if receipts and (version != 5 or not prefix):
+            raise ConfigError("receipts need MQTT 5, and a prefix in bridge.receipts")
+        self.acknowledged = 0  # with receipts: those that the bridge told of
         self.resent = 0
+        self.dead_letters: dict[str, int] = {}  # messages that receipts call so, by reason
         self.refused: dict[int, int] = {}  # by reason code
         self.unheard = 0  # acknowledged, but the broker had no subscriber for the topic
         self._cfg = cfg
@@ -120,7 +72,10 @@ class Publisher:
         self._notify = notify
         self._version = version
         self._heard = heard
-        self._pending: dict[int, tuple[str, bytes]] = {}
+        self._receipts = f"{prefix}{client_id}" if receipts else ""
+        self._untold = Untold()
+        self._resending: asyncio.Task[None] | None = None
+        self._pending: dict[int, tuple[str, bytes, int]] = {}  # by packet id; the last is the number in _untold, or 0
         self._wake = asyncio.Event()
         self._low = 0
         self._bytes = 0  # of the payloads in _pending
@@ -129,6 +84,8 @@ class Publisher:
 
     async def __aenter__(self) -> Self:
         await self._connect()
+        if self._receipts:
+            self._resending = asyncio.create_task(self._resend())
         return self
 
     async def __aexit__(
@@ -138,12 +95,15 @@ class Publisher:
             if kind is None:
                 await self.drain()
         finally:
+            if self._resending is not None:
+                self._resending.cancel()
+                await asyncio.gather(self._resending, return_exceptions=True)
             await self._close()
 
     @property
     def in_flight(self) -> int:
-        """Messages handed over and not yet acknowledged."""
-        return len(self._pending)
+        """Messages handed over and not yet acknowledged; with receipts, not yet told of."""
+        return max(len(self._pending), len(self._untold))
 
     @property
     def payload_maximum(self) -> int:
@@ -153,16 +113,20 @@ class Publisher:
     async def send(self, topic: str, payload: bytes) -> None:
         """Hand a message over, waiting while the window is full. Raises TransientError when the broker stays away."""
         connection = await self._ready(self._window - 1)
-        self._pending[connection.hand_over(topic, payload)] = (topic, payload)
-        self._bytes += len(payload)
+        self._hand_over(connection, topic, payload, self._untold.add(topic, payload) if self._receipts else 0)
         self._since_breath += 1
         if self._since_breath >= _BREATHE:
             self._since_breath = 0
             await asyncio.sleep(0)
 
     async def drain(self) -> None:
-        """Wait until every message handed over has been acknowledged."""
+        """Wait until every message handed over has been acknowledged; with receipts, until each has one."""
         await self._ready(0)
+
+    def _hand_over(self, connection: Connection, topic: str, payload: bytes, number: int) -> None:
+        packet_id = connection.hand_over(topic, payload, self._receipts, number)
+        self._pending[packet_id] = (topic, payload, number)
+        self._bytes += len(payload)
 
     async def _ready(self, most: int) -> Connection:
         """The live connection, once no more than `most` messages are in flight."""
@@ -170,7 +134,7 @@ class Publisher:
             connection = self._connection
             if connection is None or connection.is_lost():
                 connection = await self._reconnect()
-            if len(self._pending) <= most and self._bytes <= _WINDOW_BYTES:
+            if self.in_flight <= most and max(self._bytes, self._untold.bytes) <= _WINDOW_BYTES:
                 return connection
             # Not at every acknowledgement: waking for each would halve the rate.
             self._low = most // 2
@@ -181,16 +145,59 @@ class Publisher:
         message = self._pending.pop(packet_id, None)
         if message is None:
             return
-        self._bytes -= len(message[1])
-        self.acknowledged += 1
-        if reason >= _REFUSED:
+        topic, payload, number = message
+        self._bytes -= len(payload)
+        if number:
+            if reason in _NEVER and self._untold.remove(number):
+                self.refused[reason] = self.refused.get(reason, 0) + 1
+        elif reason >= _REFUSED:
+            self.acknowledged += 1
             self.refused[reason] = self.refused.get(reason, 0) + 1
         else:
             self.unheard += reason == _NO_SUBSCRIBER
-            if self._heard is not None:
-                self._heard(*message)
-        if len(self._pending) <= self._low and self._bytes <= _WINDOW_BYTES // 2:
+            self._heard_of(topic, payload)
+        self._wake_up()
+
+    def _on_told(self, number: int, told: dict[str, Any]) -> None:
+        message = self._untold.remove(number)
+        if message is None:
+            return  # a receipt of a copy
+        if told.get("status") == "dead-letter":
+            reason = str(told.get("reason"))
+            self.dead_letters[reason] = self.dead_letters.get(reason, 0) + 1
+        self._heard_of(*message)
+        self._wake_up()
+
+    def _heard_of(self, topic: str, payload: bytes) -> None:
+        self.acknowledged += 1
+        if self._heard is not None:
+            self._heard(topic, payload)
+
+    def _wake_up(self) -> None:
+        if self.in_flight <= self._low and max(self._bytes, self._untold.bytes) <= _WINDOW_BYTES // 2:
             self._wake.set()
+
+    async def _resend(self) -> None:
+        """Send again what nobody told of in time, but for what the broker has yet to acknowledge."""
+        said = 0.0
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            under_way = {number for _, _, number in self._pending.values()}
+            again = 0
+            for number, topic, payload in self._untold.due():
+                connection = self._connection
+                if number in under_way or connection is None or connection.is_lost():
+                    continue
+                if len(self._pending) >= self._window:
+                    continue  # it is due again
+                self._hand_over(connection, topic, payload, number)
+                again += 1
+            self.resent += again
+            if again and time.monotonic() - said > _SAY_SECONDS:
+                said = time.monotonic()
+                self._notify(
+                    f"{len(self._untold)} messages without a receipt, {again} sent again: does the bridge run?"
+                )
 
     async def _reconnect(self) -> Connection:
         why = self._connection.why() if self._connection else "not connected"
@@ -201,20 +208,29 @@ class Publisher:
         connection = await self._connect()
         again = list(self._pending.values())
         self._pending.clear()
+        self._bytes = 0
         self.resent += len(again)
-        for topic, payload in again:
-            self._pending[connection.hand_over(topic, payload)] = (topic, payload)
+        for message in again:
+            self._hand_over(connection, *message)
         return connection
 
     async def _connect(self) -> Connection:
         end = time.monotonic() + self._patience
         pause, told = 0.2, False
         while True:
-            connection = Connection(self._cfg, self._client_id, self._version, self._on_acknowledged, self._wake)
+            connection = Connection(
+                self._cfg, self._client_id, self._version, self._on_acknowledged, self._on_told, self._wake
+            )
             try:
                 await connection.__aenter__()
+                if self._receipts:
+                    await self._listen(connection)
             except aiomqtt.MqttError as e:
                 where = f"{self._cfg.host}:{self._cfg.port}"
+                if "CERTIFICATE_VERIFY_FAILED" in str(e):
+                    raise ConfigError(
+                        f"the certificate of the MQTT broker at {where} is refused: {e}. Set mqtt.tls.ca_file"
+                    ) from None
                 code = getattr(getattr(e, "rc", None), "value", None)
                 if code in _NOT_LET_IN:
                     raise ConfigError(
@@ -231,6 +247,16 @@ class Publisher:
                 self._connection = connection
                 self._window = max(1, min(self._wanted_window, connection.receive_maximum))
                 return connection
+
+    async def _listen(self, connection: Connection) -> None:
+        try:
+            granted: list[Any] = list(await connection.subscribe(self._receipts))
+            if granted[0].value >= _REFUSED:
+                raise ConfigError(f"the broker refuses the subscription to {self._receipts}: let this user read it")
+        except BaseException:
+            with suppress(aiomqtt.MqttError):
+                await connection.__aexit__(None, None, None)
+            raise
 
     async def _close(self) -> None:
         connection, self._connection = self._connection, None
