@@ -50,8 +50,8 @@ class Patience:
                 out = call()
             except TransientError as e:
                 failed = True
-                log.warning("waiting", extra={"for": check, "doing": doing, "error": str(e), "again_in_s": delay})
                 self._health.ready(check, False, str(e))
+                log.warning("waiting", extra={"for": check, "doing": doing, "error": str(e), "again_in_s": delay})
                 self._breathe(delay)
                 delay = min(2 * delay, _MOST_DELAY)
             else:
