@@ -105,6 +105,11 @@ def explained(cfg: "Config") -> Iterator[None]:
                 raise ConfigError(
                     f"the lake at {where} refused store.access_key or store.secret_key: {words}. Correct them"
                 ) from None
+            if "NoSuchBucket" in text:
+                raise ConfigError(
+                    f"the lake at {where} has no bucket {cfg.store.bucket!r}: `headrace provision` makes it, "
+                    "or correct store.bucket"
+                ) from None
             raise TransientError(
                 f"the lake at {where} can't be read: {text}. Start the store, or correct `store`"
             ) from None
