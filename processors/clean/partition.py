@@ -68,6 +68,7 @@ class Partition:
         self.token = token
         self.next, self.note = resume(place, found)
         tail = self.note.tail
+        self._unseen: Tail | None = None  # the record before the start, until it is seen to be the same
         if kept is not None and kept.next == self.next and kept.note == self.note:
             self.lookback: Lookback = kept.lookback
             self.begin = min(kept.known, self.next)  # it may have been taken away in the middle of looking back
@@ -76,7 +77,7 @@ class Partition:
             self.begin = max(found.low, self.next - lookback)
         self.known: int = self.begin  # the look-back is there up to this offset
         if tail is not None and tail.offset >= found.low:
-            self.begin = min(self.begin, tail.offset)  # to see that it is still the record that was read
+            self.begin, self._unseen = min(self.begin, tail.offset), tail
 
     @property
     def looking_back(self) -> bool:
@@ -88,12 +89,18 @@ class Partition:
         """Topic and partition."""
         return self.topic, self.number
 
+    def recognise(self, messages: list[Message]) -> None:
+        """To be asked of all messages, from `begin` on. FatalError where the log is another one than clean has read."""
+        tail = self._unseen
+        found = next((m for m in messages if tail is not None and (m.offset() or 0) >= tail.offset), None)
+        if tail is None or found is None:
+            return
+        if tail_of(found) != tail:
+            raise _fatal(self.place, f"the record at offset {tail.offset} is not the one clean read: {_TRUNCATED}")
+        self._unseen = None
+
     def remember(self, messages: list[Message]) -> None:
-        """Messages from before `next`: the look-back of those that follow. FatalError where the log is another one."""
-        tail = self.note.tail
-        for m in messages:
-            if tail is not None and m.offset() == tail.offset and tail != tail_of(m):
-                raise _fatal(self.place, f"the record at offset {tail.offset} is not the one clean read: {_TRUNCATED}")
+        """Messages from before `next`: the look-back of those that follow."""
         new = [m for m in messages if (m.offset() or 0) >= self.known]
         if new:
             self.lookback.add(rows([event_id(m) for m in new], offsets_of(new)))

@@ -27,7 +27,7 @@ from headrace.registry import Registry
 from headrace.store.open import open_store
 from headrace.wire import POSITION
 from processors.assignment import Assignment, Place
-from processors.clean import topics
+from processors.clean import beginning, topics
 from processors.clean.batch import Stretch, decide, emitted, stretch, write_letters
 from processors.clean.emit import Emitter
 from processors.clean.partition import Found, Partition
@@ -127,6 +127,8 @@ class _Cleaner:
         fresh: dict[Place, Partition] = {}
         for place, token in tokens.items():
             low, high = kafka.watermarks(self._consumer, *place)
+            if committed[place][0] is None:
+                beginning.check(self._config, place, low, high)
             found = Found(self._pairs[stream_of(place[0])].raw.id, low, high, *committed[place])
             partition = Partition(place, token, found, self._partitions.get(place), self._config.clean.lookback)
             fresh[place] = partition
@@ -162,6 +164,7 @@ class _Cleaner:
             partition = self._partitions.get(place)
             if partition is None or not partition.token.live:
                 continue  # fetched before the partition was taken from us
+            partition.recognise(group)
             new = group
             if (group[0].offset() or 0) < partition.next:
                 new = [m for m in group if (m.offset() or 0) >= partition.next]

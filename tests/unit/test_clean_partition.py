@@ -1,5 +1,7 @@
 """Where clean goes on in a partition that it was given, and when it must not."""
 
+from typing import Any
+
 import pytest
 
 from headrace.cleanmeta import Counts, Note, encode
@@ -7,7 +9,7 @@ from headrace.errors import FatalError
 from headrace.intent import Tail
 from headrace.wire import Position
 from processors.assignment import Token
-from processors.clean.partition import Found, Partition, resume
+from processors.clean.partition import Found, Partition, resume, tail_of
 
 PLACE = ("imu.raw", 1)
 NOTE = Note("id-1", 5, Position(0, 98, 0), Tail(99, 0, 123), Counts(kept=95))
@@ -52,6 +54,53 @@ def test_the_look_back_is_read_again_unless_it_is_at_hand() -> None:
     assert (again.begin, again.looking_back) == (99, False)  # the record before is read: is it still the same?
     moved = Partition(PLACE, Token(), Found("id-1", 0, 200, 150, encode(NOTE)), first, 30)
     assert moved.lookback is not first.lookback
+
+
+class Record:
+    """What clean looks at to recognise a record."""
+
+    def __init__(self, offset: int, value: bytes = b"x", epoch: int = 3) -> None:
+        self._offset, self._value, self._epoch = offset, value, epoch
+
+    def offset(self) -> int:
+        return self._offset
+
+    def value(self) -> bytes:
+        return self._value
+
+    def leader_epoch(self) -> int:
+        return self._epoch
+
+    def timestamp(self) -> tuple[int, int]:
+        return 2, 1_700_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("log", "same"),
+    [
+        ([Record(98), Record(99), Record(100)], True),
+        ([Record(98, b"another")], True),  # not yet known
+        ([Record(98), Record(99, b"another")], False),
+        ([Record(99, epoch=4)], False),
+        ([Record(98), Record(100)], False),  # a mark of a transaction lies where the record was
+    ],
+)
+def test_a_log_truncated_and_refilled_is_recognised_by_the_record_before_the_start(log: Any, same: bool) -> None:
+    last: Any = Record(99)
+    note = Note("id-1", 5, Position(0, 98, 0), tail_of(last), Counts(kept=95))
+    it = Partition(PLACE, Token(), Found("id-1", 0, 200, 100, encode(note)), None, 10)
+    if same:
+        it.recognise(log)
+        return
+    with pytest.raises(FatalError, match="not the one clean read"):
+        it.recognise(log)
+
+
+def test_what_retention_took_cannot_be_recognised_and_need_not() -> None:
+    last: Any = Record(99)
+    note = Note("id-1", 5, Position(0, 98, 0), tail_of(last), Counts(kept=95))
+    later: Any = [Record(100, b"another")]
+    Partition(PLACE, Token(), Found("id-1", 100, 200, 100, encode(note)), None, 10).recognise(later)
 
 
 def test_a_token_stays_void() -> None:
