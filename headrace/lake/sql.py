@@ -64,7 +64,7 @@ def connect(
             lake.execute("SET enable_progress_bar = false")
             if cfg.store.kind == "s3":
                 _open_s3(lake, cfg.store)
-            elif cfg.store.folder is None or not cfg.store.folder.is_dir():
+            elif cfg.store.folder is None or cfg.store.folder.is_file():  # one that is not there yet: nothing is stored
                 raise ConfigError(f"store.folder: {cfg.store.folder} is not a folder. Name the one that holds the lake")
             views.create(lake, cfg, sql, empty)
             lake.execute("SET lock_configuration = true")

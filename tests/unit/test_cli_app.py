@@ -149,7 +149,11 @@ def test_a_mistyped_variable_is_named(headrace: Headrace, tmp_path: Path) -> Non
 
 
 def test_what_is_away_is_exit_code_1(headrace: Headrace, tmp_path: Path) -> None:
-    away = config(tmp_path, kafka={"bootstrap": "127.0.0.1:9"}, store={"endpoint": "127.0.0.1:9"})
+    away = config(
+        tmp_path,
+        kafka={"bootstrap": "127.0.0.1:9"},
+        store={"endpoint": "127.0.0.1:9", "access_key": "a", "secret_key": "b"},
+    )
     for args in (["tail", "imu"], ["dlq", "list"], ["query", "from imu"]):
         out = headrace("--config", away, *args)
         assert (out.returncode, out.stdout) == (1, ""), args
