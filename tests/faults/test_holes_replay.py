@@ -119,9 +119,13 @@ def test_a_partition_revoked_from_a_live_member(own: Make) -> None:
                 second.says('"reading"')
                 (moved,) = (p for p in (0, 1) if f"clean/{p}" in second.log)
                 until(lambda: it.archived(moved) == ROWS // 2, lambda: second.log)
+                more = range(ROWS + moved, ROWS + 20, 2)
+                it.fill_clean(more, partition=moved, before=ROWS - 2 + moved)
+                until(lambda: it.archived(moved) == ROWS // 2 + 10, lambda: second.log)
                 gate.open()
                 until(lambda: it.archived(1 - moved) == ROWS // 2, lambda: first.log)
-                it.whole(range(ROWS))
+                assert it.archived(moved) == ROWS // 2 + 10
+                it.whole([*range(ROWS), *more])
                 first.stop()
                 second.stop()
 
