@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import fastavro
@@ -39,6 +40,7 @@ class Run:
         self.cfg: Config = load(self.file, {})
         with Registry(self.cfg.registry) as registry:
             self.schema_id = registry.register(f"{name}.clean-value", find("imu"))
+        self._processes: list[subprocess.Popen[bytes]] = []
         topics = [kafka.TopicSpec(f"{name}.clean", PARTITIONS, 2_200_000, 3_600_000)]
         kafka.ensure_topics(self.cfg.kafka, topics)
 
@@ -64,10 +66,39 @@ class Run:
             producer.produce(f"{self.stream}.clean", b"stranger %d" % i, partition=0)
         assert producer.flush(30) == 0
 
-    def archive(self) -> "subprocess.Popen[str]":
+    def archive(self) -> "subprocess.Popen[bytes]":
         """The archive as a process of its own."""
         command = [sys.executable, "-m", "processors", "archive", "--config", str(self.file)]
-        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        with self._log(len(self._processes)).open("wb") as log:
+            self._processes.append(subprocess.Popen(command, cwd=ROOT, stderr=log))
+        return self._processes[-1]
+
+    def _log(self, n: int) -> Path:
+        return self.file.with_suffix(f".{n}.log")
+
+    def said(self, process: "subprocess.Popen[bytes]") -> str:
+        """What it has logged so far."""
+        return self._log(self._processes.index(process)).read_text()
+
+    def wait_until_said(self, process: "subprocess.Popen[bytes]", words: str) -> None:
+        """Until it has logged that; fails when it ends before."""
+        until = time.monotonic() + 60
+        while words not in self.said(process):
+            assert process.poll() is None, self.said(process)
+            assert time.monotonic() < until, f"no {words} in: {self.said(process)}"
+            time.sleep(0.01)
+
+    def stop(self, process: "subprocess.Popen[bytes]") -> None:
+        """SIGTERM, and the end with exit code 0 that must follow."""
+        self.wait_until_said(process, '"reading"')
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0, self.said(process)
+
+    def close(self) -> None:
+        """Leave no process behind, whatever a test has found."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
 
     def headrace(self, *args: str) -> "subprocess.CompletedProcess[str]":
         """The command line, on this configuration."""
@@ -85,40 +116,34 @@ class Run:
 
 
 @pytest.fixture
-def run(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Run:
-    return Run(stack, tmp_path, request.node.name.removeprefix("test_")[:20])
-
-
-def stop(process: "subprocess.Popen[str]") -> None:
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=40)
-    assert process.returncode == 0, err
+def run(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Run]:
+    it = Run(stack, tmp_path, request.node.name.removeprefix("test_")[:20])
+    try:
+        yield it
+    finally:
+        it.close()
 
 
 def test_killed_time_and_again(run: Run) -> None:
     run.emit(ROWS)
     for stage in ('"reading"', '"stored"', '"stored"'):
         process = run.archive()
-        assert process.stderr is not None
-        for line in process.stderr:
-            if stage in line:
-                break
+        run.wait_until_said(process, stage)
         time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
     process = run.archive()
     report = run.settled()
-    stop(process)
+    run.stop(process)
     assert (report["stored"], report["gaps"], report["duplicates"]) == (ROWS, 0, 0)
 
 
 def test_two_members_and_one_leaves(run: Run) -> None:
     one, two = run.archive(), run.archive()
     run.emit(ROWS)
-    time.sleep(2)
-    stop(one)
+    run.stop(one)
     report = run.settled()
-    stop(two)
+    run.stop(two)
     assert (report["stored"], report["gaps"], report["duplicates"]) == (ROWS, 0, 0)
 
 
@@ -126,7 +151,7 @@ def test_strangers_are_dead_letters(run: Run) -> None:
     run.emit(100, strangers=3)
     process = run.archive()
     report = run.settled()
-    stop(process)
+    run.stop(process)
     assert (report["stored"], report["refused"], report["dead_letters"], report["gaps"]) == (100, 3, 3, 0)
 
 
@@ -134,16 +159,15 @@ def test_adopt_finds_the_place(run: Run) -> None:
     run.emit(500)
     process = run.archive()
     run.settled()
-    stop(process)
+    run.stop(process)
     run.file.write_text(run.file.read_text().replace(f"{run.stream}-archive", f"{run.stream}-other"))
     refused = run.archive()
-    _, err = refused.communicate(timeout=60)
-    assert refused.returncode == 2
-    assert "headrace archive adopt" in err
+    assert refused.wait(60) == 2
+    assert "headrace archive adopt" in run.said(refused)
     shown = run.headrace("archive", "adopt")
     assert "read on from 250" in shown.stdout, shown.stderr
     assert run.headrace("archive", "adopt", "--yes").returncode == 0
     process = run.archive()
     report = run.settled()
-    stop(process)
+    run.stop(process)
     assert (report["stored"], report["gaps"], report["duplicates"]) == (500, 0, 0)
