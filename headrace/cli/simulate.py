@@ -48,6 +48,9 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
     defects: Annotated[
         bool, typer.Option("--defects", help="Inject duplicates, gaps, values out of range, sentinels, broken JSON.")
     ] = False,
+    receipts: Annotated[
+        bool, typer.Option("--receipts", help="Send each message until the bridge tells that Kafka has it.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was sent as JSON.")] = False,
 ) -> None:
     """A fleet of devices over MQTT: motion, a bearing, a room's climate.
@@ -79,6 +82,7 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
         start=_start(start, duration if speed == "max" else 0.0),
         real_time=speed == "1",
         defects=defects,
+        receipts=receipts,
     )
     begin = time.monotonic()
     with progress("readings") as bar:
@@ -88,7 +92,7 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
         )
     seconds = time.monotonic() - begin
     for stream, tally in tallies.items():
-        _say_tally(stream, tally, seconds)
+        _say_tally(stream, tally, seconds, "told of by the bridge" if receipts else "acknowledged")
     if json:
         import orjson
 
@@ -130,9 +134,9 @@ def expected(stream: str, tally: "Tally") -> dict[str, int]:
     }
 
 
-def _say_tally(stream: str, tally: "Tally", seconds: float) -> None:
+def _say_tally(stream: str, tally: "Tally", seconds: float, how: str) -> None:
     rate = tally.messages / seconds if seconds else 0
-    say(f"{stream}: sent {tally.messages:,} messages in {seconds:.1f} s ({rate:,.0f}/s), all acknowledged")
+    say(f"{stream}: sent {tally.messages:,} messages in {seconds:.1f} s ({rate:,.0f}/s), all {how}")
     words = [f"{n:,} {what.replace('_', ' ')}" for what, n in tally.defects.items() if n]
     if words:
         say(f"{stream}: injected {', '.join(words)}")

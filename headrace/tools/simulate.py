@@ -39,6 +39,7 @@ class Fleet:
     start: float = 0.0  # event time of the first reading, seconds since 1970 UTC
     real_time: bool = True  # else as fast as the broker takes it
     defects: bool = False
+    receipts: bool = False  # send each message until the bridge has told that Kafka has it
 
 
 @dataclass
@@ -75,14 +76,22 @@ async def run(
 ) -> dict[str, Tally]:
     """Simulate the fleet until its duration is over or the task is cancelled; returns what was sent, by stream.
 
-    Every message counted has been acknowledged by the broker. `progress` gets the readings made so far. Raises
-    ConfigError for a stream that isn't configured, TransientError when the broker stays away.
+    Every message counted has been acknowledged by the broker, or with receipts told of by the bridge. `progress` gets
+    the readings made so far. Raises ConfigError for a stream that isn't configured, TransientError when the broker stays away.
     """
     devices = fleet_devices(cfg, fleet)
     tallies = {stream: Tally() for stream in fleet.streams}
     async with AsyncExitStack() as stack:
         publishers = [
-            await stack.enter_async_context(Publisher(cfg.mqtt, f"headrace-simulate-{device.name}", notify=notify))
+            await stack.enter_async_context(
+                Publisher(
+                    cfg.mqtt,
+                    f"headrace-simulate-{device.name}",
+                    notify=notify,
+                    receipts=fleet.receipts,
+                    prefix=cfg.bridge.receipts,
+                )
+            )
             for device in devices[:_CONNECTIONS]
         ]
         try:

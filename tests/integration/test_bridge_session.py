@@ -1,6 +1,7 @@
 """The bridge and a real broker: its session, its refusals, and copies by overlapping filters."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -25,7 +26,14 @@ GOOD = {"event_time": 1_700_000_000_000_000, "ax": 0.1, "ay": 0.2, "az": 9.8, "g
 class Own:
     """A bridge of one's own on the session's servers: its own stream, topics and client id."""
 
-    def __init__(self, stack: Stack, folder: Path, unrouted: tuple[str, ...] = (), **over: Any) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        folder: Path,
+        unrouted: tuple[str, ...] = (),
+        keepalive_seconds: int = 30,
+        **over: Any,
+    ) -> None:
         self.name = f"own_{uuid.uuid4().hex[:8]}"
         self.client_id = self.name
         self.path = stack.config_file(
@@ -35,7 +43,11 @@ class Own:
                     self.name: {"contract": "imu", "routes": [f"{self.name}/{{device_id}}/imu"], "partitions": 1}
                 },
                 "dead_letters": {"topic": f"{self.name}-letters"},
-                "bridge": {"client_id": self.client_id, "unrouted": [f"{self.name}/{u}" for u in unrouted]},
+                "bridge": {
+                    "client_id": self.client_id,
+                    "unrouted": [f"{self.name}/{u}" for u in unrouted],
+                    "keepalive_seconds": keepalive_seconds,
+                },
                 **over,
             },
         )
@@ -163,3 +175,25 @@ def test_without_its_topics_the_bridge_waits_and_says_so(stack: Stack, tmp_path:
         own.wait_until_receiving(bridge)
         own.publish(row(0))
         assert own.stored(1) == 1
+
+
+def test_a_bridge_that_finishes_for_longer_than_its_keepalive_can_still_acknowledge(
+    stack: Stack, tmp_path: Path
+) -> None:
+    own = Own(stack, tmp_path, keepalive_seconds=5)  # a broker hangs up after 7.5 s of silence
+    own.provision()
+    kafka_pid = stack.json("status", "--json")["services"]["kafka"]["pid"]
+    with own.running() as bridge:
+        own.wait_until_receiving(bridge)
+        os.kill(kafka_pid, signal.SIGSTOP)
+        try:
+            own.publish(row(0))
+            bridge.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                bridge.wait(10)
+        finally:
+            os.kill(kafka_pid, signal.SIGCONT)
+        assert bridge.wait(20) == 0
+    with own.running() as bridge:
+        own.wait_until_receiving(bridge)
+        assert own.stored(1) == 1, "acknowledged, so not sent again"

@@ -24,6 +24,15 @@ def made(tmp_path: Path) -> Plan:
     return Plan(State(tmp_path), numbers, {**secrets, "mqtt": "pw", "device": "dpw"}, Config(), None, None)
 
 
+def test_devices_publish_and_hear_nothing_but_receipts() -> None:
+    rules = mosquitto.access("told/").split("\n\n")
+    assert rules == [
+        "user headrace\ntopic readwrite #\ntopic read $SYS/#",
+        "user device\ntopic write #\ntopic read told/#\n",
+    ]
+    assert "read" not in mosquitto.access("").partition("user device")[2]
+
+
 def listeners(made: Plan, listen: Listen | None) -> list[str]:
     text = mosquitto.configuration(Plan(**{**vars(made), "listen": listen}))
     return [line for line in text.splitlines() if line.startswith(("listener", "certfile", "keyfile"))]
