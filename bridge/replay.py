@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,12 +31,14 @@ from headrace.config import Config, load
 from headrace.contracts import files
 from headrace.contracts.model import Contract
 from headrace.deadletters import ReadLetter
-from headrace.errors import ConfigError, HeadraceError, TransientError
+from headrace.errors import ConfigError, FatalError, HeadraceError, PoisonError, Reason, TransientError
 from headrace.names import raw_topic
 from headrace.registry import Registry
 from headrace.replays import Place
+from headrace.store.base import ObjectStore
 from headrace.store.open import open_store
 
+Judge = Callable[[ReadLetter, bytes, int], Outcome]
 _CHUNK_LETTERS, _CHUNK_BYTES = 200, 8 * 1024 * 1024
 
 
@@ -80,7 +83,8 @@ def replay(config: Config, wish: Wish, stop: threading.Event) -> Iterator[dict[s
         limits = _limits(config)
         judge = _judge(config, registry, limits, register=not wish.dry_run)
         chosen = (it for it in deadletters.read(config) if it.key in numbers)
-        items = (Item(it, numbers[it.key], judge(it, _bytes(config, it), numbers[it.key])) for it in chosen)
+        store = cache(lambda: open_store(config.store))  # few letters need it
+        items = (Item(it, numbers[it.key], _judged(it, numbers[it.key], judge, store)) for it in chosen)
         if wish.dry_run:
             yield from (_answer(item, []) for item in items)
             return
@@ -126,9 +130,7 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _judge(
-    config: Config, registry: Registry, limits: dict[str, int], *, register: bool
-) -> Callable[[ReadLetter, bytes, int], Outcome]:
+def _judge(config: Config, registry: Registry, limits: dict[str, int], *, register: bool) -> Judge:
     """What judges a letter by the contracts and routes of `config`, which are registered unless it is only a trial."""
     routed = any(s.routes for s in config.streams.values())
     plan = startup.check(config).plan if routed else Plan((), (), (), ())
@@ -155,9 +157,15 @@ def _limits(config: Config) -> dict[str, int]:
     return {s: min(config.max_message_bytes, found[raw_topic(s)].max_message_bytes) for s in config.streams}
 
 
-def _bytes(config: Config, letter: ReadLetter) -> bytes:
+def _judged(letter: ReadLetter, number: int, judge: Judge, store: Callable[[], ObjectStore]) -> Outcome:
     pointer = letter.text("pointer")
-    return open_store(config.store).get(pointer) if pointer else letter.value
+    if not pointer:
+        return judge(letter, letter.value, number)
+    try:
+        value = store().get(pointer)
+    except FatalError as e:  # one letter's bytes are gone: no reason to keep the others
+        return Outcome(refused=PoisonError(Reason.MALFORMED, str(e)))
+    return judge(letter, value, number)
 
 
 def _wish(text: bytes) -> Wish:

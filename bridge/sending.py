@@ -56,10 +56,13 @@ class Sender:
             for topic, ends in note.ends.items():
                 for number, end in enumerate(ends):
                     starts[topic, number] = min(end, starts.get((topic, number), end))
-        lows = {place: kafka.watermarks(self._reader, *place)[0] for place in starts}
+        logs = {place: kafka.watermarks(self._reader, *place) for place in starts}
         for note in self._broken_off.values():
-            if any(end < lows[t, p] for t, ends in note.ends.items() for p, end in enumerate(ends)):
-                self._unsure.add(note.letter)
+            for topic, ends in note.ends.items():
+                for number, end in enumerate(ends):
+                    low, high = logs[topic, number]
+                    if not low <= end <= high:  # deleted since, or the topic is another one now
+                        self._unsure.add(note.letter)
         for (topic, number), start in starts.items():
             for m in partition.read(self._reader, topic, number, start):
                 headers: Any = m.headers()

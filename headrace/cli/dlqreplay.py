@@ -149,7 +149,7 @@ def _print_json(results: "list[Result]") -> None:
 
     counts: dict[str, int] = {}
     for r in results:
-        counts[r.fate] = counts.get(r.fate, 0) + 1
+        counts[r.fate.value] = counts.get(r.fate.value, 0) + 1
     data(orjson.dumps({"counts": counts, "letters": [_one(r) for r in results]}).decode())
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,8 @@ def judge(sent: Iterable[Result], passed: dict[tuple[str, int], int], journal: J
 
 
 def _bridge(wish: Wish, config_file: Path) -> Iterable[dict[str, Any]]:
+    if find_spec("msgspec") is None:  # rather than the process's traceback
+        raise ModuleNotFoundError("the bridge is not installed", name="msgspec")
     request = {"keys": [k.hex() for k in wish.keys], "again": wish.again, "dry_run": wish.dry_run}
     argv = [sys.executable, "-P", "-m", "bridge", "replay", "--config", str(config_file)]
     # -P keeps the working folder off the path; this is where headrace itself was found.
