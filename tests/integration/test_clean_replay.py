@@ -72,7 +72,7 @@ def clean(path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_for(client: kafka.Consumer, least: int) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while sum(offset or 0 for offset, _ in kafka.committed(client, PLACES).values()) < least:
         assert time.monotonic() < until, "clean made no progress"
         time.sleep(0.02)
