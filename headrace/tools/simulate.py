@@ -77,7 +77,8 @@ async def run(
     """Simulate the fleet until its duration is over or the task is cancelled; returns what was sent, by stream.
 
     Every message counted has been acknowledged by the broker, or with receipts told of by the bridge. `progress` gets
-    the readings made so far. Raises ConfigError for a stream that isn't configured, TransientError when the broker stays away.
+    the readings made so far. Raises ConfigError for a stream that isn't configured, TransientError when the broker
+    stays away.
     """
     devices = fleet_devices(cfg, fleet)
     tallies = {stream: Tally() for stream in fleet.streams}
