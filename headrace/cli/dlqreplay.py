@@ -104,7 +104,7 @@ def replay(  # noqa: PLR0913, PLR0917 - each is an option of the command
 def _since(text: str) -> int:
     """Milliseconds since 1970 of `--since`."""
     try:
-        if text[-1] in _UNITS and text[:-1].replace(".", "", 1).isdecimal():
+        if text[-1:] in _UNITS and text[:-1].replace(".", "", 1).isdecimal():
             when = datetime.now(UTC) - timedelta(seconds=float(text[:-1]) * _UNITS[text[-1]])
         else:
             when = datetime.fromisoformat(text)
