@@ -40,10 +40,10 @@ def check(config: Config, place: Place, low: int, high: int) -> None:
     finally:
         client.close()
     raise FatalError(
-        f"{place[0]}/{place[1]}: nothing is committed, and {topic} holds a row from offset {src.offset} that is "
-        "not the record there: the topic was deleted and created again. Positions begin again, and the archive would take "
-        f"new readings for old ones. Once it has stored {topic}, stop it, delete that topic too, and run `headrace "
-        "provision` and `headrace archive adopt`"
+        f"{place[0]}/{place[1]}: nothing is committed, and {topic} holds a row from offset {src.offset} that is not "
+        "the record there: the topic was deleted and created again. Positions begin again, and the archive would "
+        f"drop new readings as old ones. Once it has stored {topic}, stop it, delete that topic too, and run "
+        "`headrace provision` and `headrace archive adopt`"
     )
 
 

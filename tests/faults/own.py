@@ -2,14 +2,12 @@
 
 import asyncio
 import io
-import random
-import string
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,17 +81,12 @@ class Own:
         self.stream = f"hole_{uuid.uuid4().hex[:8]}"
         self.raw, self.clean_topic = f"{self.stream}.raw", f"{self.stream}.clean"
         self._folder = folder
+        route = f"{self.stream}/{{device_id}}/imu"
         librdkafka = {"session.timeout.ms": 6000, **over.pop("librdkafka", {})}
         self.path = stack.config_file(
             folder / f"{self.stream}.yaml",
             {
-                "streams": {
-                    self.stream: {
-                        "contract": "imu",
-                        "routes": [f"{self.stream}/{{device_id}}/imu"],
-                        "partitions": partitions,
-                    }
-                },
+                "streams": {self.stream: {"contract": "imu", "routes": [route], "partitions": partitions}},
                 "dead_letters": {"topic": f"{self.stream}-letters", "partitions": 1},
                 "bridge": {"client_id": self.stream, **over.pop("bridge", {})},
                 "clean": {"group": f"{self.stream}-clean", **over.pop("clean", {})},
@@ -184,13 +177,13 @@ class Own:
         finally:
             it.kill()
 
-    def bridge(self) -> Any:
+    def bridge(self) -> AbstractContextManager[Service]:
         return self.service("bridge")
 
-    def clean(self) -> Any:
+    def clean(self) -> AbstractContextManager[Service]:
         return self.service("processors", "clean")
 
-    def archive(self) -> Any:
+    def archive(self) -> AbstractContextManager[Service]:
         return self.service("processors", "archive")
 
     def change(self, section: str, **settings: Any) -> None:
@@ -296,11 +289,6 @@ def until(done: Callable[[], T], words: Callable[[], object] = lambda: "") -> T:
                 return found
         assert time.monotonic() < end, words()
         time.sleep(0.1)
-
-
-def noise(size: int, seed: int = 0) -> str:
-    """Text that does not compress."""
-    return "".join(random.Random(seed).choices(string.printable[:94], k=size))
 
 
 def payload(number: int, **fields: Any) -> bytes:

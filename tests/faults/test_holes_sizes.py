@@ -1,14 +1,21 @@
 """Sizes: what one topic takes and the next does not, alone or in a batch."""
 
+import random
+import string
 from collections.abc import Callable
 
 import pytest
 
 from headrace.wire import EVENT_ID, POSITION, RECEIVED_AT, Headers, Position
-from tests.faults.own import Make, Own, marks, noise, payload, position, until
+from tests.faults.own import Make, Own, marks, payload, position, until
 
 pytestmark = pytest.mark.integration
 LIMIT = 65_536
+
+
+def noise(size: int, seed: int = 0) -> str:
+    """Text that does not compress."""
+    return "".join(random.Random(seed).choices(string.printable[:94], k=size))
 
 
 BIG: dict[str, Callable[[Own], tuple[bytes, bytes, Headers]]] = {  # key, value, headers
