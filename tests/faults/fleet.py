@@ -31,6 +31,7 @@ class Shape:
     window: int = 400  # messages in flight of a connection
     poison: float = 0.0  # fraction that must end as dead letters
     bulky: float = 0.0  # fraction that is as large as may be
+    receipts: bool = False  # acknowledged is what the bridge has told of, and what it has not is sent again
 
 
 @dataclass
@@ -118,7 +119,8 @@ class Fleet:
             f"{self.boot}-c{number}",
             window=self.shape.window,
             patience=PATIENCE,
-            version=4 if number % 2 else 5,
+            version=4 if number % 2 and not self.shape.receipts else 5,
+            receipts=self.shape.receipts,
             heard=self._heard,
         ) as publisher:
             begun, n, taken = time.monotonic(), 0, 0.0

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.faults.fault import Fault
+from tests.faults.fleet import Shape
 from tests.faults.health import flat_memory, noticed
 from tests.faults.proxy import Manners
 from tests.faults.services import ended, killed
@@ -62,7 +63,34 @@ def registry(manners: Callable[[], Manners]) -> Callable[[World], None]:
     return strike
 
 
+def away(name: str) -> Callable[[World], None]:
+    """The bridge stands still, so that a queue forms in the broker; then that is killed."""
+
+    def strike(world: World) -> None:
+        with world.stopped("bridge"):
+            world.sleep(3, 6)
+            pid = world.pid(name)
+            world.kill(name)
+            world.wait_restarted(name, pid)
+        world.sleep(1)
+        world.wait_ready()
+
+    return strike
+
+
+def wiped(world: World) -> None:
+    """Mosquitto killed, and its file of sessions and queues gone with it."""
+    with world.stopped("bridge"):
+        world.sleep(2, 4)
+        with world.unsupervised():
+            world.kill("mosquitto")
+            (world.state.data / "mosquitto" / "mosquitto.db").unlink(missing_ok=True)
+    world.sleep(1)
+    world.wait_ready()
+
+
 PUT = ("PUT",)
+RECEIPTS = Shape(rate=600, receipts=True)
 FAULTS = [
     Fault("kafka-killed", 2, "Kafka killed (kill -9), restarted at once", killed("kafka")),
     Fault("kafka-restarted", 2, "Kafka told to end, restarted", ended("kafka")),
@@ -86,4 +114,15 @@ FAULTS = [
     Fault("mosquitto-frozen", 2, "Mosquitto stopped for 30 s", paused("mosquitto", 30)),
     Fault("mosquitto-restarted", 2, "Mosquitto told to end, restarted", ended("mosquitto")),
     Fault("mosquitto-killed", 2, "Mosquitto killed (kill -9)", killed("mosquitto"), bound=True),
+    Fault(
+        "mosquitto-killed-away", 2, "Mosquitto killed while the bridge is away", away("mosquitto"), bound=True,
+    ),
+    Fault("mosquitto-killed-receipts", 2, "with receipts: Mosquitto killed", killed("mosquitto"), RECEIPTS),
+    Fault(
+        "mosquitto-killed-away-receipts", 2, "with receipts: Mosquitto killed while the bridge is away",
+        away("mosquitto"), RECEIPTS,
+    ),
+    Fault("mosquitto-wiped-receipts", 2, "with receipts: Mosquitto loses all it had", wiped, RECEIPTS),
+    Fault("bridge-killed-receipts", 2, "with receipts: the bridge killed", killed("bridge"), RECEIPTS),
+    Fault("kafka-killed-receipts", 2, "with receipts: Kafka killed", killed("kafka"), RECEIPTS),
 ]  # fmt: skip
