@@ -24,7 +24,7 @@ import mqtt5
 
 from headrace.config import load
 from headrace.config.connect import Mqtt
-from headrace.mqtt import Frames
+from headrace.frames import Frames
 
 WINDOW = 1000
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -42,7 +42,7 @@ async def publish(mqtt: Mqtt, topic: str, count: int) -> None:
     password = mqtt.password.get_secret_value().encode() if mqtt.password else None
     hello = mqtt5.ConnectPacket(f"bench-{os.getpid()}", username=mqtt.username, password=password, clean_start=True)
     writer.write(hello.write())
-    frames = Frames(1 << 20)
+    frames = Frames(mqtt5.read, 1 << 20)
     sent = acknowledged = -1  # the CONNACK counts as the first
     while acknowledged < count:
         data = await reader.read(1 << 16)
