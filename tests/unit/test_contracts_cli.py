@@ -133,6 +133,8 @@ def test_a_missing_configuration_is_no_answer() -> None:
         ("imu: {routes: ['a/#/b']}", "# must be the last level"),
         ("imu: {routes: ['a/+', 'a/{device_id}']}", "overlaps a/+"),
         ("imu: {}\nbridge: {unrouted: ['a/{x}']}", "bridge.unrouted[0]"),
+        ("imu: {}\nbridge: {unrouted: ['#']}", "would read the bridge's own receipts"),
+        ("imu: {routes: [{filter: 'a/{device_id}', receipt: 'a/b'}]}", "streams.imu.routes[0].receipt: a/b: it must"),
         ("pump: {routes: [a]}", "streams.pump: no contract 'pump'"),
     ],
 )
