@@ -34,6 +34,7 @@ from processors.clean.partition import Found, Partition
 from processors.clean.patience import Patience, Stopped
 from processors.clean.schemas import Schemas
 from processors.clean.topics import Pair
+from processors.metadata import prove
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class _Cleaner:
         self._checked = self._reported = time.monotonic()
         subject = f"{raw_topic(streams[0])}-value"
         patience.hold("registry", "reaching the registry", lambda: registry.latest(subject))
+        self._proven = False  # that the broker keeps our notes
         self._pairs: dict[str, Pair] = {}
         patience.hold("kafka", "looking for the topics", self._look_at_topics)
         limits = [
@@ -208,6 +210,9 @@ class _Cleaner:
 
         def commit() -> bool:
             kafka.commit(self._consumer, it.topic, it.number, offset, metadata)
+            if not self._proven:
+                prove(self._consumer, it.topic, it.number, offset, metadata)
+                self._proven = True
             return True
 
         if self._patience.hold("kafka", "committing", commit, lambda: it.token.live):

@@ -166,6 +166,18 @@ def test_a_topic_made_anew_is_recognised() -> None:
         archive_all(world)
 
 
+def test_a_topic_made_anew_while_it_is_read_is_recognised_before_anything_is_stored() -> None:
+    world = world_of(5)
+    process = Process(world)
+    process.poll(10, 0)
+    process.poll(10, 1)
+    world.topic_id = "B" * 22
+    with pytest.raises(FatalError, match="created again"):
+        process.flush()
+    assert not world.store.objects
+    process.close()
+
+
 def test_files_without_a_commit_ask_for_a_person() -> None:
     world = world_of(5)
     archive_all(world)
