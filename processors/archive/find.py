@@ -1,6 +1,7 @@
 """What Kafka and the lake say of a partition that has just been assigned, and the account of what the log has lost."""
 
 import logging
+import math
 import threading
 import time
 from typing import Protocol
@@ -21,11 +22,10 @@ from processors.archive.plan import Place
 from processors.archive.recovery import Facts, Lost
 
 log = logging.getLogger(__name__)
-_ID_SECONDS = 5.0
 
 
 class Incarnations:
-    """Ids of topics, asked of Kafka at most every few seconds. Any thread may use it."""
+    """Ids of topics. Any thread may use it: those that ask at the same time share an answer."""
 
     def __init__(self, cfg: Kafka) -> None:
         self._cfg = cfg
@@ -33,15 +33,20 @@ class Incarnations:
         self._known: dict[str, tuple[str, float]] = {}
 
     def of(self, topic: str) -> str:
-        """The topic's id now, or some seconds ago; TransientError where Kafka is away or has no such topic."""
+        """The topic's id at a moment after the call; TransientError where Kafka is away or has no such topic.
+
+        So what was read before the call came from the topic with this id, or from one that it replaced.
+        """
+        called = time.monotonic()
         with self._lock:
-            found, at = self._known.get(topic, ("", 0.0))
-            if not found or time.monotonic() - at > _ID_SECONDS:
+            found, asked = self._known.get(topic, ("", -math.inf))
+            if asked < called:
+                asked = time.monotonic()
                 info = kafka.describe(self._cfg, [topic]).get(topic)
                 if info is None:
                     raise TransientError(f"Kafka has no topic {topic}")
                 found = info.id
-                self._known[topic] = (found, time.monotonic())
+                self._known[topic] = (found, asked)
             return found
 
 

@@ -39,7 +39,8 @@ from processors.metadata import prove
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
-_CHECK_SECONDS = 60.0
+_CHECK_SECONDS = 10.0
+_STALL_SECONDS = 0.5
 _REPORT_SECONDS = 5.0
 _BATCH_BYTES = 32 * 1024 * 1024
 _CONSUMER = {
@@ -89,7 +90,7 @@ class _Cleaner:
         self._schemas = Schemas(registry.schema_text)
         self._partitions: dict[Place, Partition] = {}
         self._count = 500  # messages to ask for at once: few, until their size is known
-        self._checked = self._reported = time.monotonic()
+        self._checked = self._reported = self._seen = time.monotonic()
         subject = f"{raw_topic(streams[0])}-value"
         patience.hold("registry", "reaching the registry", lambda: registry.latest(subject))
         self._proven = False  # that the broker keeps our notes
@@ -108,7 +109,13 @@ class _Cleaner:
         if self._assignment.fresh:
             self._patience.hold("kafka", "reading where to begin", self._begin, lambda: self._assignment.fresh)
         self._health.ready("group", self._assignment.joined, "not a member yet")
-        self._process(self._patience.consume(self._count, _POLL_SECONDS))
+        messages = self._patience.consume(self._count, _POLL_SECONDS)
+        now = time.monotonic()
+        if now - self._seen > _STALL_SECONDS:
+            # Kafka tells a reader that its topic was made anew only while it reads: this may be another log by now.
+            self._patience.hold("kafka", "looking at the topics after a pause", self._look_at_topics)
+        self._seen = now
+        self._process(messages)
         now = time.monotonic()
         if now - self._reported > _REPORT_SECONDS:
             self._reported = now

@@ -1,8 +1,11 @@
 """The log itself: made anew, cut off, shared with strangers, its partitions or its committed offsets changed."""
 
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
@@ -10,7 +13,7 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 from headrace import cleanmeta, kafka, provision
 from headrace.errors import FatalError
 from processors.clean import service as clean_service
-from tests.faults.own import Make, Own, until
+from tests.faults.own import Make, Own, Service, until
 from tests.stack import ROOT
 
 pytestmark = pytest.mark.integration
@@ -22,6 +25,16 @@ def recreate(it: Own, topic: str) -> None:
         future.result()
     until(lambda: topic not in kafka.describe(it.config.kafka, [topic]))
     provision.topics(it.config)
+
+
+@contextmanager
+def still(service: Service) -> Iterator[None]:
+    """The service sees nothing of what happens meanwhile."""
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        service.process.send_signal(signal.SIGCONT)
 
 
 def raise_partitions(it: Own, *topics: str, to: int) -> None:
@@ -104,8 +117,9 @@ def test_a_topic_recreated_and_refilled_under_a_running_archive(own: Make) -> No
     it.fill_clean(range(20))
     with it.archive() as archive:
         until(lambda: it.archived() == 20, lambda: archive.log)
-        recreate(it, it.clean_topic)
-        it.fill_clean(range(100, 140))  # more than there were: the old position lies in their midst
+        with still(archive):
+            recreate(it, it.clean_topic)
+            it.fill_clean(range(100, 140))  # more than there were: the old position lies in their midst
         archive.ends(1, it.clean_topic)
     assert it.numbers() == list(range(20))
 
@@ -115,8 +129,9 @@ def test_a_topic_recreated_and_refilled_under_a_running_clean(own: Make) -> None
     it.fill_raw(range(20))
     with it.clean() as clean:
         until(lambda: it.cleaned() == 20, lambda: clean.log)
-        recreate(it, it.raw)
-        it.fill_raw(range(100, 140))
+        with still(clean):
+            recreate(it, it.raw)
+            it.fill_raw(range(100, 140))
         clean.ends(1, it.raw)
     assert len(it.records(it.clean_topic)) == 20
 
