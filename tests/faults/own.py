@@ -189,7 +189,7 @@ class Own:
     def change(self, section: str, **settings: Any) -> None:
         """Another configuration for the services that are started from now on."""
         data = yaml.safe_load(self.path.read_text())
-        data[section] |= settings
+        data[section] = {**data.get(section, {}), **settings}
         self.path.write_text(yaml.safe_dump(data))
         self.config: Config = load(self.path, {})
 
