@@ -62,16 +62,16 @@ class Positions:
     def __init__(self, cfg: Kafka, group: str) -> None:
         self._cfg = cfg
         self._lock = threading.Lock()
-        self._client = kafka.consumer(cfg, group)
+        self.client = kafka.consumer(cfg, group)
 
     def close(self) -> None:
         """End the connection."""
-        self._client.close()
+        self.client.close()
 
     def topics(self, seconds: float) -> set[str]:
         """The topics that exist; TransientError where Kafka is away, ConfigError where it lets us in no more."""
         try:
-            return set(self._client.list_topics(timeout=seconds).topics)
+            return set(self.client.list_topics(timeout=seconds).topics)
         except kafka.KafkaException as e:
             kafka.probe(self._cfg)  # tells why, where Kafka can't be reached
             raise kafka.translate(e, "asking for the topics") from None
@@ -79,8 +79,8 @@ class Positions:
     def of(self, topic: str, partition: int) -> tuple[int, int, int | None, str]:
         """(first offset, one past the last, committed offset, its metadata); TransientError where Kafka is away."""
         with self._lock:
-            low, high = kafka.watermarks(self._client, topic, partition)
-            return low, high, *kafka.committed(self._client, [(topic, partition)])[topic, partition]
+            low, high = kafka.watermarks(self.client, topic, partition)
+            return low, high, *kafka.committed(self.client, [(topic, partition)])[topic, partition]
 
 
 def facts(positions: Where, store: ObjectStore, place: Place) -> Facts:

@@ -25,7 +25,7 @@ class Letters:
         self._config = config
         self._store = store
         self._lock = threading.Lock()
-        self._producer: kafka.Producer | None = None
+        self.producer: kafka.Producer | None = None
 
     def write(self, token: Token, topic: str, rows: tuple[DeadRow, ...]) -> None:
         """Write a dead letter for each row. Revoked once the token is void; TransientError where Kafka refuses one."""
@@ -47,7 +47,7 @@ class Letters:
         return kafka.producer(self._config.kafka, **sizes)
 
     def _write(self, token: Token, topic: str, rows: Sequence[DeadRow]) -> None:
-        producer = self._producer = self._producer or self._connect()
+        producer = self.producer = self.producer or self._connect()
         failed: list[kafka.KafkaError] = []
 
         def delivered(error: kafka.KafkaError | None, _message: kafka.Message) -> None:
@@ -65,7 +65,7 @@ class Letters:
         while producer.flush(1.0):
             token.check()
         if failed:
-            self._producer = None  # a failed idempotent producer stays failed
+            self.producer = None  # a failed idempotent producer stays failed
             raise TransientError(str(kafka.translate(failed[0], f"writing to {self._config.dead_letters.topic}")))
         for row in rows:
             DEAD_LETTERS.labels(STAGE, stream_of(topic), row.error.reason).inc()

@@ -35,7 +35,7 @@ class Reader:
         self._most = config.archive.batch
         self._count = min(500, self._most)
         self._taken, self._left, self._topics = taken, left, list(topics)
-        self._client = kafka.consumer(
+        self.client = kafka.consumer(
             config.kafka,
             config.archive.group,
             partition_assignment_strategy="cooperative-sticky",
@@ -46,22 +46,20 @@ class Reader:
             fetch_max_bytes=32 * 1024 * 1024,
             topic_metadata_refresh_interval_ms=10_000,  # for topics that are yet to be made
         )
-        self._committer = Committer(self._client)
+        self._committer = Committer(self.client)
 
     def __enter__(self) -> Self:
-        self._client.subscribe(
-            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        self.client.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._client.close()
+        self.client.close()
 
     def read(self, seconds: float) -> tuple[dict[Key, Chunk], dict[Key, int]]:
         """(messages by partition, ends of logs that were reached). Waits `seconds` at most."""
         by: dict[Key, list[kafka.Message]] = {}
         ends: dict[Key, int] = {}
-        messages = self._client.consume(self._count, timeout=seconds)
+        messages = self.client.consume(self._count, timeout=seconds)
         for m in messages:
             if m.error() is not None:
                 self._problem(m, ends)
@@ -78,16 +76,16 @@ class Reader:
     def assign(self, topic: str, partition: int, offset: int) -> None:
         """Begin to read a partition that is ours."""
         here = kafka.TopicPartition(topic, partition, offset)
-        self._client.incremental_assign([here])
-        self._client.resume([here])  # a pause outlives the loss of the partition: it came back and was never read
+        self.client.incremental_assign([here])
+        self.client.resume([here])  # a pause outlives the loss of the partition: it came back and was never read
 
     def pause(self, topic: str, partition: int) -> None:
         """Read no more of a partition for now."""
-        self._client.pause([kafka.TopicPartition(topic, partition)])
+        self.client.pause([kafka.TopicPartition(topic, partition)])
 
     def resume(self, topic: str, partition: int) -> None:
         """Read on."""
-        self._client.resume([kafka.TopicPartition(topic, partition)])
+        self.client.resume([kafka.TopicPartition(topic, partition)])
 
     def commit(self, token: Token, topic: str, partition: int, offset: int, note: Note) -> None:
         """See commit.Committer."""
@@ -96,7 +94,7 @@ class Reader:
     def end(self, topic: str, partition: int) -> int:
         """One past the last record of a partition, as the last fetch told; -1 before the first."""
         try:
-            return int(self._client.get_watermark_offsets(kafka.TopicPartition(topic, partition), cached=True)[1])
+            return int(self.client.get_watermark_offsets(kafka.TopicPartition(topic, partition), cached=True)[1])
         except kafka.KafkaException:
             return -1
 

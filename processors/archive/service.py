@@ -15,6 +15,7 @@ from headrace.health import Health
 from headrace.lake import layout
 from headrace.names import clean_topic
 from headrace.registry import Registry
+from headrace.severed import Severed
 from headrace.store.open import open_store
 from processors.archive.find import Incarnations, Positions
 from processors.archive.letters import Letters
@@ -51,7 +52,11 @@ def run(config: Config, stop: threading.Event) -> None:
             store.ensure_bucket()
         with suppress(TransientError):
             kafka.probe(config.kafka)
-        with Archive(config, topics, health, registry) as archive, Watch(archive.positions, store, topics, health):
+        with (
+            Archive(config, topics, health, registry) as archive,
+            Watch(archive.positions, store, topics, health),
+            Severed(config.kafka, archive.clients),
+        ):
             archive.run(stop)
 
 
@@ -86,12 +91,13 @@ class Archive:
         self._reader = Reader(config, topics, self._taken, self._left)
         self.positions = Positions(config.kafka, config.archive.group)
         store = open_store(config.store)
+        self._letters = Letters(config, store)
         kit = Kit(
             Incarnations(config.kafka),
             self.positions,
             store,
             Schemas(registry.schema_text),
-            Letters(config, store),
+            self._letters,
         )
         self._work = Work(config.archive, kit, Patience(health))
         self._full = False
@@ -110,6 +116,11 @@ class Archive:
             part.token.void()
         self._work.close()
         self.positions.close()
+
+    def clients(self) -> dict[str, object]:
+        """Its Kafka clients, by what they do."""
+        out: dict[str, object] = {"reading": self._reader.client, "asking for positions": self.positions.client}
+        return out if self._letters.producer is None else {**out, "dead letters": self._letters.producer}
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`. FatalError and ConfigError as jobs and commits raise them."""

@@ -29,11 +29,11 @@ class Emitter:
         self._failed: list[str] = []
         largest = max(*limits, deadletters.max_letter_bytes(config))  # a letter is its raw message and the reason
         sizes = {"message.max.bytes": largest, "batch.size": min(_BATCH_BYTES, min(limits) // 2)}
-        self._producer = kafka.producer(config.kafka, **{"delivery.report.only.error": True, **sizes})
+        self.producer = kafka.producer(config.kafka, **{"delivery.report.only.error": True, **sizes})
 
     def rows(self, topic: str, partition: int, rows: Iterable[tuple[bytes | None, bytes | None, Headers]]) -> None:
         """Cleaned rows (key, value, headers), in order, to the partition that their raw messages have."""
-        produce, failed = self._producer.produce, self._on_delivery
+        produce, failed = self.producer.produce, self._on_delivery
         for key, value, headers in rows:
             try:
                 produce(topic, value, key, partition, failed, headers=headers)  # type: ignore[arg-type]  # a list is invariant
@@ -47,7 +47,7 @@ class Emitter:
     def settle(self, waiting: Callable[[float], None]) -> None:
         """Return once Kafka has everything. `waiting(seconds)` is called again and again while it doesn't."""
         start = time.monotonic()
-        while self._producer.flush(_SLICE_SECONDS) > 0:
+        while self.producer.flush(_SLICE_SECONDS) > 0:
             self._check()
             waiting(time.monotonic() - start)
         self._check()
@@ -55,9 +55,9 @@ class Emitter:
     def _produce(self, topic: str, **message: Any) -> None:
         while True:
             try:
-                self._producer.produce(topic, on_delivery=self._on_delivery, **message)
+                self.producer.produce(topic, on_delivery=self._on_delivery, **message)
             except BufferError:  # the producer's queue is full: make room
-                self._producer.poll(0.05)
+                self.producer.poll(0.05)
                 self._check()
             except kafka.KafkaException as e:
                 raise FatalError(str(kafka.translate(e, f"producing to {topic}"))) from None

@@ -24,6 +24,7 @@ from headrace.kafka import Message
 from headrace.metrics import CLEAN_ROWS, DEAD_LETTERS, LAG
 from headrace.names import clean_topic, raw_topic, stream_of
 from headrace.registry import Registry
+from headrace.severed import Severed
 from headrace.store.open import open_store
 from headrace.wire import POSITION
 from processors.assignment import Assignment, Place
@@ -65,8 +66,9 @@ def run(config: Config, stop: threading.Event) -> None:
             # A batch is tens of thousands of small objects and no cycles: looking for some took half of the time.
             gc.freeze()
             gc.disable()
-            while not stop.is_set():
-                cleaner.turn()
+            with Severed(config.kafka, lambda: {"reading": consumer, "producing": cleaner.producer}):
+                while not stop.is_set():
+                    cleaner.turn()
         except Stopped:
             if patience.working:
                 log.warning("the work in hand could not be finished: the next start does it again")
@@ -102,6 +104,11 @@ class _Cleaner:
         self._emitter = Emitter(config, limits)
         self._assignment = Assignment(consumer)
         self._assignment.subscribe([raw_topic(s) for s in streams])
+
+    @property
+    def producer(self) -> kafka.Producer:
+        """What it produces with."""
+        return self._emitter.producer
 
     def turn(self) -> None:
         """One batch, if there is one."""

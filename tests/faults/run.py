@@ -11,7 +11,7 @@ from tests.faults.audit import Finding, audit
 from tests.faults.fault import Fault
 from tests.faults.fleet import publishing
 from tests.faults.tail import Tail, wait_stored
-from tests.faults.world import World
+from tests.faults.world import SERVICES, World
 
 WARM_SECONDS = 3.0
 RECOVERY_SECONDS = 240.0
@@ -33,13 +33,22 @@ class Outcome:
         return not self.problems
 
 
+def _revive(world: World) -> None:
+    """Whatever a failed run has left behind is not the next one's fault."""
+    try:
+        world.wait_ready(seconds=60)
+    except AssertionError:
+        world.kill(*SERVICES)
+        world.wait_ready()
+
+
 def run(world: World, fault: Fault, seed: int) -> Outcome:
     """Run a fault with a seed on a stack. Raises nothing that the fault or the stack does wrong: it is a problem."""
     began = time.monotonic()
     world.dice = Random(f"{fault.name}/{seed}")
     world.s3.dice = Random(seed)
     boot = f"f{seed}-{time.time_ns() // 1_000_000:x}"
-    world.wait_ready()
+    _revive(world)
     cfg = world.config
     begin = evidence.ends(cfg)
     problems: list[str] = []
@@ -56,7 +65,10 @@ def run(world: World, fault: Fault, seed: int) -> Outcome:
     if recovery is None:
         problems.append(f"not caught up {RECOVERY_SECONDS:.0f} s after the fault's end")
     problems += fleet.problems
-    world.wait_ready()
+    try:
+        world.wait_ready()
+    except AssertionError as e:
+        problems.append(str(e))
     with watch(cfg) as watcher:
         problems += [f"not settled: {what}" for what in settle(cfg, watcher, SETTLE_SECONDS)]
     finding = audit(fleet.sent(), boot, evidence.collect(cfg, begin))

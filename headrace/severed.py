@@ -1,0 +1,82 @@
+"""Notices a Kafka client that has lost its way back, and ends the process, so that it is started with a new one.
+
+While all of its brokers are fenced, as after a machine was suspended, Kafka answers that there are none. librdkafka
+(since 2.10, seen with 2.16) forgets the last broker then, and such a client never connects again.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from headrace import kafka
+from headrace.config.connect import Kafka
+from headrace.errors import FatalError, HeadraceError
+
+log = logging.getLogger(__name__)
+
+_EVERY_SECONDS = 5.0
+_ANSWER_SECONDS = 1.0
+_SEVERED_SECONDS = 15.0  # with an answer for everybody else all the while
+
+
+class Severed:
+    """Looks at a service's Kafka clients, by name, on a thread of its own, for as long as the block lasts.
+
+    A client that gets no answer for some time, though a new one does at once, is severed: the process is sent SIGTERM,
+    finishes what it can, and the block ends with FatalError (exit code 1). Kafka's absence severs nobody.
+    """
+
+    def __init__(self, cfg: Kafka, clients: Callable[[], Mapping[str, Any]]) -> None:
+        self._cfg, self._clients = cfg, clients
+        self._since: dict[str, float] = {}
+        self._why = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="severed", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._why and not isinstance(error, HeadraceError):
+            raise FatalError(self._why) from error
+
+    def _run(self) -> None:
+        while not self._stop.wait(_EVERY_SECONDS):
+            if self.look():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    def look(self) -> str:
+        """Ask each client once; in words, which one is severed. Empty while none is."""
+        for name, client in self._clients().items():
+            if self._alone(client):
+                since = self._since.setdefault(name, time.monotonic())
+                if time.monotonic() - since >= _SEVERED_SECONDS:
+                    self._why = (
+                        f"the Kafka client for {name} finds no broker, and a new one does: this process ends, to be "
+                        "started again"
+                    )
+                    log.error("severed from Kafka", extra={"client": name})
+            else:
+                self._since.pop(name, None)
+        return self._why
+
+    def _alone(self, client: Any) -> bool:
+        """Whether the client gets no answer where another does."""
+        try:
+            client.list_topics("__consumer_offsets", timeout=_ANSWER_SECONDS)
+        except kafka.KafkaException:
+            try:
+                kafka.probe(self._cfg)
+            except HeadraceError:
+                return False
+            return True
+        return False
