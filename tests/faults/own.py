@@ -24,7 +24,6 @@ from headrace.deadletters import ReadLetter
 from headrace.lake import flow, layout, ledger, sql
 from headrace.lake.ledger import Entry
 from headrace.lake.rows import Source
-from headrace.lake.settle import settle
 from headrace.lake.verify import verify
 from headrace.store.base import ObjectStore
 from headrace.store.open import open_store
@@ -34,7 +33,7 @@ from tests.stack import ROOT, Stack
 
 T = TypeVar("T")
 SECONDS = 60.0  # for whatever is waited for: two services may be starting on a busy machine
-SOON = {"idle_seconds": 1, "max_age_seconds": 2}
+SOON = {"idle_seconds": 0.4, "max_age_seconds": 2}
 Make = Callable[..., "Own"]
 
 
@@ -202,7 +201,7 @@ class Own:
     def settled(self) -> dict[str, Any]:
         """What `headrace verify` says, once nothing is under way."""
         with flow.watch(self.config) as watcher:
-            assert settle(self.config, watcher, SECONDS) == []
+            until(lambda: not watcher.snapshot().pending(), lambda: watcher.snapshot().pending())
             with sql.connect(self.config, "") as lake:
                 found = verify(self.config, watcher.snapshot(), self.store, Source(lake, self.config, self.store))
         report: dict[str, Any] = found.streams[self.stream].to_json()

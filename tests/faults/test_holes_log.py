@@ -113,7 +113,7 @@ def test_a_recreated_raw_topic(own: Make) -> None:
 
 
 def test_a_topic_recreated_and_refilled_under_a_running_archive(own: Make) -> None:
-    it = own(archive={"idle_seconds": 1, "max_age_seconds": 1})
+    it = own()
     it.fill_clean(range(20))
     with it.archive() as archive:
         until(lambda: it.archived() == 20, lambda: archive.log)

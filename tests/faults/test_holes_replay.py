@@ -157,7 +157,7 @@ def test_an_all_repeats_batch(own: Make) -> None:
         report = it.whole(range(100))
         archive.stop()
     assert report["repeats_dropped"] == 60
-    assert [e.files for e in it.entries() if e.start >= 100] == [()]
+    assert not any(e.files for e in it.entries() if e.start >= 100)
     with it.archive() as archive:
         it.fill_clean(range(100, 120), before=99)
         it.whole(range(120))
