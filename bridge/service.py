@@ -17,9 +17,9 @@ from headrace import deadletters, mqtt
 from headrace.config import Config
 from headrace.errors import FatalError, TransientError
 from headrace.health import Health
+from headrace.kafkawatch import KafkaWatch
 from headrace.metrics import BRIDGE_CONNECTIONS, BRIDGE_SESSIONS_LOST
 from headrace.mqtt import Connection, Session
-from headrace.severed import Severed
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Bridge:
     async def run(self, stopped: asyncio.Event) -> None:
         """Carry messages until `stopped`, then finish what is in flight. Raises what ended it early."""
         self._health.ready("kafka", ok=True)
-        with Severed(self._config.kafka, lambda: {"producing": self._delivery.producer}):
+        with KafkaWatch(self._config.kafka, self._health, lambda: {"producing": self._delivery.producer}):
             await first_of(self._delivery.run(self._progress), self._watch_kafka(), self._carry(stopped))
 
     async def _carry(self, stopped: asyncio.Event) -> None:

@@ -58,6 +58,8 @@ class Assignment:
         """Read each of our partitions from its offset on; the others have none."""
         ours = [(t, p, o) for (t, p), o in offsets.items() if (t, p) in self._tokens]
         self._consumer.assign([kafka.TopicPartition(t, p, o) for t, p, o in ours])
+        # librdkafka keeps a pause through loss and a new assignment: who had paused them has none to resume by then.
+        self._consumer.resume([kafka.TopicPartition(t, p) for t, p, _ in ours])
         self.fresh = False
 
     def _on_assign(self, consumer: kafka.Consumer, partitions: Iterable[kafka.TopicPartition]) -> None:

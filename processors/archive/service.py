@@ -12,10 +12,10 @@ from headrace import kafka, metrics
 from headrace.config import Config
 from headrace.errors import ConfigError, TransientError
 from headrace.health import Health
+from headrace.kafkawatch import KafkaWatch
 from headrace.lake import layout
 from headrace.names import clean_topic
 from headrace.registry import Registry
-from headrace.severed import Severed
 from headrace.store.open import open_store
 from processors.archive.find import Incarnations, Positions
 from processors.archive.letters import Letters
@@ -55,7 +55,7 @@ def run(config: Config, stop: threading.Event) -> None:
         with (
             Archive(config, topics, health, registry) as archive,
             Watch(archive.positions, store, topics, health),
-            Severed(config.kafka, archive.clients),
+            KafkaWatch(config.kafka, health, archive.clients),
         ):
             archive.run(stop)
 

@@ -60,6 +60,8 @@ class Patience:
                 self._health.ready(check, True)
                 self._resume()
                 return out
+        if failed:  # nobody waits for it any more
+            self._health.ready(check, True)
         self._resume()
         return None
 

@@ -21,10 +21,10 @@ from headrace.config import Config
 from headrace.errors import ConfigError
 from headrace.health import Health
 from headrace.kafka import Message
+from headrace.kafkawatch import KafkaWatch
 from headrace.metrics import CLEAN_ROWS, DEAD_LETTERS, LAG
 from headrace.names import clean_topic, raw_topic, stream_of
 from headrace.registry import Registry
-from headrace.severed import Severed
 from headrace.store.open import open_store
 from headrace.wire import POSITION
 from processors.assignment import Assignment, Place
@@ -57,7 +57,10 @@ def run(config: Config, stop: threading.Event) -> None:
     streams = config.clean.streams or tuple(config.streams)
     if not streams:
         raise ConfigError("streams: there is none, so clean has nothing to do. Add one, with the routes that feed it")
-    with Health(config.clean.http, ("kafka", "registry", "group")) as health, Registry(config.registry) as registry:
+    with (
+        Health(config.clean.http, (KafkaWatch.CHECK, "registry", "group")) as health,
+        Registry(config.registry) as registry,
+    ):
         log.info("clean started", extra={"streams": list(streams), "http_port": health.port})
         consumer = kafka.consumer(config.kafka, config.clean.group, **_CONSUMER)
         patience = Patience(consumer, health, stop)
@@ -66,7 +69,7 @@ def run(config: Config, stop: threading.Event) -> None:
             # A batch is tens of thousands of small objects and no cycles: looking for some took half of the time.
             gc.freeze()
             gc.disable()
-            with Severed(config.kafka, lambda: {"reading": consumer, "producing": cleaner.producer}):
+            with KafkaWatch(config.kafka, health, lambda: {"reading": consumer, "producing": cleaner.producer}):
                 while not stop.is_set():
                     cleaner.turn()
         except Stopped:
@@ -235,12 +238,7 @@ class _Cleaner:
             _count(stream_of(it.topic), s)
 
     def _report(self) -> None:
-        """Lag, and whether Kafka answers at all."""
-        try:
-            self._consumer.list_topics(raw_topic(self._streams[0]), timeout=2.0)
-            self._health.ready("kafka", True)
-        except kafka.KafkaException as e:
-            self._health.ready("kafka", False, str(kafka.translate(e, "asking")))
+        """Lag, and how far the look-back is."""
         for (topic, number), partition in self._partitions.items():
             _, high = self._consumer.get_watermark_offsets(kafka.TopicPartition(topic, number), cached=True)
             LAG.labels("clean", topic, str(number)).set(max(0, high - partition.next))

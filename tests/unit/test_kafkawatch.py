@@ -2,12 +2,15 @@
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from headrace import kafka, severed
+from headrace import kafka, kafkawatch
 from headrace.config.connect import Kafka
+from headrace.config.model import Http
 from headrace.errors import FatalError, TransientError
+from headrace.health import Health
 
 
 class Client:
@@ -40,30 +43,43 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     it = World()
     monkeypatch.setattr(kafka, "probe", it.probe)
-    monkeypatch.setattr(severed, "_EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(severed, "_SEVERED_SECONDS", 0.05)
+    monkeypatch.setattr(kafkawatch, "_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(kafkawatch, "_SEVERED_SECONDS", 0.05)
     monkeypatch.setattr("os.kill", lambda _pid, _signal: it.told.set())
     return it
 
 
-def test_a_client_that_alone_finds_no_broker_ends_the_process(world: World) -> None:
+@pytest.fixture
+def health() -> Iterator[Health]:
+    with Health(Http(), (kafkawatch.KafkaWatch.CHECK,)) as it:
+        yield it
+
+
+def test_a_client_that_alone_finds_no_broker_ends_the_process(world: World, health: Health) -> None:
     good, bad = Client(), Client()
     bad.connected = False
-    with pytest.raises(FatalError, match="producing"), severed.Severed(Kafka(), lambda: {"x": good, "producing": bad}):
+    with (
+        pytest.raises(FatalError, match="producing"),
+        kafkawatch.KafkaWatch(Kafka(), health, lambda: {"x": good, "producing": bad}),
+    ):
         assert world.told.wait(5)
 
 
-def test_kafka_away_from_everybody_severs_nobody(world: World) -> None:
+def test_kafka_away_from_everybody_severs_nobody(world: World, health: Health) -> None:
     client = Client()
     client.connected = world.here = False
-    with severed.Severed(Kafka(), lambda: {"producing": client}):
+    with kafkawatch.KafkaWatch(Kafka(), health, lambda: {"producing": client}):
         assert not world.told.wait(0.3)
+        ready, facts = health.is_ready()
+        assert (ready, facts["checks"]) == (False, {"kafka_answers": "away"})
 
 
-def test_a_client_that_comes_back_in_time_is_left_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(severed, "_SEVERED_SECONDS", 0.5)
+def test_a_client_that_comes_back_in_time_is_left_alone(
+    world: World, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafkawatch, "_SEVERED_SECONDS", 0.5)
     client = Client()
-    watch = severed.Severed(Kafka(), lambda: {"producing": client})
+    watch = kafkawatch.KafkaWatch(Kafka(), health, lambda: {"producing": client})
     for _ in range(3):
         client.connected = False
         assert not watch.look()
@@ -73,12 +89,12 @@ def test_a_client_that_comes_back_in_time_is_left_alone(world: World, monkeypatc
     assert not world.told.is_set()
 
 
-def test_an_error_of_the_service_itself_comes_first(world: World) -> None:
+def test_an_error_of_the_service_itself_comes_first(world: World, health: Health) -> None:
     client = Client()
     client.connected = False
 
     def serve() -> None:
-        with severed.Severed(Kafka(), lambda: {"producing": client}):
+        with kafkawatch.KafkaWatch(Kafka(), health, lambda: {"producing": client}):
             world.told.wait(5)
             raise TransientError("mine")
 

@@ -1,4 +1,5 @@
-"""Notices a Kafka client that has lost its way back, and ends the process, so that it is started with a new one.
+"""Watches a service's Kafka clients from a thread of its own: tells /readyz when Kafka is away, whatever the main loop
+waits for, and ends the process when a client has lost its way back, so that it is started with a new one.
 
 While all of its brokers are fenced, as after a machine was suspended, Kafka answers that there are none. librdkafka
 (since 2.10, seen with 2.16) forgets the last broker then, and such a client never connects again.
@@ -16,27 +17,31 @@ from typing import Any, Self
 from headrace import kafka
 from headrace.config.connect import Kafka
 from headrace.errors import FatalError, HeadraceError
+from headrace.health import Health
 
 log = logging.getLogger(__name__)
 
-_EVERY_SECONDS = 5.0
+_EVERY_SECONDS = 3.0
 _ANSWER_SECONDS = 1.0
 _SEVERED_SECONDS = 15.0  # with an answer for everybody else all the while
 
 
-class Severed:
-    """Looks at a service's Kafka clients, by name, on a thread of its own, for as long as the block lasts.
+class KafkaWatch:
+    """Asks a service's Kafka clients, by name, every few seconds for as long as the block lasts.
 
     A client that gets no answer for some time, though a new one does at once, is severed: the process is sent SIGTERM,
-    finishes what it can, and the block ends with FatalError (exit code 1). Kafka's absence severs nobody.
+    finishes what it can, and the block ends with FatalError (exit code 1). Kafka's absence severs nobody: it shows as
+    the check `kafka_answers` of /readyz.
     """
 
-    def __init__(self, cfg: Kafka, clients: Callable[[], Mapping[str, Any]]) -> None:
-        self._cfg, self._clients = cfg, clients
+    CHECK = "kafka_answers"
+
+    def __init__(self, cfg: Kafka, health: Health, clients: Callable[[], Mapping[str, Any]]) -> None:
+        self._cfg, self._health, self._clients = cfg, health, clients
         self._since: dict[str, float] = {}
         self._why = ""
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="severed", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="kafka watch", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -49,10 +54,10 @@ class Severed:
             raise FatalError(self._why) from error
 
     def _run(self) -> None:
-        while not self._stop.wait(_EVERY_SECONDS):
-            if self.look():
-                os.kill(os.getpid(), signal.SIGTERM)
+        while not self.look():
+            if self._stop.wait(_EVERY_SECONDS):
                 return
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def look(self) -> str:
         """Ask each client once; in words, which one is severed. Empty while none is."""
@@ -70,13 +75,15 @@ class Severed:
         return self._why
 
     def _alone(self, client: Any) -> bool:
-        """Whether the client gets no answer where another does."""
+        """Whether the client gets no answer where another does. Sets the check."""
         try:
             client.list_topics("__consumer_offsets", timeout=_ANSWER_SECONDS)
         except kafka.KafkaException:
             try:
                 kafka.probe(self._cfg)
-            except HeadraceError:
+            except HeadraceError as e:
+                self._health.ready(self.CHECK, False, str(e))
                 return False
             return True
+        self._health.ready(self.CHECK, True)
         return False
