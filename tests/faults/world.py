@@ -118,10 +118,8 @@ class World:
         self.extras += 1
         path = self.state.path / "tmp" / f"extra-{self.extras}.yaml"
         data = yaml.safe_load(self.state.config_file.read_text())
-        for name in SERVICES:
-            data[name]["http"]["port"] = 0
-        for section, values in (over or {}).items():
-            data[section] = {**data.get(section, {}), **values}
+        _lay(data, {name: {"http": {"port": 0}} for name in SERVICES})
+        _lay(data, over or {})
         self.state.write(path, yaml.safe_dump(data))
         with path.with_suffix(".log").open("ab") as log:
             process = subprocess.Popen(
@@ -146,8 +144,7 @@ class World:
         """headrace.yaml with other values in some sections; what is started meanwhile reads them."""
         original = self.state.config_file.read_text()
         data = yaml.safe_load(original)
-        for section, values in over.items():
-            data[section] = {**data[section], **values}
+        _lay(data, over)
         self.state.write(self.state.config_file, yaml.safe_dump(data, sort_keys=False))
         try:
             yield
@@ -183,17 +180,21 @@ def attached(path: Path, over: dict[str, dict[str, Any]] | None = None) -> Itera
         world = World(state, s3, registry)
         cleanup.callback(_restore, world, original)
         data = yaml.safe_load(original)
-        data["store"]["endpoint"] = f"127.0.0.1:{s3.port}"
-        data["store"]["timeout_seconds"] = 10.0
-        data["registry"]["url"] = data["registry"]["url"].replace(f":{registry_port}/", f":{registry.port}/")
-        for section, values in (over or {}).items():
-            data[section] = {**data[section], **values}
+        url = cfg.registry.url.replace(f":{registry_port}/", f":{registry.port}/")
+        _lay(data, {"store": {"endpoint": f"127.0.0.1:{s3.port}", "timeout_seconds": 10.0}, "registry": {"url": url}})
+        _lay(data, over or {})
         state.write(state.config_file, yaml.safe_dump(data, sort_keys=False))
         if over:
             provision.topics(world.config)
             provision.bucket(world.config)
         _restart(world)
         yield world
+
+
+def _lay(data: dict[str, Any], over: dict[str, dict[str, Any]]) -> None:
+    """Put values over sections of a configuration, which has not those that are as by default."""
+    for section, values in over.items():
+        data[section] = {**data.get(section, {}), **values}
 
 
 def _restore(world: World, text: str) -> None:
