@@ -6,7 +6,7 @@ from tests.faults.fault import Fault
 from tests.faults.fleet import Shape
 from tests.faults.health import flat_memory, noticed
 from tests.faults.proxy import Manners
-from tests.faults.services import ended, killed
+from tests.faults.services import WORDS, ended, killed
 from tests.faults.world import SERVICES, World
 
 DEPENDENTS = {"kafka": ("bridge", "clean", "archive"), "store": ("archive",), "mosquitto": ("bridge",)}
@@ -78,6 +78,19 @@ def away(name: str) -> Callable[[World], None]:
     return strike
 
 
+def killed_waiting(name: str) -> Callable[[World], None]:
+    """Kafka stands still, and a service that waits for it is killed with all that it holds."""
+
+    def strike(world: World) -> None:
+        pid = world.pid(name)
+        with world.stopped("kafka"):
+            world.sleep(2, 5)
+            world.kill(name)
+        world.wait_restarted(name, pid)
+
+    return strike
+
+
 def wiped(world: World) -> None:
     """Mosquitto killed, and its file of sessions and queues gone with it."""
     with world.stopped("bridge"):
@@ -96,6 +109,10 @@ FAULTS = [
     Fault("kafka-restarted", 2, "Kafka told to end, restarted", ended("kafka")),
     Fault("kafka-frozen", 2, "Kafka stopped for 60 s, then resumed", paused("kafka", 60), seeds=3),
     Fault("kafka-down", 2, "Kafka down for 5 minutes", down("kafka", 300), seeds=3),
+    *(
+        Fault(f"{name}-killed-waiting", 2, f"{WORDS[name]} killed while it waits for Kafka", killed_waiting(name))
+        for name in SERVICES
+    ),
     Fault("registry-killed", 2, "the registry killed", killed("registry")),
     Fault("registry-hung", 2, "the registry hangs as the services start", registry(lambda: Manners(hang=True))),
     Fault("registry-slow", 2, "the registry takes 2 s for each answer", registry(lambda: Manners(delay=2.0))),
