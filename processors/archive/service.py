@@ -24,7 +24,7 @@ from processors.archive.patience import CHECK, Patience
 from processors.archive.reader import Key, Reader
 from processors.archive.rotation import Cause, due, largest
 from processors.archive.schemas import Schemas
-from processors.archive.watch import Watch
+from processors.archive.watch import ANSWER_SECONDS, Watch
 from processors.archive.work import Kit, Work
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,9 @@ def run(config: Config, stop: threading.Event) -> None:
     topics = topics_of(config)
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 10, 10)
-    store = open_store(config.store)
+    # The watch is to find out in time that the store is gone: what stores waits longer.
+    quick = min(ANSWER_SECONDS, config.store.timeout_seconds)
+    store = open_store(config.store.model_copy(update={"timeout_seconds": quick}))
     checks = (*Watch.CHECKS, CHECK)
     with Health(config.archive.http, checks, _STALLED_SECONDS) as health, Registry(config.registry) as registry:
         log.info("archiving", extra={"topics": topics, "health_port": health.port})

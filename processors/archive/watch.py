@@ -13,8 +13,8 @@ from processors.archive.find import Positions
 
 log = logging.getLogger(__name__)
 
-_EVERY_SECONDS = 5.0
-_ANSWER_SECONDS = 2.0
+_EVERY_SECONDS = 3.0
+ANSWER_SECONDS = 2.0
 _REPEAT_SECONDS = 30.0
 
 
@@ -46,7 +46,7 @@ class Watch:
 
     def _kafka(self) -> None:
         try:
-            have = self._positions.topics(_ANSWER_SECONDS)
+            have = self._positions.topics(ANSWER_SECONDS)
         except HeadraceError as e:
             self._tell("kafka", str(e))
             return
