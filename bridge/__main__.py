@@ -7,6 +7,9 @@ if sys.argv[1:2] == ["replay"]:
 
     sys.exit(command(sys.argv[2:]))
 
-from bridge.service import main
+from bridge.service import drain, main
+
+if sys.argv[1:2] == ["drain"]:
+    sys.exit(run_service("bridge drain", drain, sys.argv[2:]))
 
 sys.exit(run_service("bridge", main))

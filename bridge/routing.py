@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 from zlib import crc32
 
-from headrace import filters, receipts
+from headrace import filters, receipts, sharing
 from headrace.config import Config
 from headrace.errors import ConfigError, PoisonError, Reason
 from headrace.filters import Filter
@@ -30,11 +30,11 @@ class Route(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to subscribe to, what not, and where messages go."""
+    """What to subscribe to, what not, and where messages go. A shared group's name is in the filters of the broker."""
 
     routes: tuple[Route, ...]
     subscriptions: tuple[Subscription, ...]
-    covered: tuple[str, ...]  # filters within another one: an earlier configuration may have subscribed to them
+    unwanted: tuple[str, ...]  # what an earlier configuration may have subscribed to, and brings copies
     filters: tuple[tuple[int, Filter], ...]  # of the subscriptions
 
 
@@ -85,13 +85,15 @@ def plan(config: Config) -> Plan:
                     f"{where}: {one.text} overlaps {other.text} ({other_where}): "
                     f"a message of both would be in {stream} twice. Narrow one of them, or remove it"
                 )
-    if problems := list(receipts.problems(config)):
+    if problems := [*receipts.problems(config), *sharing.problems(config)]:
         raise ConfigError("\n".join(problems))
     wanted: dict[str, Filter] = {}
     for f in [*unrouted, *(r[1] for r in routes)]:
         wanted.setdefault(f.pattern, f)
     widest = [f for p, f in wanted.items() if not any(filters.covers(o, f) for q, o in wanted.items() if q != p)]
     numbers = _identifiers(f.pattern for f in widest)
+    group = config.bridge.shared_group
+    covered = [p for p in wanted if p not in numbers]
     return Plan(
         routes=tuple(
             Route(
@@ -104,8 +106,8 @@ def plan(config: Config) -> Plan:
             )
             for stream, f, route, where in routes
         ),
-        subscriptions=tuple(Subscription(pattern, number) for pattern, number in numbers.items()),
-        covered=tuple(p for p in wanted if p not in numbers),
+        subscriptions=tuple(Subscription(sharing.shared(group, pattern), n) for pattern, n in numbers.items()),
+        unwanted=(*(sharing.shared(group, p) for p in covered), *(wanted if group else ())),
         filters=tuple((numbers[f.pattern], f) for f in widest),
     )
 

@@ -8,12 +8,15 @@ import threading
 from collections import deque
 from collections.abc import Awaitable
 
+import orjson
+
 from bridge import startup
 from bridge.delivery import Delivery, Link
+from bridge.departure import LEAVE_SECONDS, Departure
 from bridge.intake import Intake
 from bridge.letters import Shelf
 from bridge.startup import Servers, Work
-from headrace import deadletters, mqtt
+from headrace import deadletters, mqtt, sharing
 from headrace.config import Config
 from headrace.errors import FatalError, TransientError
 from headrace.health import Health
@@ -38,17 +41,45 @@ def main(config: Config, stop: threading.Event) -> None:
         asyncio.run(_main(config, work, stop, health))
 
 
-async def _main(config: Config, work: Work, stop: threading.Event, health: Health) -> None:
-    stopped = asyncio.Event()
+def drain(config: Config, stop: threading.Event) -> None:
+    """Take over the session of `bridge.client_id`, carry what waits in it, end it, and print what that was.
+
+    TransientError, FatalError: it is not at its end; the session stays, and the same command goes on.
+    """
+    work = startup.check(config)
+    http = config.bridge.http.model_copy(update={"port": 0})  # the configured one may be a running bridge's
+    with Health(http, ("kafka", "registry", "mqtt")) as health:
+        departure = asyncio.run(_main(config, work, stop, health, leave=True))
+    told = {"client_id": config.bridge.client_id, "found": departure.found, "messages": departure.messages}
+    print(orjson.dumps(told).decode(), flush=True)
+
+
+async def _main(config: Config, work: Work, stop: threading.Event, health: Health, *, leave: bool = False) -> Departure:
+    """Carry messages until told to end; `leave`: only those that wait in the session, which then ends."""
+    loop = asyncio.get_running_loop()
+    stopped, departure = asyncio.Event(), Departure()
+
+    def end() -> None:
+        if not config.bridge.leave or leave or departure.wanted.is_set():
+            stopped.set()
+            return
+        departure.wanted.set()
+        loop.call_later(LEAVE_SECONDS, stopped.set)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, end)
     if stop.is_set():
-        return
+        return departure
     log.info("starting", extra={"health_port": health.port, "filters": [s.filter for s in work.plan.subscriptions]})
+    if leave:
+        departure.wanted.set()
+    elif config.bridge.shared_group:
+        log.warning(sharing.ORDER)
     bridge: list[Bridge] = []
 
     async def begin() -> None:
-        bridge.append(Bridge(config, work, await startup.find(config, work, health), health))
+        found = await startup.find(config, work, health)
+        bridge.append(Bridge(config, work, found, health, departure))
 
     async def beat() -> None:  # while waiting for servers the loop is well, though not ready
         while True:
@@ -62,17 +93,20 @@ async def _main(config: Config, work: Work, stop: threading.Event, health: Healt
     gc.set_threshold(*_GC_THRESHOLDS)
     if bridge:
         await bridge[0].run(stopped)
+    departure.check(config.bridge.client_id)
+    return departure
 
 
 class Bridge:
     """The bridge, once its servers have been found."""
 
-    def __init__(self, config: Config, work: Work, servers: Servers, health: Health) -> None:
+    def __init__(self, config: Config, work: Work, servers: Servers, health: Health, departure: Departure) -> None:
         b = config.bridge
         self._config = config
         self._plan = work.plan
         self._servers = servers
         self._health = health
+        self._departure = departure
         self._session = Session(
             b.client_id, b.session_expiry_seconds, b.keepalive_seconds, b.receive_maximum, b.max_payload_bytes
         )
@@ -115,14 +149,14 @@ class Bridge:
                 pinging.cancel()
                 await asyncio.gather(pinging, return_exceptions=True)
         if self._link is not None:
-            await self._link.connection.disconnect()
+            await self._link.connection.disconnect(forget=self._departure.complete)
 
     def _progress(self) -> None:
         self._health.progress()
         self._health.detail("in_flight", self._delivery.in_flight)
 
     async def _sessions(self) -> None:
-        """Connect and receive, again and again."""
+        """Connect and receive, again and again; returns when the departure is complete."""
         pauses = startup.pauses()
         while True:
             began = asyncio.get_running_loop().time()
@@ -136,7 +170,9 @@ class Bridge:
                 pause = next(pauses)
                 self._health.ready("mqtt", ok=False, why=str(e))
                 log.warning("no MQTT connection", extra={"error": str(e), "again_in_seconds": round(pause, 1)})
-            await asyncio.sleep(pause)
+                await asyncio.sleep(pause)
+            else:
+                return
 
     async def _connect(self) -> Connection:
         """A connection; where a broker is slow to answer, /readyz and the log tell who is waited for."""
@@ -170,13 +206,18 @@ class Bridge:
             )
 
     async def _receive(self, connection: Connection) -> None:
-        """One connection, until it is over. Cancelled, it leaves the connection open: there may be PUBACKs to send."""
+        """One connection, until nothing more can come by it: the departure is complete, or it raises why.
+
+        At its end and when it is cancelled the connection stays open: there may be PUBACKs to send.
+        """
         link = self._link = self._delivery.link = Link(connection)
         BRIDGE_CONNECTIONS.inc()
         self._look_at_session(connection)
-        connection.subscribe(self._plan.subscriptions, self._plan.covered)
+        filters = [*(s.filter for s in self._plan.subscriptions), *self._plan.unwanted]
+        if not self._departure.wanted.is_set():
+            connection.subscribe(self._plan.subscriptions, self._plan.unwanted)
         try:
-            await first_of(self._read(link), connection.keep_alive())
+            await first_of(self._read(link), connection.keep_alive(), self._departure.depart(link, filters))
         except Exception:
             connection.abort()
             raise
@@ -190,6 +231,7 @@ class Bridge:
                 self._health.ready("mqtt", ok=True)
                 log.info("receiving", extra={"session_present": link.connection.session_present})
             if packets:
+                self._departure.took(len(packets))
                 await self._intake.take(link, packets)
                 await asyncio.sleep(0)  # the socket may hold more than the loop could ever read: let others run
 
@@ -201,6 +243,7 @@ class Bridge:
             )
         if not connection.identifiers:
             log.warning("the MQTT broker has no subscription identifiers: overlapping filters may bring copies")
+        self._departure.met(session_present=connection.session_present, first=not self._connected_before)
         if not connection.session_present:
             if self._connected_before:
                 BRIDGE_SESSIONS_LOST.inc()

@@ -47,9 +47,7 @@ def parse(text: str, where: str, *, captures: bool = True) -> Filter:
     if not text or len(text.encode()) > MAX_BYTES or "\0" in text:
         raise ConfigError(f"{where}: {text[:80]!r} is no MQTT filter: 1 to {MAX_BYTES} bytes, without NUL")
     if text.startswith("$share/"):
-        raise ConfigError(
-            f"{where}: shared subscriptions ({text}) are not supported: a device's readings would lose their order"
-        )
+        raise ConfigError(f"{where}: {text}: name the group in bridge.shared_group, and here the filter alone")
     levels = text.split("/")
     names: dict[str, int] = {}
     out = []

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 import mqtt5
-from mqtt5 import ConnAckReasonCode, DisconnectReasonCode, PublishPacket, SubAckReasonCode
+from mqtt5 import ConnAckReasonCode, DisconnectReasonCode, PublishPacket, SubAckReasonCode, UnsubAckReasonCode
 
 from headrace.config.connect import Mqtt
 from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.frames import Frames
+from headrace.sharing import SHARE
 from headrace.tls import client_context
 
 __all__ = ["Connection", "PublishPacket", "Session", "Subscription", "connect", "publish"]
@@ -32,6 +33,7 @@ CHUNK = 256 * 1024  # bytes read at once: what is handled before the event loop 
 MAX_TOPIC_AND_PROPERTIES = 128 * 1024  # of a PUBLISH packet, beside its payload
 MAX_SUBSCRIPTION_ID = 268_435_455
 MAX_UNSENT = 4 * 1024 * 1024  # bytes that wait for a broker that does not read; `send` drops what comes on top
+_TIDY_ID, _UNSUBSCRIBE_ID = 65_535, 65_534  # packet ids; SUBSCRIBEs count from 1
 _PUBACK = struct.Struct(">HH")
 _PUBACK_TYPE = 0x4002  # PUBACK with two bytes to follow: reason code and properties left out mean success
 # The codec's codes look like an IntEnum to a type checker, and are neither hashable nor ordered: compared as ints here.
@@ -118,10 +120,14 @@ class Connection:
         self._asked_at = 0.0
         self._waiting_since: float | None = None  # for bytes of the broker; None while nobody reads
         self.keepalive = session.keepalive
+        self._unsubscribed = asyncio.Event()  # set by the answer to `unsubscribe`
+        self._pings = self._pongs = 0  # sent, and answered
+        self._pong = asyncio.Event()
         self.hung_up = False  # whether the broker ended the connection without a word
         self.session_present = False
         self.session_expiry = session.expiry
         self.identifiers = True  # whether the broker takes subscription identifiers
+        self.sharing = True  # whether it takes shared subscriptions
 
     @property
     def subscribed(self) -> bool:
@@ -171,14 +177,20 @@ class Connection:
         )
         self.keepalive = self._session.keepalive if answer.server_keep_alive is None else answer.server_keep_alive
         self.identifiers = answer.subscription_id_available
+        self.sharing = answer.shared_subscription_available
 
     def subscribe(self, wanted: Iterable[Subscription], unwanted: Iterable[str] = ()) -> None:
-        """Ask for subscriptions at QoS 1, and drop the filters `unwanted`. `receive` raises where one is refused."""
+        """Ask for subscriptions at QoS 1, then drop the filters `unwanted`. `receive` raises where one is refused.
+
+        In this order: a message that comes between is perhaps sent twice, and would otherwise be sent to nobody.
+        ConfigError: the broker has no shared subscriptions.
+        """
         out = []
-        dropped = list(unwanted)
-        if dropped:
-            out.append(mqtt5.UnsubscribePacket(65_535, dropped).write())
         for packet_id, subscription in enumerate(wanted, 1):
+            if subscription.filter.startswith(f"{SHARE}/") and not self.sharing:
+                raise ConfigError(
+                    "the MQTT broker has no shared subscriptions. Allow them there, or empty bridge.shared_group"
+                )
             self._asked[packet_id] = subscription
             one = mqtt5.TopicFilter(
                 subscription.filter,
@@ -188,8 +200,41 @@ class Connection:
             )
             identifier = subscription.identifier if self.identifiers else None
             out.append(mqtt5.SubscribePacket(packet_id, [one], subscription_id=identifier).write())
+        dropped = list(unwanted)
+        if dropped:
+            out.append(mqtt5.UnsubscribePacket(_TIDY_ID, dropped).write())
         self._asked_at = _now()
         self._writer.write(b"".join(out))
+
+    async def unsubscribe(self, filters: Iterable[str]) -> None:
+        """Drop subscriptions; returns when the broker has. What it queued before still comes: `receive` beside it.
+
+        TransientError: no answer in time.
+        """
+        self._writer.write(mqtt5.UnsubscribePacket(_UNSUBSCRIBE_ID, list(filters)).write())
+        await self._answered(self._unsubscribed, "the wish to unsubscribe")
+
+    async def ping(self) -> None:
+        """Ask the broker whether it is there; `receive` beside it. It has then read all that was sent before.
+
+        TransientError: no answer in time.
+        """
+        self._send_ping()
+        mine = self._pings
+        while self._pongs < mine:
+            self._pong.clear()
+            await self._answered(self._pong, "a ping")
+
+    def _send_ping(self) -> None:
+        self._pings += 1
+        self._writer.write(mqtt5.PingReqPacket().write())
+
+    async def _answered(self, answer: asyncio.Event, what: str) -> None:
+        try:
+            async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                await answer.wait()
+        except TimeoutError:
+            raise TransientError(f"the MQTT broker did not answer {what} within {SUBSCRIBE_SECONDS:.0f} s") from None
 
     async def receive(self) -> list[PublishPacket]:
         """The next messages, as many as have come; perhaps none.
@@ -224,7 +269,12 @@ class Connection:
                     f"another client took over the MQTT session {self._session.client_id!r}. Run one bridge a client id"
                 )
             raise TransientError(f"the MQTT broker ended the connection: {why}")
-        elif not isinstance(packet, mqtt5.PingRespPacket | mqtt5.UnsubAckPacket):
+        elif isinstance(packet, mqtt5.PingRespPacket):
+            self._pongs += 1
+            self._pong.set()
+        elif isinstance(packet, mqtt5.UnsubAckPacket):
+            self._dropped(packet)
+        else:
             raise TransientError(f"the MQTT broker sent an unexpected {type(packet).__name__}")
         return False
 
@@ -242,6 +292,14 @@ class Connection:
             if code in (SubAckReasonCode.PACKET_ID_IN_USE, SubAckReasonCode.QUOTA_EXCEEDED):
                 raise TransientError(why)
             raise ConfigError(f"{why}. Let this user read it at the broker, or change the route")
+
+    def _dropped(self, packet: mqtt5.UnsubAckPacket) -> None:
+        if packet.packet_id != _UNSUBSCRIBE_ID:
+            return
+        for code in packet.reason_codes:
+            if int(code) >= int(UnsubAckReasonCode.UNSPECIFIED_ERROR):
+                raise FatalError(f"the MQTT broker refuses to unsubscribe: {_words(code)}. Let this user do it there")
+        self._unsubscribed.set()
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """Send the PUBACKs in one write. Nothing is sent once the connection is closed."""
@@ -272,14 +330,18 @@ class Connection:
                 raise TransientError(f"the MQTT broker did not answer the subscription to {filters}")
             if _now() - pinged >= silence / 4.5:
                 pinged = _now()
-                self._writer.write(mqtt5.PingReqPacket().write())
+                self._send_ping()
         # Whoever should receive may be waiting for Kafka, and would not notice.
         raise TransientError("the connection to the MQTT broker broke")
 
-    async def disconnect(self) -> None:
-        """Say goodbye and close; the session stays in place for its full expiry. Messages still coming are dropped."""
+    async def disconnect(self, *, forget: bool = False) -> None:
+        """Say goodbye and close; the session stays in place for its full expiry. Messages still coming are dropped.
+
+        With `forget` the session ends too, and with it everything that was not acknowledged.
+        """
         if not self._writer.is_closing():
-            self._writer.write(mqtt5.DisconnectPacket(session_expiry_interval=self._session.expiry).write())
+            expiry = 0 if forget else self._session.expiry
+            self._writer.write(mqtt5.DisconnectPacket(session_expiry_interval=expiry).write())
             # To close with bytes unread would reset the connection, and the last PUBACKs could be lost on their way.
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
@@ -297,7 +359,7 @@ def _expected(mqtt: Mqtt) -> str:
     return f"is this an MQTT 5 listener {'with' if mqtt.tls.enabled else 'without'} TLS? See mqtt.port and mqtt.tls"
 
 
-def _words(code: ConnAckReasonCode | DisconnectReasonCode | SubAckReasonCode) -> str:
+def _words(code: ConnAckReasonCode | DisconnectReasonCode | SubAckReasonCode | UnsubAckReasonCode) -> str:
     return f"{code.name.lower().replace('_', ' ')} (0x{int(code):02x})"
 
 

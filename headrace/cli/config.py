@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace import receipts
+from headrace import receipts, sharing
 from headrace.config import Config, load
 from headrace.errors import ConfigError
 
@@ -29,9 +29,11 @@ def check(
     config = load(file)
     problems = [p for stream in config.streams for p in stream_problems(config, stream)]
     problems += _unrouted_problems(config)
-    problems += receipts.problems(config)
+    problems += [*receipts.problems(config), *sharing.problems(config)]
     if problems:
         raise ConfigError("\n".join([f"{file}: configuration refused", *(f"  {p}" for p in problems)]))
+    if config.bridge.shared_group:
+        typer.echo(f"{file}: note: {sharing.ORDER}", err=True)
     names = ", ".join(config.streams) or "none"
     typer.echo(f"{file}: good; streams: {names}")
 

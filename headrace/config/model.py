@@ -55,6 +55,14 @@ class Bridge(Section):
     qos0_queue: Positive = Field(
         10_000, description="QoS 0 messages held while Kafka is away; further ones are counted and dropped"
     )
+    shared_group: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_-]{0,64}$",
+        description="the bridges of one group share the messages ($share/<group>/...); each has a client_id of its own",
+    )
+    leave: bool = Field(
+        False, description="at SIGTERM unsubscribe, take what waits, end the session; false: it waits for a restart"
+    )
     unrouted: tuple[str, ...] = Field(
         (), description="MQTT filters to subscribe to besides the routes'; what no route takes becomes a dead letter"
     )

@@ -94,7 +94,36 @@ def test_captures_come_out_and_names_must_be_on_the_allowlist() -> None:
 def test_a_covered_filter_is_not_subscribed_to() -> None:
     plan = routing.plan(config({"imu": ["sensors/{device_id}/imu"], "env": ["plant/{device_id}"]}, ("sensors/#",)))
     assert {s.filter for s in plan.subscriptions} == {"sensors/#", "plant/+"}
-    assert plan.covered == ("sensors/+/imu",)
+    assert plan.unwanted == ("sensors/+/imu",)
+
+
+def test_a_group_shares_every_filter_and_drops_what_its_members_had_alone() -> None:
+    streams = {"imu": ["sensors/{device_id}/imu"], "env": ["plant/{device_id}"]}
+    cfg = config(streams, ("sensors/#",))
+    alone = routing.plan(cfg)
+    plan = routing.plan(cfg.model_copy(update={"bridge": cfg.bridge.model_copy(update={"shared_group": "g"})}))
+    assert {s.filter for s in plan.subscriptions} == {"$share/g/sensors/#", "$share/g/plant/+"}
+    assert set(plan.unwanted) == {"$share/g/sensors/+/imu", "sensors/+/imu", "sensors/#", "plant/+"}
+    assert [s.identifier for s in plan.subscriptions] == [s.identifier for s in alone.subscriptions]
+    assert routing.match(plan, "sensors/watch-01/imu") == routing.match(alone, "sensors/watch-01/imu")
+
+
+@pytest.mark.parametrize(
+    ("bridge", "words"),
+    [
+        ({"leave": True}, "bridge.leave: nobody would take"),
+        ({"unrouted": ["$share/g/a/#"]}, r"bridge.unrouted\[0\]: .* bridge.shared_group"),
+    ],
+)
+def test_a_sharing_that_would_lose_readings_is_refused(bridge: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        routing.plan(Config.model_validate({"streams": {"imu": {"routes": ["a/{device_id}"]}}, "bridge": bridge}))
+
+
+@pytest.mark.parametrize("name", ["a/b", "+", "#", "x" * 65])
+def test_a_group_s_name_is_one_level_of_a_topic(name: str) -> None:
+    with pytest.raises(ValueError, match="shared_group"):
+        Config.model_validate({"bridge": {"shared_group": name}})
 
 
 def test_identifiers_stay_when_other_filters_come_and_go() -> None:

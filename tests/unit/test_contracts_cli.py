@@ -135,6 +135,8 @@ def test_a_missing_configuration_is_no_answer() -> None:
         ("imu: {}\nbridge: {unrouted: ['a/{x}']}", "bridge.unrouted[0]"),
         ("imu: {}\nbridge: {unrouted: ['#']}", "would read the bridge's own receipts"),
         ("imu: {routes: [{filter: 'a/{device_id}', receipt: 'a/b'}]}", "streams.imu.routes[0].receipt: a/b: it must"),
+        ("imu: {}\nbridge: {leave: true}", "bridge.leave: nobody would take"),
+        ("imu: {}\nbridge: {unrouted: ['$share/g/a']}", "name the group in bridge.shared_group"),
         ("pump: {routes: [a]}", "streams.pump: no contract 'pump'"),
     ],
 )
@@ -143,6 +145,13 @@ def test_config_check_looks_at_contracts_and_captures(here: Path, stream: str, w
     message = refusal(run("check", "c.yaml", command=config_command))
     assert message.startswith("c.yaml: ")
     assert words in message
+
+
+def test_config_check_tells_what_a_shared_group_gives_up(here: Path) -> None:
+    (here / "c.yaml").write_text("streams:\n  imu: {}\nbridge: {shared_group: g}\n", encoding="utf-8")
+    done = run("check", "c.yaml", command=config_command)
+    assert done.exit_code == 0
+    assert "another order" in done.stderr
 
 
 def test_config_schema_is_a_json_schema_of_every_setting() -> None:

@@ -180,9 +180,9 @@ def test_subscribing_asks_for_qos_1_new_retained_messages_only_and_an_identifier
 
     async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.append(await read_packet(reader))
-        writer.write(b"\xb0\x04\xff\xff\x00\x00")
-        seen.append(await read_packet(reader))
         writer.write(b"\x90\x04\x00\x01\x00\x01")
+        seen.append(await read_packet(reader))
+        writer.write(b"\xb0\x04\xff\xff\x00\x00")
 
     async def use(connection: Connection) -> None:
         connection.subscribe([Subscription("a/+", 5)], ["old/+"])
@@ -191,9 +191,69 @@ def test_subscribing_asks_for_qos_1_new_retained_messages_only_and_an_identifier
             assert await connection.receive() == []
 
     talk(answering(CONNACK, broker), use)
-    assert seen[0] == b"\xa2\x0a\xff\xff\0\0\5old/+"
+    assert seen[1] == b"\xa2\x0a\xff\xff\0\0\5old/+", "last: a message between the two comes twice, and not never"
     options = 0b01_1_0_01  # retain handling 1, retain as published, no local off, QoS 1
-    assert seen[1] == b"\x82\x0b\0\1\2\x0b\5\0\3a/+" + bytes([options])
+    assert seen[0] == b"\x82\x0b\0\1\2\x0b\5\0\3a/+" + bytes([options])
+
+
+def test_a_broker_without_shared_subscriptions_is_refused_where_they_are_wanted() -> None:
+    async def use(connection: Connection) -> None:
+        connection.subscribe([Subscription("a/#", 1)])
+        with pytest.raises(ConfigError, match="shared subscriptions"):
+            connection.subscribe([Subscription("$share/g/a/#", 1)])
+
+    talk(answering(b"\x20\x05\x00\x00\x02\x2a\x00"), use)
+
+
+def test_unsubscribing_waits_for_the_answer_and_goes_on_taking_what_comes() -> None:
+    seen: list[bytes] = []
+
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_packet(reader))
+        writer.write(publish(1) + b"\xb0\x05\xff\xfe\x00\x11\x00")
+        assert await read_packet(reader) == b"\xc0\0"
+        writer.write(publish(2) + b"\xd0\0" + publish(3))
+
+    async def use(connection: Connection) -> None:
+        got: list[int | None] = []
+
+        async def read() -> None:
+            while True:
+                got.extend(p.packet_id for p in await connection.receive())
+
+        reading = asyncio.ensure_future(read())
+        await connection.unsubscribe(["$share/g/a/#", "b"])
+        assert got == [1]
+        await connection.ping()
+        assert got[:2] == [1, 2]
+        reading.cancel()
+
+    talk(answering(RESUMED, broker), use)
+    assert seen == [b"\xa2\x14\xff\xfe\0\0\x0c$share/g/a/#\0\1b"]
+
+
+def test_a_broker_that_refuses_to_unsubscribe_goes_on_dealing_so_leaving_ends() -> None:
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_packet(reader)
+        writer.write(b"\xb0\x04\xff\xfe\x00\x87")
+
+    async def use(connection: Connection) -> None:
+        wish = asyncio.ensure_future(connection.unsubscribe(["a"]))
+        with pytest.raises(FatalError, match="not authorized"):
+            await receive_for_ever(connection)
+        wish.cancel()
+
+    talk(answering(RESUMED, broker), use)
+
+
+def test_the_last_goodbye_ends_the_session() -> None:
+    seen: list[bytes] = []
+
+    async def broker(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        seen.append(await read_packet(reader))
+
+    talk(answering(RESUMED, broker), lambda connection: connection.disconnect(forget=True))
+    assert seen == [b"\xe0\x07\x00\x05\x11\0\0\0\0"]
 
 
 @pytest.mark.parametrize(
