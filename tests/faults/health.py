@@ -11,6 +11,7 @@ from headrace.stack import http
 from tests.faults.world import SERVICES, World
 
 NOTICE_SECONDS = 10.0
+FILL_SECONDS = 20.0
 
 
 @contextmanager
@@ -55,12 +56,24 @@ def resident(pid: int) -> int:
 
 @contextmanager
 def flat_memory(world: World, *, growth: float = 0.10) -> Iterator[None]:
-    """No service's memory grows by more than `growth` of what it was at the beginning; AssertionError else.
+    """No service's memory grows by more than `growth` while the block lasts; AssertionError else.
 
-    A service that another process has replaced meanwhile is not compared.
+    Measured from some seconds after its beginning on: what is under way as an outage begins fills its buffers first.
+    A block that is shorter is not measured, nor a service that another process has replaced meanwhile.
     """
-    before = {name: (pid := world.pid(name), resident(pid)) for name in SERVICES}
-    yield
+    before: dict[str, tuple[int, int]] = {}
+
+    def measure() -> None:
+        before.update({name: (pid := world.pid(name), resident(pid)) for name in SERVICES})
+
+    timer = threading.Timer(FILL_SECONDS, measure)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
     grown = {}
     for name, (pid, at_first) in before.items():
         if world.service(name)["pid"] == pid and resident(pid) > at_first * (1 + growth):
