@@ -1,4 +1,4 @@
-"""Kafka, through confluent-kafka, which only this file imports: safe settings, and errors in our terms."""
+"""Kafka, through confluent-kafka, which only this file imports: safe settings, and errors as `kafkaerrors` has them."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +18,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
 
 from headrace.config.connect import Kafka
-from headrace.errors import ConfigError, FatalError, TransientError
+from headrace.errors import ConfigError
+from headrace.kafkaerrors import translate, unanswered
 
 __all__ = [
     "OFFSET_BEGINNING",
@@ -46,7 +47,7 @@ __all__ = [
 CALL_SECONDS = 10.0
 CONNECT_SECONDS = 4.0
 _DOWN_SECONDS = 1.5  # for librdkafka's further attempts, once all brokers were down: another address may answer
-_SLICE_SECONDS = 0.25
+_FIRST_SECONDS, _MORE = 0.25, 3.0  # for the first question's answer; as many times as long for each further one
 _T = TypeVar("_T")
 
 # What the guarantees rest on: not to be changed by configuration.
@@ -63,44 +64,6 @@ _CONSUMER = {
     "auto.offset.reset": "error",
     "group.protocol": "classic",  # Event Hubs has no other
     "isolation.level": "read_committed",
-}
-# By librdkafka's names of its errors.
-_CONFIG_ERRORS = {
-    "_AUTHENTICATION",
-    "_SSL",
-    "SASL_AUTHENTICATION_FAILED",
-    "TOPIC_AUTHORIZATION_FAILED",
-    "GROUP_AUTHORIZATION_FAILED",
-    "CLUSTER_AUTHORIZATION_FAILED",
-    "_INVALID_ARG",
-    "POLICY_VIOLATION",
-    "INVALID_REPLICATION_FACTOR",
-}
-_TRANSIENT_ERRORS = {
-    "_ALL_BROKERS_DOWN",
-    "_TRANSPORT",
-    "_TIMED_OUT",
-    "_TIMED_OUT_QUEUE",
-    "_RESOLVE",
-    "_SSL",
-    "_WAIT_COORD",
-    "_QUEUE_FULL",
-    "_NO_OFFSET",
-    "_NODE_UPDATE",
-    "REQUEST_TIMED_OUT",
-    "UNKNOWN_TOPIC_OR_PART",
-    "_UNKNOWN_TOPIC",
-    "_UNKNOWN_PARTITION",
-    # of a group on the move: poll on, and the callbacks tell what is still ours
-    "REBALANCE_IN_PROGRESS",
-    "ILLEGAL_GENERATION",
-    "UNKNOWN_MEMBER_ID",
-    "_ASSIGNMENT_LOST",
-    "COORDINATOR_NOT_AVAILABLE",
-    "COORDINATOR_LOAD_IN_PROGRESS",
-    "NOT_COORDINATOR",
-    "LEADER_NOT_AVAILABLE",
-    "NOT_LEADER_FOR_PARTITION",
 }
 
 
@@ -123,18 +86,6 @@ class TopicInfo(NamedTuple):
     max_message_bytes: int
 
 
-def translate(error: KafkaError | KafkaException, doing: str) -> ConfigError | TransientError | FatalError:
-    """Kafka's error as one of ours, with what was being done when it came."""
-    e: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
-    text = f"Kafka, {doing}: {e.str()} ({e.name()})"
-    # A handshake that breaks off is an outage as well as a plain listener; only a certificate's refusal stays one.
-    if e.name() in _CONFIG_ERRORS and (e.name() != "_SSL" or "verif" in e.str()):
-        return ConfigError(text)
-    if e.name() in _TRANSIENT_ERRORS or (e.retriable() and not e.fatal()):
-        return TransientError(text)
-    return FatalError(text)
-
-
 def producer(cfg: Kafka, **settings: Any) -> Producer:
     """An idempotent producer that waits for all in-sync replicas and never gives up.
 
@@ -155,44 +106,27 @@ def admin(cfg: Kafka) -> AdminClient:
 
 def probe(cfg: Kafka, timeout: float = CONNECT_SECONDS) -> int:
     """How many brokers answer. TransientError where none does, with the reason; ConfigError where they refuse us."""
-    return len(_connected(cfg, timeout).list_topics(timeout=CALL_SECONDS).brokers)
+    return _connected(cfg, timeout)[1]
 
 
-def _connected(cfg: Kafka, timeout: float) -> AdminClient:
-    """A client that a broker has answered. See `probe` for the errors, which librdkafka tells a callback only."""
-    heard: list[KafkaError] = []
+def _connected(cfg: Kafka, timeout: float) -> tuple[AdminClient, int]:
+    """A client that a broker has answered, and how many there are. See `probe` for the errors."""
+    heard: list[KafkaError] = []  # librdkafka tells a callback only, and calls that between two questions
     client = _make(AdminClient, {}, cfg, {"error_cb": heard.append}, {})
-    end = time.monotonic() + timeout
+    end, patience = time.monotonic() + timeout, _FIRST_SECONDS
     while True:
         try:
-            client.list_topics(timeout=_SLICE_SECONDS)
+            # An answer that comes when the question was given up does not count: be more patient each time.
+            found = client.list_topics(timeout=max(0.01, min(patience, end - time.monotonic())))
         except KafkaException:
             client.poll(0)
             if any(e.name() == "_ALL_BROKERS_DOWN" for e in heard):
                 end = min(end, time.monotonic() + _DOWN_SECONDS)
-            if time.monotonic() > end:
-                raise _away(cfg, heard) from None
+            if time.monotonic() >= end:
+                raise unanswered(cfg, heard) from None
+            patience *= _MORE
         else:
-            return client
-
-
-def _away(cfg: Kafka, heard: Sequence[KafkaError]) -> ConfigError | TransientError | FatalError:
-    """Why nobody answered, by the most telling of the errors heard, and what to do."""
-    telling = [e for e in heard if e.name() != "_ALL_BROKERS_DOWN"]
-    if not telling:
-        tls = "with" if cfg.tls.enabled else "without"
-        return TransientError(
-            f"Kafka at {cfg.bootstrap} does not answer: is it Kafka that listens there, {tls} TLS? "
-            "See kafka.bootstrap and kafka.tls"
-        )
-    worst = next((e for e in telling if e.name() in _CONFIG_ERRORS), telling[-1])
-    remedy = {
-        "_SSL": "Correct kafka.tls",
-        "_AUTHENTICATION": "Correct kafka.sasl",
-        "_RESOLVE": "Correct kafka.bootstrap",
-    }.get(worst.name(), "Start it, or correct kafka.bootstrap and kafka.tls")
-    found = translate(worst, f"connecting to {cfg.bootstrap}")
-    return type(found)(f"{found}. {remedy}")
+            return client, len(found.brokers)
 
 
 def ensure_topics(cfg: Kafka, specs: Iterable[TopicSpec]) -> list[str]:
@@ -227,7 +161,7 @@ def describe(cfg: Kafka, topics: Iterable[str]) -> dict[str, TopicInfo]:
     names = list(topics)
     if not names:
         return {}
-    client = _connected(cfg, CONNECT_SECONDS)
+    client, _ = _connected(cfg, CONNECT_SECONDS)
     out: dict[str, TopicInfo] = {}
     try:
         described = client.describe_topics(TopicCollection(names), request_timeout=CALL_SECONDS)
