@@ -33,6 +33,7 @@ class Intent(NamedTuple):
     end: int
     format: int
     level: int  # of zstd
+    empty: bool = False  # no record lies in it: control records at the log's end
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def decode(text: str) -> Note:
             str(data["id"]),
             Position(*map(int, data["src"])) if "src" in data else None,
             Tail(*map(int, data["tail"])) if "tail" in data else None,
-            Intent(*map(int, data["intent"])) if "intent" in data else None,
+            _intent(*data["intent"]) if "intent" in data else None,
             bool(data.get("loose", 0)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as e:
@@ -91,3 +92,7 @@ def decode(text: str) -> Note:
             f"the committed offset has metadata that the archive did not write: {text[:100]!r} ({e}). "
             "If the offset was set by hand, run `headrace archive adopt`"
         ) from e
+
+
+def _intent(end: int, made: int, level: int, empty: int = 0) -> Intent:
+    return Intent(int(end), int(made), int(level), bool(empty))

@@ -1,4 +1,4 @@
-"""What Kafka and the lake say of a partition that has just been assigned, and the account of what the log has lost."""
+"""What Kafka and the lake say of a partition that has just been assigned."""
 
 import logging
 import math
@@ -6,20 +6,15 @@ import threading
 import time
 from typing import Protocol
 
-import numpy as np
-import pyarrow as pa
-
 from headrace import kafka
 from headrace.config.connect import Kafka
 from headrace.errors import TransientError
 from headrace.intent import decode
 from headrace.lake import layout, ledger
-from headrace.lake.ledger import Entry, StoredFile
+from headrace.lake.ledger import Entry
 from headrace.store.base import ObjectStore
-from headrace.wire import Position
-from processors.archive import parquet
 from processors.archive.plan import Place
-from processors.archive.recovery import Facts, Lost
+from processors.archive.recovery import Facts
 
 log = logging.getLogger(__name__)
 
@@ -108,48 +103,3 @@ def in_lake(store: ObjectStore, topic: str, partition: int) -> bool:
         if data is not None and data.partition == partition:
             return True
     return False
-
-
-def batch_files(store: ObjectStore, place: Place, start: int) -> list[str]:
-    """The data files of the batch that begins at `start`."""
-    out = []
-    for info in store.list(f"{layout.folder(place.topic)}/"):
-        data = layout.parse_data_key(info.key, place.topic)
-        if data is not None and (data.topic_id, data.partition, data.start) == (place.topic_id, place.partition, start):
-            out.append(info.key)
-    return sorted(out)
-
-
-def lost_entry(store: ObjectStore, place: Place, lost: Lost) -> Entry:
-    """The ledger entry of what the log no longer has: the rows stored in time, and the rest as lost."""
-    note, start = lost.note, lost.start
-    intended = start if note.intent is None else note.intent.end
-    keys = batch_files(store, place, start) if note.intent is not None else []
-    files: list[StoredFile] = []
-    held: list[int] = []
-    last = note.last
-    for key in keys:
-        data = store.get(key)
-        rows = parquet.origins(data)
-        files.append(StoredFile(key, rows.num_rows, len(data), ledger.checksum(data)))
-        held += rows.column("_offset").to_pylist()
-        last = _latest(rows, last)
-    end = intended if files else min(lost.low, intended) if note.intent is not None else lost.low
-    gone = np.setdiff1d(np.arange(start, end), np.array(held, np.int64)).tolist() if files else []
-    return Entry(
-        place.topic,
-        place.topic_id,
-        place.partition,
-        start,
-        end,
-        files=tuple(files),
-        lost=ledger.ranges(gone) if files else ((start, end),),
-        last=last,
-        tail=note.tail,
-    )
-
-
-def _latest(rows: pa.Table, last: Position | None) -> Position | None:
-    columns = [rows.column(c).to_pylist() for c in ("_src_epoch", "_src_offset", "_src_index")]
-    found = [Position(*p) for p in zip(*columns, strict=True) if None not in p]
-    return max([*found, *([last] if last is not None else [])], default=None)

@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from headrace.lake.ledger import Entry
 from headrace.names import stream_of
 from processors.archive.buffer import Chunk
 from processors.archive.commit import Revoked, Token
-from processors.archive.plan import Place, Plan
+from processors.archive.plan import Place, Plan, Span
 from processors.archive.recovery import ADOPT, Finish, Read
 from processors.archive.rotation import Cause, Fill
 from processors.archive.work import Standing
@@ -30,7 +30,7 @@ class Jobs(Protocol):
 
     def recover(self, token: Token, topic: str, partition: int) -> Future[Standing]: ...  # noqa: D102
     def prepare(  # noqa: D102
-        self, token: Token, place: Place, note: Note, start: int, chunks: Sequence[Chunk]
+        self, token: Token, place: Place, note: Note, span: Span, chunks: Sequence[Chunk]
     ) -> Future[list[Plan]]: ...
     def store(self, token: Token, plan: Plan) -> Future[Entry]: ...  # noqa: D102
 
@@ -70,6 +70,7 @@ class Partition:
     start: int = 0  # of the next batch: what is committed, or will be
     next: int = 0  # offset of the next message to read
     assigned: bool = False
+    low: int = 0  # where the log begins: after `start` where records of a batch that was begun are gone
     _tail: Tail | None = None  # of the record to check first
     _chunks: list[Chunk] = field(default_factory=list)
     _records: int = 0
@@ -105,13 +106,20 @@ class Partition:
         return self.state is State.READING and self.note.intent is not None
 
     @property
+    def gap(self) -> int:
+        """Offsets at the log's end without a record, where nothing before them waits to be stored."""
+        reading = self.state is State.READING and not self.replaying and self._tail is None
+        return self.next - self.start if reading and not self._chunks else 0
+
+    @property
     def busy(self) -> bool:
         """Whether a job or a commit is under way."""
         return self.state not in {State.READING, State.RECOVERING}
 
     def fill(self) -> Fill:
         """How full the buffer is."""
-        return Fill(self._records if self.state is State.READING else 0, self._size, self._first_at, self._last_at)
+        records = self._records if self.state is State.READING else 0
+        return Fill(records, self._size, self._first_at, self._last_at, self.gap)
 
     def add(self, chunk: Chunk, now: float) -> None:
         """Messages that were read. FatalError where the log isn't the one that the last batch was read from."""
@@ -130,23 +138,36 @@ class Partition:
     def _checked(self, chunk: Chunk, tail: Tail) -> Chunk:
         """What follows the record that was the last before the start, which `chunk` begins with."""
         found = chunk.tail(0)
-        gone = found.offset > tail.offset and self.place is not None and not self.place.positioned
-        if found != tail and not gone:  # a compacted topic may have dropped it
+        if found == tail:
+            self._tail = None
+            return chunk.cut(1, len(chunk))
+        self._without(tail, found)
+        return chunk
+
+    def _without(self, tail: Tail, found: Tail | None) -> None:
+        """Instead of the record of `tail` the log has `found`, or nothing: a compacted topic may have dropped it."""
+        dropped = found is None or found.offset > tail.offset
+        if not dropped or self.place is None or self.place.positioned:
             raise FatalError(
                 f"{self.topic}/{self.number}: the record before offset {self.start} was {tail}, and is {found} now: "
                 f"the log was truncated, or the topic's data replaced. {ADOPT}"
             )
         self._tail = None
-        return chunk if gone else chunk.cut(1, len(chunk))
 
-    def end_of_log(self, offset: int) -> None:
+    def end_of_log(self, offset: int, now: float) -> None:
         """The log ends at `offset` for now: what is missing before it won't come."""
-        self.next = max(self.next, offset if self._tail is None else self.next)
+        if self._tail is not None:
+            self._without(self._tail, None)
+        if offset <= self.next:
+            return
+        if not self._chunks:
+            self._first_at, self._last_at = now if self.gap == 0 else self._first_at, now
+        self.next = offset
 
     def flush(self, cause: Cause) -> None:
-        """Store what is buffered."""
-        if self.buffered > 0:
-            self._begin(cause, self._chunks, [])
+        """Store what is buffered, and account for a gap."""
+        if self.buffered > 0 or self.gap > 0:
+            self._begin(cause, self._chunks, [], self.next)
 
     def throttle(self, *, full: bool) -> None:
         """Read on, or stop reading while memory is `full`; a replay reads on."""
@@ -205,9 +226,10 @@ class Partition:
             self._finish, self.state = action, State.FINISHING
             return True
         assert isinstance(action, Read)
-        self.note, self.start, self.next = action.note, action.start, action.start
+        self.note, self.start, self.low = action.note, action.start, action.low
+        self.next = max(self.start, self.low)
         self._tail = action.note.tail if action.check else None
-        self.log.assign(self.topic, self.number, self._tail.offset if self._tail is not None else self.start)
+        self.log.assign(self.topic, self.number, self._tail.offset if self._tail is not None else self.next)
         self.assigned, self.state = True, State.READING
         log.info(
             "reading",
@@ -238,21 +260,22 @@ class Partition:
             row = int(chunk.offsets.searchsorted(intent.end))
             mine += [chunk.cut(0, row)] if row else []
             later += [chunk.cut(row, len(chunk))] if row < len(chunk) else []
-        if not mine:
+        if bool(mine) == intent.empty and self.low <= self.start:
             raise FatalError(
-                f"{self.topic}/{self.number}: the batch [{self.start}, {intent.end}) was to be stored again, "
-                "and the log holds none of it: it was compacted or truncated meanwhile"
+                f"{self.topic}/{self.number}: the batch [{self.start}, {intent.end}) was to be stored again, and the "
+                f"log holds {'other records' if mine else 'none of it'}: it was compacted or truncated meanwhile"
             )
-        self._begin(Cause.REPLAY, mine, later)
+        self._begin(Cause.REPLAY, mine, later, intent.end)
         return True
 
-    def _begin(self, cause: Cause, chunks: list[Chunk], later: list[Chunk]) -> None:
+    def _begin(self, cause: Cause, chunks: list[Chunk], later: list[Chunk], end: int) -> None:
         assert self.place is not None
         self._pause(pause=True)
         self._cause, self._away = cause, sum(c.size for c in chunks)
         self._keep(later)
         self.state = State.PREPARING
-        self._preparing = self.jobs.prepare(self.token, self.place, self.note, self.start, chunks)
+        span = Span(self.start, end, self.low)
+        self._preparing = self.jobs.prepare(self.token, self.place, self.note, span, chunks)
 
     def _prepared(self) -> bool:
         if self._preparing is None or not self._preparing.done():
@@ -274,10 +297,11 @@ class Partition:
         if self._storing is None or not self._storing.done():
             return False
         plan, entry = self._plans[0], self._storing.result()
-        self.log.commit(self.token, self.topic, self.number, entry.end, plan.after)
+        after = replace(plan.after, last=entry.last)  # files that were there already may go beyond the plan
+        self.log.commit(self.token, self.topic, self.number, entry.end, after)
         self._plans.popleft()
         self._storing = None
-        self.note, self.start = plan.after, entry.end
+        self.note, self.start = after, entry.end
         self._count(entry)
         if self._plans:
             self.state = State.INTENDING

@@ -57,14 +57,30 @@ class DeadRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """What was read of the log, [start, end): where no message is in it, the log holds none.
+
+    `low`: where the log began. After `start`: what was between them can no longer be read.
+    """
+
+    start: int
+    end: int
+    low: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """A batch ready to store. `before` is the note of its start with the intent, `after` that of its end."""
+    """A batch ready to store. `before` is the note of its start with the intent, `after` that of its end.
+
+    `low`: where the log began. After the batch's start: the plan is only of what was left of it.
+    """
 
     before: Note
     after: Note
     files: tuple[File, ...]
     dead: tuple[DeadRow, ...]
     entry: Entry  # but for the files' sizes and checksums
+    low: int = 0
 
     def stored(self, files: tuple[StoredFile, ...]) -> Entry:
         """The ledger entry, once the files are stored."""
@@ -89,26 +105,47 @@ class _Rows:
     moved: Bools  # rows that took their source's turn: kept or refused
 
 
-def plans(place: Place, note: Note, start: int, chunk: Chunk, schemas: Schemas, shape: Shape) -> list[Plan]:
-    """The batches that `chunk`, the messages from offset `start` on, is stored in; `note` is that of `start`.
+def plans(place: Place, note: Note, span: Span, chunk: Chunk, schemas: Schemas, shape: Shape) -> list[Plan]:
+    """The batches that `chunk`, the messages of `span`, at least one, is stored in; `note` is that of its start.
 
     A note with an intent makes one batch with the intent's end and settings: `chunk` ends before it.
     FatalError where a reading is missing between two; TransientError where the registry is away.
     """
+    if span.low > span.start:
+        note = replace(note, loose=True)
     rows = _sort_out(place, note, chunk, schemas)
     if note.intent is not None:
         if note.intent.format != FORMAT:
             raise FatalError(
                 f"format {note.intent.format} of the intent is not this Headrace's {FORMAT}: finish with that version"
             )
-        return [_plan(place, note, start, note.intent, rows, 0, len(chunk))]
+        return [replace(_plan(place, note, span.start, note.intent, rows, 0, len(chunk)), low=span.low)]
     out: list[Plan] = []
-    first = 0
+    start, first = span.start, 0
     for end_row in _ends(rows, shape):
-        intent = Intent(int(chunk.offsets[end_row - 1]) + 1, FORMAT, shape.level)
+        end = span.end if end_row == len(chunk) else int(chunk.offsets[end_row - 1]) + 1
+        intent = Intent(end, FORMAT, shape.level)
         out.append(_plan(place, note, start, intent, rows, first, end_row))
         note, start, first = out[-1].after, intent.end, end_row
     return out
+
+
+def gap(place: Place, note: Note, span: Span, level: int) -> Plan:
+    """The batch of a span without any record: it has no files, and its offsets are skipped."""
+    intent = note.intent or Intent(span.end, FORMAT, level, empty=True)
+    entry = Entry(
+        place.topic,
+        place.topic_id,
+        place.partition,
+        span.start,
+        intent.end,
+        skipped=((span.start, intent.end),),
+        last=note.last,
+        tail=note.tail,
+    )
+    loose = note.loose or (span.low > span.start and not intent.empty)
+    after = Note(place.topic_id, note.last, note.tail, None, loose)
+    return Plan(replace(note, intent=intent), after, (), (), entry, 0 if intent.empty else span.low)
 
 
 def _sort_out(place: Place, note: Note, chunk: Chunk, schemas: Schemas) -> _Rows:

@@ -41,6 +41,11 @@ def put_file(store: ObjectStore, file: File, *, conditional: bool) -> StoredFile
     return StoredFile(file.key, file.rows, len(data), ledger.checksum(data))
 
 
+def put_absent(store: ObjectStore, file: File, *, conditional: bool) -> None:
+    """Store a data file, unless one of its name is there, whatever rows that holds."""
+    _put(store, file.key, file.data, conditional=conditional)
+
+
 def put_entry(store: ObjectStore, entry: Entry, *, conditional: bool) -> None:
     """Store a ledger entry, or find it there. FatalError where another one is there."""
     there = _put(store, entry.key, ledger.to_json(entry), conditional=conditional)

@@ -26,12 +26,14 @@ class Facts:
 class Read:
     """Read on from `start`. Where `check` is set, read the record of the note's tail first and compare it.
 
-    A note with an intent: the batch [start, intent.end) is to be stored again, just so.
+    A note with an intent: the batch [start, intent.end) is to be stored again, just so. Where the log begins in its
+    midst, at `low`, what it still has: see salvage.
     """
 
     start: int
     note: Note
     check: bool
+    low: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The log begins after the committed offset: records [start, low) are gone.
+    """The log begins after the committed offset, and after the end of an open intent: records [start, low) are gone.
 
     Store a ledger entry of it, with whatever files of an open intent are complete, and then Finish. Never write rows.
     """
@@ -71,12 +73,13 @@ def decide(place: Place, facts: Facts) -> Action:
         return _finish(where, start, note, facts.entry)
     if start > facts.high:
         raise FatalError(f"{where}: committed at {start}, but the log ends at {facts.high}: it was truncated. {ADOPT}")
-    if facts.low > start:
+    end = start if note.intent is None else note.intent.end
+    if end > facts.high:
+        raise FatalError(f"{where}: the batch to finish ends at {end}, the log at {facts.high}: it was truncated")
+    if start < facts.low < end:
+        return Read(start, note, check=False, low=facts.low)
+    if start < facts.low:
         return Lost(start, facts.low, note)
-    if note.intent is not None and note.intent.end > facts.high:
-        raise FatalError(
-            f"{where}: the batch to finish ends at {note.intent.end}, the log at {facts.high}: it was truncated"
-        )
     return Read(start, note, check=note.tail is not None and note.tail.offset >= facts.low)
 
 

@@ -34,11 +34,12 @@ class Fill:
     size: int  # bytes
     first_at: float
     last_at: float
+    gap: int = 0  # offsets at the log's end that hold no record, where nothing else is buffered
 
 
 def due(fill: Fill, limits: Archive, now: float) -> Cause | None:
     """Why the buffer is to be stored now, or None."""
-    if fill.records == 0:
+    if fill.records == 0 and fill.gap == 0:
         return None
     if fill.size >= limits.max_bytes:
         return Cause.BYTES

@@ -130,7 +130,7 @@ class Archive:
             self._turn()
         deadline = time.monotonic() + _SHUTDOWN_SECONDS
         log.info("storing what is buffered")
-        while time.monotonic() < deadline and any(p.busy or p.buffered for p in self._parts.values()):
+        while time.monotonic() < deadline and any(p.busy or p.buffered or p.gap for p in self._parts.values()):
             for part in self._parts.values():
                 part.flush(Cause.SHUTDOWN)
                 part.throttle(full=True)
@@ -146,8 +146,8 @@ class Archive:
             if part is not None and part.assigned:
                 part.add(chunk, now)
         for key, offset in ends.items():
-            if key in self._parts:
-                self._parts[key].end_of_log(offset)
+            if key in self._parts and self._parts[key].assigned:
+                self._parts[key].end_of_log(offset, now)
         for part in list(self._parts.values()):
             cause = due(part.fill(), self._limits, now) if rotate else None
             if cause is not None:

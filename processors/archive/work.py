@@ -14,11 +14,11 @@ from headrace.lake import ledger
 from headrace.lake.ledger import Entry
 from headrace.names import stream_of
 from headrace.store.base import ObjectStore
-from processors.archive import find
+from processors.archive import find, salvage
 from processors.archive.buffer import Chunk, join
 from processors.archive.commit import Token
 from processors.archive.patience import Patience
-from processors.archive.plan import DeadRow, Place, Plan, Shape, plans
+from processors.archive.plan import DeadRow, Place, Plan, Shape, Span, gap, plans
 from processors.archive.put import keeps_conditions, put_entry, put_file
 from processors.archive.recovery import Action, Finish, Lost, decide
 from processors.archive.schemas import Schemas
@@ -78,10 +78,10 @@ class Work:
         return self._jobs.submit(self._recover, token, topic, partition)
 
     def prepare(
-        self, token: Token, place: Place, note: Note, start: int, chunks: Sequence[Chunk]
+        self, token: Token, place: Place, note: Note, span: Span, chunks: Sequence[Chunk]
     ) -> Future[list[Plan]]:
-        """The batches that the messages from `start` on are stored in."""
-        return self._jobs.submit(self._prepare, token, place, note, start, chunks)
+        """The batches that a span of the log, with these messages or none, is stored in."""
+        return self._jobs.submit(self._prepare, token, place, note, span, chunks)
 
     def store(self, token: Token, plan: Plan) -> Future[Entry]:
         """Store a batch: dead letters, files, and at last the ledger entry. Its intent is committed."""
@@ -94,33 +94,30 @@ class Work:
         action = decide(place, facts)
         if isinstance(action, Lost):
             lost = action
-            entry = hold(token, "accounting for lost records", lambda: find.lost_entry(self._kit.store, place, lost))
-            gone = ledger.count(entry.lost)
-            log.error(
-                "Kafka deleted records before they were stored: longer retention, or more archivers, are needed",
-                extra={"topic": topic, "partition": partition, "from": entry.start, "to": entry.end, "records": gone},
-            )
+            entry = hold(token, "accounting for lost records", lambda: salvage.lost_entry(self._kit.store, place, lost))
             hold(token, "storing the ledger", lambda: self._put_entry(entry))
-            metrics.ARCHIVE_LOST.labels(stream_of(topic)).inc(gone)
+            _tell_lost(entry)
             action = Finish(entry.end, Note(place.topic_id, entry.last, entry.tail, None, loose=True))
         return Standing(place, action)
 
-    def _prepare(self, token: Token, place: Place, note: Note, start: int, chunks: Sequence[Chunk]) -> list[Plan]:
+    def _prepare(self, token: Token, place: Place, note: Note, span: Span, chunks: Sequence[Chunk]) -> list[Plan]:
         now = self._patience.hold(token, "reading the topic's id", lambda: self._kit.ids.of(place.topic))
         if now != place.topic_id:
             raise FatalError(f"{place.topic} was deleted and created again: it has other readings at the same offsets")
         settings = self._settings
         shape = Shape(settings.max_records, settings.max_event_span_hours, settings.compression_level)
+        if not chunks:
+            return [gap(place, note, span, shape.level)]
         chunk = join(chunks)
-        return self._patience.hold(
-            token, "decoding", lambda: plans(place, note, start, chunk, self._kit.schemas, shape)
-        )
+        return self._patience.hold(token, "decoding", lambda: plans(place, note, span, chunk, self._kit.schemas, shape))
 
     def _store_batch(self, token: Token, plan: Plan) -> Entry:
         hold, topic = self._patience.hold, plan.entry.topic
         if plan.dead:
             hold(token, "writing dead letters", lambda: self._kit.letters.write(token, topic, plan.dead))
         conditional = hold(token, "asking the store for conditional writes", self._keeps_conditions)
+        if plan.low > plan.entry.start:
+            return self._store_rest(token, plan)
         puts = [
             self._puts.submit(
                 hold, token, "storing a file", lambda f=f: put_file(self._kit.store, f, conditional=conditional)
@@ -131,6 +128,19 @@ class Work:
         hold(token, "storing the ledger", lambda: self._put_entry(entry))
         return entry
 
+    def _store_rest(self, token: Token, plan: Plan) -> Entry:
+        """The same where the log has lost a part of the batch."""
+        hold, store = self._patience.hold, self._kit.store
+        place = Place(plan.entry.topic, plan.entry.topic_id, plan.entry.partition)
+        entry = hold(
+            token,
+            "storing what the log still has",
+            lambda: salvage.store_rest(store, place, plan, conditional=self._keeps_conditions()),
+        )
+        hold(token, "storing the ledger", lambda: self._put_entry(entry))
+        _tell_lost(entry)
+        return entry
+
     def _put_entry(self, entry: Entry) -> None:
         put_entry(self._kit.store, entry, conditional=self._keeps_conditions())
 
@@ -138,3 +148,19 @@ class Work:
         if self._conditional is None:
             self._conditional = keeps_conditions(self._kit.store)
         return self._conditional
+
+
+def _tell_lost(entry: Entry) -> None:
+    gone = ledger.count(entry.lost)
+    if gone:
+        log.error(
+            "Kafka deleted records before they were stored: longer retention, or more archivers, are needed",
+            extra={
+                "topic": entry.topic,
+                "partition": entry.partition,
+                "from": entry.start,
+                "to": entry.end,
+                "records": gone,
+            },
+        )
+        metrics.ARCHIVE_LOST.labels(stream_of(entry.topic)).inc(gone)

@@ -22,7 +22,7 @@ from processors.archive.buffer import Chunk, take
 from processors.archive.commit import Token
 from processors.archive.partition import Partition
 from processors.archive.patience import Patience
-from processors.archive.plan import DeadRow, Place, Plan
+from processors.archive.plan import DeadRow, Place, Plan, Span
 from processors.archive.rotation import Cause
 from processors.archive.schemas import Schemas
 from processors.archive.work import Kit, Standing, Work
@@ -122,6 +122,7 @@ class World:
     def __init__(self) -> None:
         self.log: list[FakeMessage] = []
         self.low = 0
+        self.end = 0  # of the log, where it ends with control records
         self.committed: tuple[int, str] | None = None
         self.topic_id = ID
         self.store = MemoryStore(self)
@@ -131,7 +132,7 @@ class World:
 
     @property
     def high(self) -> int:
-        return self.log[-1].offset() + 1 if self.log else 0
+        return max(self.end, self.log[-1].offset() + 1 if self.log else 0)
 
     def tick(self) -> None:
         self.until_crash -= 1
@@ -171,6 +172,7 @@ class World:
             elif roll < 0.3:
                 i = max(0, i - rnd.randrange(4))  # clean died before it committed, and emits again
                 last = sources[i - 1] if i else ORIGIN
+        self.end = offset
 
     def entries(self) -> list[Entry]:
         keys = [k for k in sorted(self.store.objects) if layout.parse_ledger_key(k)]
@@ -218,9 +220,9 @@ class Process:
         return _now(self.work._recover(token, topic, partition))
 
     def prepare(
-        self, token: Token, place: Place, note: Note, start: int, chunks: Sequence[Chunk]
+        self, token: Token, place: Place, note: Note, span: Span, chunks: Sequence[Chunk]
     ) -> Future[list[Plan]]:
-        return _now(self.work._prepare(token, place, note, start, chunks))
+        return _now(self.work._prepare(token, place, note, span, chunks))
 
     def store(self, token: Token, plan: Plan) -> Future[Entry]:
         self.stored.append(plan)
@@ -252,7 +254,8 @@ class Process:
                 self.place = found[-1].offset() + 1
                 self.partition.add(chunk_of(found), now)
             else:
-                self.partition.end_of_log(self.world.high)
+                self.place = self.world.high
+                self.partition.end_of_log(self.world.high, now)
         self.partition.step(now)
 
     def flush(self) -> None:
@@ -263,7 +266,7 @@ class Process:
         for turn in range(1000):
             self.poll(50, turn)
             here = self.partition
-            if self.place == self.world.high and not (here.busy or here.buffered or here.replaying):
+            if self.place == self.world.high and not (here.busy or here.buffered or here.gap or here.replaying):
                 return
             self.flush()
         raise AssertionError("the archive does not come to an end")

@@ -11,7 +11,7 @@ from headrace.intent import Intent, Note
 from headrace.store.base import ObjectStore
 from headrace.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
 from processors.archive import parquet
-from processors.archive.plan import File, Place, Plan, Shape, plans
+from processors.archive.plan import File, Place, Plan, Shape, Span, plans
 from processors.archive.put import keeps_conditions, put_file
 from processors.archive.schemas import Schemas
 from tests.unit.archive_world import DAY, ID, SCHEMA, FakeMessage, World, chunk_of, row
@@ -41,7 +41,8 @@ def message(offset: int, value: bytes | None, *, position: bool = True) -> FakeM
 def made(
     messages: list[FakeMessage], place: Place = CLEAN, note: Note | None = None, shape: Shape = SHAPE
 ) -> list[Plan]:
-    return plans(place, note or Note(ID), messages[0].offset(), chunk_of(messages), Schemas(lookup), shape)
+    span = Span(messages[0].offset(), messages[-1].offset() + 1)
+    return plans(place, note or Note(ID), span, chunk_of(messages), Schemas(lookup), shape)
 
 
 def rows_of(file: File) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The archive's protocol as a whole: whatever dies and when, every source position is in exactly one file."""
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from headrace.intent import Intent, Tail, decode, encode
 from headrace.lake import ledger
 from headrace.lake.flow import Stage
 from headrace.lake.verify import chain_gaps, row_gaps
-from headrace.wire import ORIGIN, Position, pack_position
+from headrace.wire import ORIGIN, Position, pack_position, unpack_position
 from processors.archive.commit import Revoked, Token
 from tests.unit.archive_world import TOPIC, Crash, FakeMessage, Process, World, archive_all, row
 
@@ -95,9 +96,70 @@ def test_a_zombies_late_writes_change_nothing(seed: int, until: int, count: int)
     heir.close()
 
 
-def stopped_in_the_middle() -> World:
+def with_control_records_last(seed: int = 3) -> World:
+    world = world_of(seed)
+    archive_all(world)
+    world.end = world.high + 2
+    return world
+
+
+def test_control_records_at_the_logs_end_are_accounted_for() -> None:
+    world = with_control_records_last()
+    archive_all(world)
+    check_whole(world)
+    assert world.entries()[-1].skipped == ((world.high - 2, world.high),)
+
+
+def test_a_log_of_control_records_alone_is_accounted_for() -> None:
+    world = World()
+    world.end = 3
+    archive_all(world)
+    check_whole(world, [])
+    assert [e.skipped for e in world.entries()] == [((0, 3),)]
+
+
+@pytest.mark.parametrize("until", range(1, 6))
+def test_control_records_noted_before_a_crash_are_the_same_batch_after_it(until: int) -> None:
+    world = with_control_records_last()
+    start, end = world.high - 2, world.high
+    world.until_crash = until
+    with pytest.raises(Crash):
+        archive_all(world)
+    world.until_crash = 10**9
+    noted = world.committed is not None and decode(world.committed[1]).intent is not None
+    before = world.log[-1]
+    more = [Position(2, n, 0) for n in range(100, 105)]
+    world.emit(more, random.Random(1))
+    first = world.log[world.log.index(before) + 1]
+    last = next(m for m in reversed(world.log[: world.log.index(first)]) if m.headers())
+    first._headers = [("position", dict(first.headers())["position"][:16] + dict(last.headers())["position"][:16])]
+    archive_all(world)
+    check_whole(world, [*SOURCES, *more])
+    if noted:
+        assert (start, end) in [(e.start, e.end) for e in world.entries()]
+
+
+def test_records_where_there_were_none_stop_the_archive() -> None:
+    """Control records were noted, and the crash came; now the log has a record there: it is another log."""
+    world = with_control_records_last()
+    world.crash_at = "_ledger/"
+    with pytest.raises(Crash):
+        archive_all(world)
+    world.crash_at = ""
+    world.log.append(FakeMessage(world.high - 1, 1, b"stranger", []))
+    with pytest.raises(FatalError, match="other records"):
+        archive_all(world)
+
+
+def number_of(m: FakeMessage) -> int | None:
+    """Which reading a message of clean's is."""
+    data = dict(m.headers()).get("position")
+    return unpack_position(data)[0].offset if data else None
+
+
+def stopped_in_the_middle(seed: int = 3) -> World:
     """A world where a batch's files are written and its ledger entry isn't."""
-    world = world_of(3)
+    world = world_of(seed)
     process = Process(world)
     world.crash_at = "_ledger/"
     with pytest.raises(Crash):
@@ -143,7 +205,7 @@ def test_other_rows_under_the_same_name_stop_the_archive() -> None:
         archive_all(world)
 
 
-@pytest.mark.parametrize("change", ["value", "epoch", "gone"])
+@pytest.mark.parametrize("change", ["value", "epoch", "gone", "control records"])
 def test_a_log_that_was_truncated_and_written_anew_is_recognised(change: str) -> None:
     world = world_of(5)
     archive_all(world)
@@ -154,6 +216,7 @@ def test_a_log_that_was_truncated_and_written_anew_is_recognised(change: str) ->
         last._epoch += 1
     else:
         del world.log[-1]
+        world.end = world.high + 1 if change == "control records" else 0
     with pytest.raises(FatalError, match="truncated"):
         archive_all(world)
 
@@ -184,6 +247,35 @@ def test_files_without_a_commit_ask_for_a_person() -> None:
     world.committed = None
     with pytest.raises(ConfigError, match="archive adopt"):
         archive_all(world)
+
+
+@pytest.mark.parametrize("crashes", [0, 3, 5, 7])
+@pytest.mark.parametrize("kept", [0, 1, 2])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_the_log_still_has_of_an_open_intent_is_stored(seed: int, kept: int, crashes: int) -> None:
+    """Retention went past a part of the batch: only what neither the log nor a file holds is lost."""
+    world = stopped_in_the_middle(seed)
+    files = sorted(k for k in world.store.objects if k.endswith(".parquet"))
+    for key in files[kept:]:
+        del world.store.objects[key]
+    before = {k: v for k, v in world.store.objects.items() if k.endswith(".parquet")}
+    held = {r["_offset"] for r in world.rows()}
+    world.low = world.log[len(world.log) // 2].offset()
+    numbers = {m.offset(): n for m in world.log if (n := number_of(m)) is not None}
+    world.until_crash = crashes or 10**9
+    with suppress(Crash):
+        archive_all(world)
+    world.until_crash = 10**9
+    archive_all(world)
+    assert set(world.numbers()) == {n for o, n in numbers.items() if o >= world.low or o in held}
+    assert len(set(world.numbers())) == len(world.numbers())
+    assert {k: world.store.objects[k] for k in before} == before
+    (entry,) = world.entries()
+    assert entry.unaccounted() == 0
+    assert (entry.start, entry.end) == (0, world.high)
+    assert [o for a, b in entry.lost for o in range(a, b)] == [o for o in range(world.low) if o not in held]
+    assert world.committed is not None
+    assert decode(world.committed[1]).last == SOURCES[-1]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
