@@ -49,7 +49,7 @@ class Note:
     tail: Tail | None = None  # the record before the offset; None when none was read yet
     counts: Counts = NONE
 
-    def advance(self, last: Position, tail: Tail, counts: Counts) -> "Note":
+    def advance(self, last: Position, tail: Tail | None, counts: Counts) -> "Note":
         """The note after a further stretch of offsets."""
         return replace(self, last=last, tail=tail, counts=self.counts.plus(counts))
 

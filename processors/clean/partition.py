@@ -112,6 +112,17 @@ class Partition:
         skipped = offset - self.next - counts.total
         return offset, self.note.advance(emitted, tail_of(last), counts._replace(skipped=skipped))
 
+    def pass_over(self, offset: int) -> Note:
+        """The note to commit at `offset`, up to which the log holds no further record.
+
+        FatalError where the record before `next` should have been among those before it, and was not.
+        """
+        if self._unseen is not None:
+            raise _fatal(
+                self.place, f"there is no record at offset {self._unseen.offset}, which clean read: {_TRUNCATED}"
+            )
+        return self.note.advance(self.note.last, self.note.tail, Counts(skipped=offset - self.next))
+
     def settle(self, offset: int, note: Note) -> None:
         """`offset` is committed with `note`."""
         self.next, self.note = offset, note

@@ -10,6 +10,7 @@ from headrace import kafka
 from headrace.errors import FatalError, TransientError
 from headrace.health import Health
 from headrace.kafka import Message
+from processors.assignment import Place
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -17,7 +18,7 @@ T = TypeVar("T")
 _FIRST_DELAY, _MOST_DELAY = 0.25, 10.0
 _FINISH_SECONDS = 20.0  # for the batch in hand, after SIGTERM
 _PATIENT_SECONDS = 3.0  # until a wait for Kafka counts as an outage
-_HARMLESS = {"_PARTITION_EOF", "_MAX_POLL_EXCEEDED"}  # after the second, the group's callbacks say what was lost
+_HARMLESS = {"_MAX_POLL_EXCEEDED"}  # the group's callbacks say what was lost
 
 
 class Stopped(Exception):  # noqa: N818 - no error: we were told to
@@ -35,6 +36,7 @@ class Patience:
         self._stopping: float | None = None
         self._paused = False
         self.backlog: list[Message] = []
+        self._ends: dict[Place, int] = {}
         self.working = False
 
     def hold(
@@ -91,6 +93,17 @@ class Patience:
             return []
         return [m for m in found if self._usable(m)]
 
+    def ends(self) -> dict[Place, int]:
+        """Where logs have ended since the last call, and all that came before has been handed out."""
+        if self.backlog:
+            return {}
+        out, self._ends = self._ends, {}
+        return out
+
+    def forget(self) -> None:
+        """Partitions are ours anew: what was read of them before is read again, and has no place in between."""
+        self.backlog, self._ends = [], {}
+
     def _breathe(self, seconds: float) -> None:
         """Let `seconds` pass, polling."""
         if not self._paused:
@@ -122,6 +135,9 @@ class Patience:
         error = m.error()
         if error is None:
             return True
+        if error.name() == "_PARTITION_EOF":
+            self._ends[m.topic() or "", m.partition() or 0] = m.offset() or 0
+            return False
         self._complain(error, f"{m.topic()}/{m.partition()}")
         return False
 

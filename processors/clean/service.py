@@ -49,6 +49,7 @@ _CONSUMER = {
     "fetch.max.bytes": 16 * 1024 * 1024,
     "fetch.message.max.bytes": 4 * 1024 * 1024,
     "partition.assignment.strategy": "range",
+    "enable.partition.eof": True,
 }
 
 
@@ -126,6 +127,7 @@ class _Cleaner:
             self._patience.hold("kafka", "looking at the topics after a pause", self._look_at_topics)
         self._seen = now
         self._process(messages)
+        self._pass_over(self._patience.ends())
         now = time.monotonic()
         if now - self._reported > _REPORT_SECONDS:
             self._reported = now
@@ -154,6 +156,7 @@ class _Cleaner:
             about = {"partition": f"{place[0]}/{place[1]}", "offset": partition.next, "end": high}
             log.info("partition begins", extra={**about, "look_back_from": partition.begin})
         self._partitions = fresh
+        self._patience.forget()
         self._assignment.start({place: partition.begin for place, partition in fresh.items()})
 
     def _process(self, messages: list[Message]) -> None:
@@ -171,7 +174,9 @@ class _Cleaner:
         self._emitter.settle(self._patience.delivering)
         self._patience.delivered()
         for s, offset, note in ends:
-            self._commit(s, offset, note)
+            if self._commit(s.partition, offset, note):
+                s.partition.lookback.add(s.ids)
+                _count(stream_of(s.partition.topic), s)
         self._patience.working = False
 
     def _take_apart(self, messages: list[Message]) -> list[Stretch]:
@@ -221,8 +226,17 @@ class _Cleaner:
             self._emitter.letter(letter)
         return s.partition.advance(s.messages[-1], last, s.counts)
 
-    def _commit(self, s: Stretch, offset: int, note: Note) -> None:
-        it = s.partition
+    def _pass_over(self, ends: dict[Place, int]) -> None:
+        """Commit over control records at the end of logs: else they would count as waiting until a reading comes."""
+        for place, end in ends.items():
+            it = self._partitions.get(place)
+            if it is not None and it.token.live and end > it.next:
+                skipped = end - it.next
+                if self._commit(it, end, it.pass_over(end)):
+                    CLEAN_ROWS.labels(stream_of(it.topic), "skipped").inc(skipped)
+
+    def _commit(self, it: Partition, offset: int, note: Note) -> bool:
+        """Whether it was committed: not where the partition is another's by now."""
         metadata = encode(note)
 
         def commit() -> bool:
@@ -232,10 +246,10 @@ class _Cleaner:
                 self._proven = True
             return True
 
-        if self._patience.hold("kafka", "committing", commit, lambda: it.token.live):
-            it.lookback.add(s.ids)
-            it.settle(offset, note)
-            _count(stream_of(it.topic), s)
+        if not self._patience.hold("kafka", "committing", commit, lambda: it.token.live):
+            return False
+        it.settle(offset, note)
+        return True
 
     def _report(self) -> None:
         """Lag, and how far the look-back is."""

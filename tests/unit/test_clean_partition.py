@@ -1,5 +1,6 @@
 """Where clean goes on in a partition that it was given, and when it must not."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from headrace.cleanmeta import Counts, Note, encode
 from headrace.errors import FatalError
 from headrace.intent import Tail
+from headrace.lake.flow import Stage
+from headrace.lake.verify import raw_gaps
 from headrace.wire import Position
 from processors.assignment import Token
 from processors.clean.partition import Found, Partition, resume, tail_of
@@ -101,6 +104,20 @@ def test_what_retention_took_cannot_be_recognised_and_need_not() -> None:
     note = Note("id-1", 5, Position(0, 98, 0), tail_of(last), Counts(kept=95))
     later: Any = [Record(100, b"another")]
     Partition(PLACE, Token(), Found("id-1", 100, 200, 100, encode(note)), None, 10).recognise(later)
+
+
+def test_control_records_at_the_logs_end_are_skipped_offsets() -> None:
+    last: Any = Record(99)
+    note = replace(NOTE, tail=tail_of(last))
+    it = Partition(PLACE, Token(), Found("id-1", 0, 102, 100, encode(note)), None, 10)
+    with pytest.raises(FatalError, match="no record at offset 99"):
+        it.pass_over(102)
+    it.recognise([last])
+    passed = it.pass_over(102)
+    assert (passed.last, passed.tail) == (note.last, note.tail)
+    assert passed.start + passed.counts.total == 102
+    assert passed.counts.skipped == 2
+    assert raw_gaps(Stage(0, 102, 102, ""), passed) == []
 
 
 def test_a_token_stays_void() -> None:
