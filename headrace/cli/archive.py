@@ -32,8 +32,9 @@ def adopt(
     from headrace import kafka
     from headrace.intent import encode
     from headrace.lake import layout, ledger
-    from headrace.lake.adopt import Found, begun_batches, derive
+    from headrace.lake.adopt import Found, begun_batches, derive, newest_rows, valid
     from headrace.lake.flow import archived_topics
+    from headrace.names import CLEAN, raw_topic, stream_of
     from headrace.store.open import open_store
 
     cfg = context.config()
@@ -46,7 +47,8 @@ def adopt(
     client = kafka.consumer(cfg.kafka, cfg.archive.group)
     try:
         for topic, info in kafka.describe(cfg.kafka, wanted).items():
-            entries = list(ledger.read(store, layout.ledger_prefix(topic, info.id)))
+            everything = list(ledger.read(store, layout.ledger_prefix(topic)))
+            entries = [e for e in everything if e.topic_id == info.id]
             begun = begun_batches(store, topic, info.id, entries)
             now = kafka.committed(client, [(topic, p) for p in range(info.partitions)])
             for p in range(info.partitions):
@@ -59,7 +61,11 @@ def adopt(
                 last = max((_last_offset(store.get(key)) for key in keys), default=-1)
                 low = kafka.watermarks(client, topic, p)[0]
                 mine = [e for e in entries if e.partition == p]
-                offset, note = derive(topic, info.id, p, low, Found(mine, first, last))
+                before = None
+                if not mine and topic.endswith(CLEAN):
+                    rows = newest_rows(store, [e for e in everything if e.partition == p])
+                    before = valid(cfg.kafka, raw_topic(stream_of(topic)), p, rows)
+                offset, note = derive(topic, info.id, p, low, Found(mine, first, last, before))
                 finish = f", and finish the batch up to {note.intent.end}" if note.intent else ""
                 data(f"{topic}/{p}: read on from {offset}{finish} (committed now: {now[topic, p][0]})")
                 if yes:

@@ -95,7 +95,12 @@ def _show(report: "Report", *, partitions: bool, devices: bool) -> None:
                 table.add_row(f"  /{number}", *_cells(part, "", ""))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
     if report.unrouted_dead_letters:
-        say(f"{report.unrouted_dead_letters:,} dead letters are of no stream: headrace dlq list")
+        say(f"{report.unrouted_dead_letters:,} dead letters are of no stream, as no route matched: headrace dlq list")
+    if report.other_dead_letters:
+        say(
+            f"{sum(report.other_dead_letters.values()):,} dead letters are of streams that this configuration does not "
+            f"have, or does not archive: {', '.join(report.other_dead_letters)}"
+        )
     for stream in report.streams.values():
         for words in stream.problems:
             say(words)

@@ -1,13 +1,19 @@
 """The archive's positions, derived from the lake: for when Kafka has forgotten them, or they were set by hand."""
 
+import io
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
+from headrace import kafka, partition
+from headrace.config.connect import Kafka
 from headrace.errors import ConfigError
 from headrace.intent import FORMAT, Intent, Note
 from headrace.lake import layout
 from headrace.lake.ledger import Entry
 from headrace.store.base import ObjectStore
+from headrace.wire import EVENT_ID, Headers, Position, header
 
 _LEVEL = 3  # of zstd, for a batch that is finished under a derived intent: its rows count, not its bytes
 
@@ -19,16 +25,18 @@ class Found:
     entries: Sequence[Entry]  # of the topic's incarnation, in order
     begun: int | None = None
     last_offset: int = -1  # of the rows in the files of that batch
+    before: Position | None = None  # source of the last row of an earlier incarnation, where it counts still: `valid`
 
 
 def derive(topic: str, topic_id: str, partition: int, low: int, found: Found) -> tuple[int, Note]:
     """The offset to commit, and the note beside it. `low` is where the partition's log begins.
 
-    Nothing of this incarnation in the lake: the log's start. A batch with files but no ledger entry gets an intent
+    Nothing of this incarnation in the lake: the log's start; what clean emits again of what an earlier incarnation
+    brought is dropped, as far as `found.before` tells. A batch with files but no ledger entry gets an intent
     again, so that the archive finishes it. ConfigError where the ledger has a hole, which no position can mend.
     """
     where = f"{topic}/{partition}"
-    start, note = low, Note(topic_id)
+    start, note = low, Note(topic_id, found.before, loose=found.before is not None)
     for before, entry in zip([None, *found.entries], found.entries, strict=False):
         if before is not None and entry.start != before.end:
             raise ConfigError(f"{where}: the ledger has no entry from {before.end} to {entry.start}: restore it first")
@@ -54,3 +62,64 @@ def begun_batches(
         if key is not None and key.topic_id == topic_id and info.key not in named:
             out.setdefault(key.partition, {}).setdefault(key.start, []).append(info.key)
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The last row that the lake holds of a partition of one incarnation of a clean topic."""
+
+    source: Position
+    event_id: bytes
+
+
+def newest_rows(store: ObjectStore, entries: Sequence[Entry]) -> list[Newest]:
+    """The last row of each incarnation that the entries, of one partition and in order, tell of.
+
+    Rows without an event id can't be recognised in the raw log, and are left out.
+    """
+    by_id: dict[str, list[Entry]] = defaultdict(list)
+    for e in entries:
+        by_id[e.topic_id].append(e)
+    out = []
+    for mine in by_id.values():
+        last = mine[-1].last
+        files = [f.key for e in reversed(mine) if last is not None and e.last == last for f in e.files]
+        found = next((i for key in files if last is not None and (i := _event_id(store.get(key), last))), None)
+        if last is not None and found is not None:
+            out.append(Newest(last, found))
+    return out
+
+
+def valid(cfg: Kafka, raw: str, number: int, rows: Sequence[Newest]) -> Position | None:
+    """The highest source among `rows` that the raw topic's log still has; None where it has none of them.
+
+    The record there is compared by epoch and event id: a raw topic made anew begins its positions again, and to drop
+    by those of another log would lose readings. What the log has deleted meanwhile is not emitted again anyhow.
+    TransientError where Kafka is away.
+    """
+    if not rows or raw not in kafka.describe(cfg, [raw]):
+        return None
+    client = partition.reader(cfg)
+    try:
+        for row in sorted(rows, key=lambda r: r.source, reverse=True):
+            m = next(iter(partition.read(client, raw, number, row.source.offset)), None)
+            if m is not None and _is(m, row):
+                return row.source
+    finally:
+        client.close()
+    return None
+
+
+def _is(m: kafka.Message, row: Newest) -> bool:
+    """Whether the raw record is the one that the row came from."""
+    epoch = m.leader_epoch()
+    place = (-1 if epoch is None else epoch, m.offset())
+    return place == row.source[:2] and header(cast("Headers", m.headers() or []), EVENT_ID) == row.event_id
+
+
+def _event_id(file: bytes, source: Position) -> bytes | None:
+    import pyarrow.parquet as pq
+
+    names = ["_src_epoch", "_src_offset", "_src_index", "_event_id"]
+    columns = [pq.read_table(io.BytesIO(file), columns=names).column(n).to_pylist() for n in names]
+    return next((row[3] for row in zip(*columns, strict=True) if row[:3] == source), None)

@@ -24,15 +24,17 @@ SELECT device_id AS device, {boot} AS boot, "{sequence}"::BIGINT AS seq, event_t
        regexp_replace(filename, '^.*/(.*)-p\\d+-o\\d+-s\\d+\\.parquet$', '\\1') AS log, _partition AS p, _offset AS o
 FROM read_parquet([{files}], filename = true)
 """
+# A source is one reading within one incarnation (`log`) of the topic: positions begin again where the raw topic was
+# made anew, and the clean one with it. What came again in a clean topic made anew is told by its event id alone.
 _TWICE = (
     "SELECT 1 FROM found GROUP BY log, p, o HAVING count(*) > 1",
-    "SELECT 1 FROM found WHERE so IS NOT NULL GROUP BY p, se, so, si HAVING count(*) > 1",
+    "SELECT 1 FROM found WHERE so IS NOT NULL GROUP BY log, p, se, so, si HAVING count(*) > 1",
     "SELECT 1 FROM found WHERE id IS NOT NULL GROUP BY id HAVING count(*) > 1",
 )
 _EXCESS = """
 SELECT p, count(*) FROM (
     SELECT p, row_number() OVER (PARTITION BY log, p, o ORDER BY file) > 1
-        OR (so IS NOT NULL AND row_number() OVER (PARTITION BY p, se, so, si ORDER BY o) > 1)
+        OR (so IS NOT NULL AND row_number() OVER (PARTITION BY log, p, se, so, si ORDER BY o) > 1)
         OR (id IS NOT NULL AND row_number() OVER (PARTITION BY id ORDER BY o) > 1) AS again
     FROM found
 ) WHERE again GROUP BY p

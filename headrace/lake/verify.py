@@ -1,5 +1,6 @@
 """The loss ledger: whether every reading that reached Kafka is in the lake exactly once, and where it is not."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -66,6 +67,7 @@ class Report:
 
     streams: dict[str, Stream] = field(default_factory=dict)
     unrouted_dead_letters: int = 0  # of no stream: no route matched
+    other_dead_letters: dict[str, int] = field(default_factory=dict)  # by stream, of those not archived here
 
     @property
     def good(self) -> bool:
@@ -89,6 +91,7 @@ class Report:
             "good": self.good,
             "streams": {name: stream.to_json() for name, stream in self.streams.items()},
             "unrouted_dead_letters": self.unrouted_dead_letters,
+            "other_dead_letters": self.other_dead_letters,
         }
 
 
@@ -110,7 +113,7 @@ def verify(cfg: Config, flow: Flow, store: ObjectStore, source: Source, *, every
             stream.partitions[number] = _part(flow, topic, number, mine, rows, source, stream.problems)
         stream.devices = devices.read(source, topic, contract_of(cfg, stream_of(topic)), every=every_device)
         stream.dead_letters_stored = source.held([s for x in letters if (s := _source(x, topic)) is not None])
-    _count_letters(report, letters)
+    count_letters(report, letters)
     for letter in journal.letters.values():
         if not journal.is_open(letter.key) and letter.text("stream") in report.streams:
             report.streams[letter.text("stream")].dead_letters_replayed += 1
@@ -218,13 +221,18 @@ def _source(letter: deadletters.ReadLetter, topic: str) -> tuple[int, int, int, 
     return int(s.get("partition", -1)), int(s.get("epoch", -1)), int(s.get("offset", -1)), int(s.get("index", 0))
 
 
-def _count_letters(report: Report, letters: Iterable[deadletters.ReadLetter]) -> None:
+def count_letters(report: Report, letters: Iterable[deadletters.ReadLetter]) -> None:
+    """Enter into the report whose the open letters are; those that are rows too count as rows."""
+    others: Counter[str] = Counter()
     for letter in letters:
         name = letter.text("stream")
         stream = report.streams.get(name)
-        if stream is None:
-            report.unrouted_dead_letters += 1
-        else:
+        if stream is not None:
             stream.dead_letters += 1
+        elif name:
+            others[name] += 1
+        else:
+            report.unrouted_dead_letters += 1
+    report.other_dead_letters = dict(sorted(others.items()))
     for stream in report.streams.values():
         stream.dead_letters -= stream.dead_letters_stored

@@ -86,6 +86,24 @@ def test_a_recreated_clean_topic(own: Make) -> None:
         archive.stop()
 
 
+def test_rows_emitted_again_into_a_recreated_clean_topic(own: Make) -> None:
+    """clean died before it committed, and the clean topic was made anew: what the lake has is not stored again."""
+    it = own()
+    it.fill_raw(range(40))
+    it.fill_clean(range(20))
+    with it.archive() as archive:
+        until(lambda: it.archived() == 20, lambda: archive.log)
+        archive.stop()
+    recreate(it, it.clean_topic)
+    it.fill_clean(range(15, 40), before=14)
+    adopt(it)
+    with it.archive() as archive:
+        until(lambda: it.archived() == 25, lambda: archive.log)
+        archive.stop()
+    assert it.numbers() == list(range(40))
+    assert sum(e.end - e.start - e.rows for e in it.entries()) == 5
+
+
 def test_a_recreated_raw_topic(own: Make) -> None:
     """Its positions begin again, and with the topic Kafka forgets what was committed: rows after rows of the old topic
 
@@ -185,6 +203,49 @@ def test_a_foreign_transaction_in_clean(own: Make) -> None:
     assert (report["refused"], len(it.letters())) == (6, 6)
     assert sum(b - a for e in it.entries() for a, b in e.skipped) == 3 + 3
     assert it.entries()[-1].end == 80 + 9 + 3
+
+
+@pytest.mark.parametrize("commit", [True, False])
+def test_a_foreign_transaction_last_in_raw(own: Make, commit: bool) -> None:
+    """Its mark is no record, and nothing comes after it: it does not count as waiting, and a restart goes on there."""
+    it = own()
+    it.fill_raw(range(10))
+    with it.clean() as clean, it.archive() as archive:
+        it.whole(range(10))
+        foreign(it, it.raw, (commit,))
+        until(lambda: it.cleaned() == 14, lambda: clean.log)
+        it.whole(range(10))
+        clean.stop()
+        archive.stop()
+    foreign(it, it.raw, (commit,))
+    with it.clean() as clean, it.archive() as archive:
+        until(lambda: it.cleaned() == 18, lambda: clean.log)
+        it.fill_raw(range(10, 20))
+        it.whole(range(20))
+        clean.stop()
+        archive.stop()
+    counts = cleanmeta.decode(it.committed(it.config.clean.group, it.raw)[1]).counts
+    assert (counts.kept, counts.rejected, counts.skipped) == (20, 6 if commit else 0, 2 if commit else 8)
+
+
+@pytest.mark.parametrize("commit", [True, False])
+def test_a_foreign_transaction_last_in_clean(own: Make, commit: bool) -> None:
+    it = own()
+    it.fill_clean(range(10))
+    with it.archive() as archive:
+        it.whole(range(10))
+        foreign(it, it.clean_topic, (commit,))
+        until(lambda: it.archived() == 14, lambda: archive.log)
+        it.whole(range(10))
+        archive.stop()
+    foreign(it, it.clean_topic, (commit,))
+    with it.archive() as archive:
+        until(lambda: it.archived() == 18, lambda: archive.log)
+        it.fill_clean(range(10, 20), before=9)
+        it.whole(range(20))
+        archive.stop()
+    assert it.entries()[-1].end == 28
+    assert sum(b - a for e in it.entries() for a, b in e.skipped) == (2 if commit else 8)
 
 
 @pytest.mark.parametrize("raised", ["raw", "both"])

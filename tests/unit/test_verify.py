@@ -6,12 +6,13 @@ import pytest
 from headrace import cleanmeta
 from headrace.config import Config
 from headrace.config.connect import Store
+from headrace.deadletters import ReadLetter
 from headrace.intent import Intent, Note, encode
 from headrace.lake import sql
 from headrace.lake.flow import Flow, Stage
 from headrace.lake.ledger import Entry, StoredFile
 from headrace.lake.rows import Source
-from headrace.lake.verify import Part, Report, Stream, chain_gaps, emitted_gaps, raw_gaps, row_gaps
+from headrace.lake.verify import Part, Report, Stream, chain_gaps, count_letters, emitted_gaps, raw_gaps, row_gaps
 from headrace.store.folder import FolderStore
 from tests.unit.archive_world import ID, TOPIC, World, archive_all
 from tests.unit.test_archive_protocol import world_of
@@ -122,3 +123,32 @@ def test_rows_stored_twice_are_found(lake: tuple[World, Source, FolderStore]) ->
     extra = dict(source.load(TOPIC).files)[key]
     assert again.duplicates == {0: extra}
     assert again.stored == {0: len(world.numbers()) + extra}
+
+
+def test_positions_that_began_again_with_a_new_topic_are_no_duplicates(
+    lake: tuple[World, Source, FolderStore],
+) -> None:
+    """Both topics were made anew, as the guide says, and the archive adopted them: other readings, equal positions."""
+    world, source, store = lake
+    for key, data in world.store.objects.items():
+        store.put(key.replace(ID, "B" * 22), data)
+    again = source.load(TOPIC)
+    assert again.stored == {0: 2 * len(world.numbers())}
+    assert again.duplicates == {}
+    key = next(k for k in sorted(world.store.objects) if k.endswith(".parquet"))
+    store.put(key.replace("-o0000000000000000000", "-o0000000000000000009"), world.store.objects[key])
+    assert source.load(TOPIC).duplicates == {0: source.load(TOPIC).files[key]}
+
+
+def letter(number: int, stream: str) -> ReadLetter:
+    return ReadLetter(bytes([number]), b"", {"stream": stream.encode()}, 0, number, 0)
+
+
+def test_dead_letters_of_streams_that_the_configuration_lacks_are_named() -> None:
+    report = Report({"imu": Stream()})
+    count_letters(report, [letter(n, s) for n, s in enumerate(["imu", "", "vibration", "env", "vibration"])])
+    assert report.streams["imu"].dead_letters == 1
+    assert report.unrouted_dead_letters == 1
+    assert report.other_dead_letters == {"env": 1, "vibration": 2}
+    out = report.to_json()
+    assert (out["unrouted_dead_letters"], out["other_dead_letters"]) == (1, {"env": 1, "vibration": 2})
