@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _EVERY_SECONDS = 3.0
 _ANSWER_SECONDS = 1.0
 _SEVERED_SECONDS = 15.0  # with an answer for everybody else all the while
+_LAST_SECONDS = 10.0  # for a last question: what a slow link has yet to send of a client goes before its questions
 
 
 class KafkaWatch:
@@ -62,23 +63,24 @@ class KafkaWatch:
     def look(self) -> str:
         """Ask each client once; in words, which one is severed. Empty while none is."""
         for name, client in self._clients().items():
-            if self._alone(client):
-                since = self._since.setdefault(name, time.monotonic())
-                if time.monotonic() - since >= _SEVERED_SECONDS:
-                    self._why = (
-                        f"the Kafka client for {name} finds no broker, and a new one does: this process ends, to be "
-                        "started again"
-                    )
-                    log.error("severed from Kafka", extra={"client": name})
-            else:
+            if not self._alone(client):
                 self._since.pop(name, None)
+            elif time.monotonic() - self._since.setdefault(name, time.monotonic()) < _SEVERED_SECONDS:
+                continue
+            elif _answered(client, _LAST_SECONDS):
+                self._health.ready(self.CHECK, True)
+                self._since.pop(name)
+            else:
+                self._why = (
+                    f"the Kafka client for {name} finds no broker, and a new one does: this process ends, to be "
+                    "started again"
+                )
+                log.error("severed from Kafka", extra={"client": name})
         return self._why
 
     def _alone(self, client: Any) -> bool:
         """Whether the client gets no answer where another does. Sets the check."""
-        try:
-            client.list_topics("__consumer_offsets", timeout=_ANSWER_SECONDS)
-        except kafka.KafkaException:
+        if not _answered(client, _ANSWER_SECONDS):
             try:
                 kafka.probe(self._cfg)
             except HeadraceError as e:
@@ -87,3 +89,11 @@ class KafkaWatch:
             return True
         self._health.ready(self.CHECK, True)
         return False
+
+
+def _answered(client: Any, seconds: float) -> bool:
+    try:
+        client.list_topics("__consumer_offsets", timeout=seconds)
+    except kafka.KafkaException:
+        return False
+    return True

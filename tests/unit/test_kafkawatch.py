@@ -14,15 +14,16 @@ from headrace.health import Health
 
 
 class Client:
-    """A Kafka client as `Severed` sees it."""
+    """A Kafka client as the watch sees it. With `slow`, it has an answer for whoever waits long enough."""
 
     def __init__(self) -> None:
         self.connected = True
+        self.slow = False
 
     def list_topics(self, topic: str, timeout: float) -> None:
         assert topic
         assert timeout
-        if not self.connected:
+        if not self.connected or (self.slow and timeout < 5):
             raise kafka.KafkaException(kafka.KafkaError(kafka.KafkaError._TRANSPORT))
 
 
@@ -87,6 +88,13 @@ def test_a_client_that_comes_back_in_time_is_left_alone(
         client.connected = True
         assert not watch.look()
     assert not world.told.is_set()
+
+
+def test_a_client_that_is_only_slow_is_left_alone(world: World, health: Health) -> None:
+    client = Client()
+    client.slow = True
+    with kafkawatch.KafkaWatch(Kafka(), health, lambda: {"producing": client}):
+        assert not world.told.wait(0.3)
 
 
 def test_an_error_of_the_service_itself_comes_first(world: World, health: Health) -> None:
