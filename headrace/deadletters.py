@@ -20,6 +20,7 @@ from headrace.wire import Headers
 PREFIX = "_dead_letters"
 HEADER_ROOM = 16 * 1024  # of a letter's headers and key, beside its value
 NOTE = "note"  # header of what is no letter but a note about one: see `headrace.replays`
+_OURS = {NOTE, "pointer", "size"}  # headers that an original can't bring: they would hide the letter, or its bytes
 
 
 class Letter(NamedTuple):
@@ -48,7 +49,10 @@ class ReadLetter:
     @property
     def source(self) -> dict[str, Any]:
         """Where the bytes came from: a Kafka position, or an MQTT topic and the element of its payload."""
-        found = orjson.loads(self.headers.get("source") or b"{}")
+        try:
+            found = orjson.loads(self.headers.get("source") or b"{}")
+        except ValueError:  # anybody who may write to the topic may write anything
+            return {}
         return found if isinstance(found, dict) else {}
 
 
@@ -83,7 +87,7 @@ def letter(
         ("source", place),
         ("failed-at", str(time.time_ns() // 1000).encode()),
     ]
-    return Letter(key, value, headers + list(original or ()))
+    return Letter(key, value, headers + [it for it in original or () if it[0] not in _OURS])
 
 
 def fits(cfg: Config, it: Letter) -> bool:

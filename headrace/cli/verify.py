@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headrace.cli import context
-from headrace.cli.output import data, say
+from headrace.cli.output import data, printable, say
 
 if TYPE_CHECKING:
     from headrace.config import Config
@@ -127,7 +127,7 @@ def _say_devices(report: "Report", *, every: bool) -> None:
             continue
         runs = found.listed if every else found.listed[:_NAMED]
         for run in runs:
-            say(f"{name}: {run.words()}")
+            say(f"{name}: {printable(run.words())}")
         if not every and len(runs) < found.wrong:
             say(f"{name}: and {found.wrong - len(runs):,} more: --devices")
     if any(s.devices is not None and s.devices.missing for s in report.streams.values()):

@@ -1,6 +1,6 @@
 from headrace import deadletters
 from headrace.config import Config
-from headrace.deadletters import Letter
+from headrace.deadletters import Letter, ReadLetter
 from headrace.errors import PoisonError, Reason
 
 ERROR = PoisonError(Reason.WRONG_TYPE, "ax: a number is expected, not 'high'", field="ax", value="high")
@@ -34,3 +34,13 @@ def test_a_letter_too_large_for_the_topic_is_stored_and_points_there() -> None:
     where = dict(pointing.headers)["pointer"].decode()
     assert stored == {where: large.value}
     assert (pointing.key, pointing.value) == (large.key, b"")
+
+
+def test_an_originals_headers_hide_neither_the_letter_nor_its_bytes() -> None:
+    foreign = [(deadletters.NOTE, b"replay"), ("pointer", b"somewhere/else"), ("size", b"1"), ("mine", b"kept")]
+    made = deadletters.letter(ERROR, b"x", stage="clean", stream="imu", source=SOURCE, original=foreign)
+    assert [h for h in made.headers if h in foreign] == [("mine", b"kept")]
+
+
+def test_a_source_that_is_no_json_is_none() -> None:
+    assert ReadLetter(b"k", b"", {"source": b"\xff{"}, 0, 0, 0).source == {}

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.cli.verify import _say_devices
 from headrace.config import Config
 from headrace.config.connect import Store
 from headrace.contracts.files import find
@@ -200,3 +201,11 @@ def test_missing_numbers_are_a_warning() -> None:
     assert not report.numbers_good
     assert report.to_json()["streams"]["imu"]["devices"]["listed"][0]["missing_ranges"] == [[2, 2]]
     assert Report({"imu": Stream(devices=Devices(1, 1, 2, 0, 0, 0, ()))}).numbers_good
+
+
+def test_what_a_device_calls_its_boot_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run("d", "\x1b]0;owned\x07", 0, 2, 2, 1, ((1, 1),), 0)
+    report = Report({"imu": Stream(devices=Devices(1, 1, 2, 1, 0, 1, (run,)))})
+    _say_devices(report, every=True)
+    assert "\x1b" not in (said := capsys.readouterr().err)
+    assert r"(boot \x1b]0;owned\x07)" in said
