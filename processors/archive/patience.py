@@ -23,14 +23,14 @@ class Patience:
     def __init__(self, health: Health) -> None:
         self._health = health
         self._lock = threading.Lock()
-        self._waiting: dict[int, str] = {}
+        self._waiting: dict[object, str] = {}
 
     def hold(self, token: Token, what: str, call: Callable[[], T]) -> T:
         """What `call` returns, however long it takes; Revoked once the token is void.
 
         A ConfigError is held too: whoever corrects the store's or the registry's settings there need not restart us.
         """
-        me, delay = id(object()), FIRST_SECONDS
+        me, delay = object(), FIRST_SECONDS
         try:
             while True:
                 token.check()
@@ -45,7 +45,7 @@ class Patience:
         finally:
             self._tell(me, None)
 
-    def _tell(self, me: int, why: str | None) -> None:
+    def _tell(self, me: object, why: str | None) -> None:
         with self._lock:
             if why is None:
                 self._waiting.pop(me, None)

@@ -180,10 +180,12 @@ class Archive:
         )
         deadline = time.monotonic() + _LEAVE_SECONDS
         gone = {key: self._parts.pop(key) for key in keys if key in self._parts}
-        for part in gone.values():
+        for key, part in gone.items():
             if lost:
                 part.token.void()
             part.leave(max(0.0, deadline - time.monotonic()))
+            for gauge in ((metrics.LAG, (SERVICE, *key)), (metrics.ARCHIVE_UNREAD, key)):
+                gauge[0].remove(*gauge[1])  # another member tells of it now
         return [key for key, part in gone.items() if part.assigned]
 
     def _gauges(self, now: float) -> None:

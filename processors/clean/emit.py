@@ -23,8 +23,12 @@ class Emitter:
     midst, and only a new start from the committed offset puts it right.
     """
 
-    def __init__(self, config: Config, limits: Collection[int]) -> None:
-        """`limits` are the max.message.bytes of the topics: a batch above its topic's would be refused whole."""
+    def __init__(self, config: Config, limits: Collection[int], waiting: Callable[[float], None]) -> None:
+        """`limits` are the max.message.bytes of the topics: a batch above its topic's would be refused whole.
+
+        `waiting(seconds)` is called again and again while Kafka does not take what there is, for so long already.
+        """
+        self._waiting = waiting
         self._letters = config.dead_letters.topic
         self._failed: list[str] = []
         largest = max(*limits, deadletters.max_letter_bytes(config))  # a letter is its raw message and the reason
@@ -44,21 +48,23 @@ class Emitter:
         """A dead letter."""
         self._produce(self._letters, value=letter.value, key=letter.key, headers=letter.headers)
 
-    def settle(self, waiting: Callable[[float], None]) -> None:
-        """Return once Kafka has everything. `waiting(seconds)` is called again and again while it doesn't."""
+    def settle(self) -> None:
+        """Return once Kafka has everything."""
         start = time.monotonic()
         while self.producer.flush(_SLICE_SECONDS) > 0:
             self._check()
-            waiting(time.monotonic() - start)
+            self._waiting(time.monotonic() - start)
         self._check()
 
     def _produce(self, topic: str, **message: Any) -> None:
+        start = time.monotonic()
         while True:
             try:
                 self.producer.produce(topic, on_delivery=self._on_delivery, **message)
             except BufferError:  # the producer's queue is full: make room
                 self.producer.poll(0.05)
                 self._check()
+                self._waiting(time.monotonic() - start)
             except kafka.KafkaException as e:
                 raise FatalError(str(kafka.translate(e, f"producing to {topic}"))) from None
             else:

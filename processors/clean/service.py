@@ -105,7 +105,7 @@ class _Cleaner:
         limits = [
             n for pair in self._pairs.values() for n in (pair.raw.max_message_bytes, pair.clean.max_message_bytes)
         ]
-        self._emitter = Emitter(config, limits)
+        self._emitter = Emitter(config, limits, patience.delivering)
         self._assignment = Assignment(consumer)
         self._assignment.subscribe([raw_topic(s) for s in streams])
 
@@ -155,6 +155,8 @@ class _Cleaner:
             fresh[place] = partition
             about = {"partition": f"{place[0]}/{place[1]}", "offset": partition.next, "end": high}
             log.info("partition begins", extra={**about, "look_back_from": partition.begin})
+        for topic, number in self._partitions.keys() - fresh.keys():
+            LAG.remove("clean", topic, str(number))  # another member tells of it now
         self._partitions = fresh
         self._patience.forget()
         self._assignment.start({place: partition.begin for place, partition in fresh.items()})
@@ -171,7 +173,7 @@ class _Cleaner:
             hold("store", "shelving dead letters", lambda: self._write_letters(stretches))
         stretches = [s for s in stretches if s.partition.token.live]
         ends = [(s, *self._produce(s)) for s in stretches]
-        self._emitter.settle(self._patience.delivering)
+        self._emitter.settle()
         self._patience.delivered()
         for s, offset, note in ends:
             if self._commit(s.partition, offset, note):
