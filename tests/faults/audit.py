@@ -23,6 +23,8 @@ class Finding:
     letters: int  # obligations that were met by a dead letter
     copies: int  # records of `.raw` beyond the first of their reading: redelivered, and dropped later
     lost: list[str]  # acknowledged, and neither a row nor a dead letter
+    dropped: list[str]  # those of the lost that `.raw` has: no broker of MQTT is to blame
+    untested: list[str]  # in words, why the run proves nothing
     doubled: list[str]  # readings that are several rows, or several dead letters; positions that are several rows
     altered: list[str]  # rows with other values than those sent
     invented: list[str]  # rows that nobody sent, or of a reading that had to be refused
@@ -39,10 +41,8 @@ class Finding:
     @property
     def faults(self) -> list[str]:
         """In words, what is wrong: empty when every obligation was met."""
-        wrong = ("lost", "doubled", "altered", "invented", "both", "disordered", "unaccounted", "baseless")
-        return [
-            f"{len(found)} {name}: {', '.join(found[:5])}" for name in wrong if (found := list(getattr(self, name)))
-        ]
+        wrong = [f.name for f in fields(self) if isinstance(getattr(self, f.name), list)]
+        return [f"{len(found)} {name}: {', '.join(found[:5])}" for name in wrong if (found := getattr(self, name))]
 
 
 def audit(sent: pl.DataFrame, boot: str, evidence: Evidence) -> Finding:
@@ -70,12 +70,16 @@ def audit(sent: pl.DataFrame, boot: str, evidence: Evidence) -> Finding:
     raw = evidence.raw.filter(pl.col("boot_id") == boot).sort(PLACE)
     first = raw.unique(READING, keep="first", maintain_order=True)
     back = first.with_columns(step=pl.col("sequence").diff().over("device_id")).filter(pl.col("step") < 0)
+    obligations = int(sent["acked"].sum())
+    few = [] if 2 * obligations > len(sent) else [f"only {obligations:,} of {len(sent):,} readings were acknowledged"]
     return Finding(
-        obligations=int(sent["acked"].sum()),
+        obligations=obligations,
         stored=len(rows),
         letters=len(in_letters),
         copies=len(raw) - len(first),
         lost=_named(lost, READING),
+        dropped=_named(lost.join(raw, on=READING, how="semi"), READING),
+        untested=few,
         doubled=[
             *_named(stored_twice, READING),
             *(f"letter {i.hex()}" for i in letters_twice["letter_id"]),

@@ -99,6 +99,8 @@ class Fleet:
             asyncio.run(self._all())
         except* HeadraceError as errors:
             self.problems += [str(e) for e in errors.exceptions]
+        except* Exception as errors:  # noqa: BLE001 - a fleet that ended on its way proves nothing
+            self.problems += [f"the fleet itself: {e!r}" for e in errors.exceptions]
 
     async def _all(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.faults.fault import Fault
 from tests.faults.fleet import Shape
 from tests.faults.settings import CLOCK_FILE, clocks, disks
-from tests.faults.world import World
+from tests.faults.world import SERVICES, World
 
 CHUNK = 1 << 20
 GENTLE = Shape(rate=600)
@@ -76,6 +76,9 @@ def clock(hours: int) -> Callable[[World], None]:
 
     def strike(world: World) -> None:
         path = world.state.path.parent / CLOCK_FILE
+        for name in SERVICES:
+            loaded = Path(f"/proc/{world.pid(name)}/maps").read_text()
+            assert "libfaketime" in loaded, f"{name} runs without libfaketime: its clock would not jump"
         path.write_text(f"{hours * 3600:+d}\n")
         world.sleep(15, 20)
         path.write_text("+0\n")

@@ -115,7 +115,7 @@ def zombie(world: World) -> None:
     """The archive is stopped in the middle of a PUT until its partitions have moved to another, then resumed."""
     trap = Trap(is_data, 1, lambda: None)
     with world.extra("processors", "archive"):
-        world.sleep(8)
+        world.wait_joined()
         world.s3.manners = Manners(("PUT",), seen=trap)
         try:
             world.wait("a PUT", trap.sprung.is_set, STEP_SECONDS)
@@ -130,7 +130,7 @@ def zombie(world: World) -> None:
 def duel(world: World) -> None:
     """Two archives, each stopped in turn past its session time-out: partitions go to and fro between zombies."""
     with world.extra("processors", "archive") as second:
-        world.sleep(8)
+        world.wait_joined()
         with world.unsupervised():
             with world.stopped("archive"):
                 world.sleep(MOVED_SECONDS)

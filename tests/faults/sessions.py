@@ -9,6 +9,7 @@ from tests.faults.fault import Fault
 from tests.faults.world import World
 
 QUIET_SECONDS = 1.0
+LOST, CONNECTIONS = "headrace_bridge_sessions_lost_total", "headrace_bridge_connections_total"
 
 
 def _discard_session(world: World) -> None:
@@ -26,11 +27,11 @@ def _discard_session(world: World) -> None:
     asyncio.run(once())
 
 
-def _sessions_lost(world: World) -> float:
-    """How many sessions the bridge says it has lost."""
+def _counted(world: World, name: str) -> float:
+    """What a counter of the bridge stands at."""
     url = f"http://127.0.0.1:{world.service('bridge')['health_port']}/metrics"
     lines = http.get(url).decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("headrace_bridge_sessions_lost_total"))
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
 def lost(*, killed: bool) -> "Fault":
@@ -44,13 +45,13 @@ def lost(*, killed: bool) -> "Fault":
     def strike(world: World) -> None:
         assert world.fleet is not None
         rate = world.fleet.rate
-        before = _sessions_lost(world)
+        before = _counted(world, LOST)
         with world.stopped("kafka"):
             world.sleep(0.5, 2)
             world.fleet.rate = 0
             world.sleep(QUIET_SECONDS)
             _discard_session(world)
-            world.wait("the bridge to miss its session", lambda: _sessions_lost(world) > before, 30)
+            world.wait("the bridge to miss its session", lambda: _counted(world, LOST) > before, 30)
             world.sleep(1)  # it subscribes again
             world.fleet.rate = rate
             world.sleep(0.5, 2)
@@ -68,9 +69,11 @@ def lost(*, killed: bool) -> "Fault":
 
 def taken_over(world: World) -> None:
     """A second bridge with the same client id: one of them must give way, and none may lose what it holds."""
+    pid, before = world.pid("bridge"), _counted(world, CONNECTIONS)
     with world.extra("bridge"):
         world.sleep(10, 15)
     world.wait_ready()
+    assert world.pid("bridge") != pid or _counted(world, CONNECTIONS) > before, "the second bridge took nothing over"
 
 
 FAULTS = [

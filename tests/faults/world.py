@@ -38,6 +38,7 @@ class World:
     dice: Random = field(default_factory=Random)
     fleet: Fleet | None = None
     extras: int = 0
+    extra_log: Path = Path()  # of the latest further process
 
     @property
     def config(self) -> Config:
@@ -121,7 +122,8 @@ class World:
         _lay(data, {name: {"http": {"port": 0}} for name in SERVICES})
         _lay(data, over or {})
         self.state.write(path, yaml.safe_dump(data))
-        with path.with_suffix(".log").open("ab") as log:
+        self.extra_log = path.with_suffix(".log")
+        with self.extra_log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", module, *arguments, "--config", str(path)],
                 env={**os.environ, "PYTHONPATH": str(ROOT), MARK: str(self.state.path)},
@@ -129,6 +131,8 @@ class World:
             )  # fmt: skip
         try:
             yield process
+            said = self.extra_log.read_text(errors="replace")
+            assert process.poll() != 2, f"the further {module} refused its configuration: {said[-500:]}"
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
@@ -138,6 +142,12 @@ class World:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+
+    def wait_joined(self, seconds: float = READY_SECONDS) -> None:
+        """Until the latest further process has partitions: before that nobody contends with it."""
+        self.wait(
+            "its partitions", lambda: "partitions assigned" in self.extra_log.read_text(errors="replace"), seconds
+        )
 
     @contextmanager
     def configured(self, **over: dict[str, Any]) -> Iterator[None]:

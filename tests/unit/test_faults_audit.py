@@ -74,6 +74,7 @@ def again(frame: pl.DataFrame, **columns: pl.Expr) -> pl.DataFrame:
 
 SPOILT: list[tuple[str, str, Spoil]] = [
     ("a row removed", "lost", rows(lambda f: f.slice(1))),
+    ("a row removed that Kafka had", "dropped", rows(lambda f: f.slice(1))),
     ("a row doubled", "doubled", rows(again)),
     ("a row at two positions", "doubled", rows(lambda f: again(f, offset=long(99)))),
     ("a value altered", "altered", rows(lambda f: f.with_columns(ax=pl.col("ax") + (pl.col("offset") == 2) * 0.1))),
@@ -114,6 +115,20 @@ def test_a_repeat_that_the_archive_dropped_is_accounted_for_by_its_source() -> N
     e = evidence(sent())
     repeated = again(e.clean, offset=long(NUMBERS))
     assert audit(sent(), BOOT, dataclasses.replace(e, clean=repeated)).faults == []
+
+
+def test_what_the_mqtt_broker_forgot_is_lost_and_was_not_dropped() -> None:
+    e = evidence(sent())
+    found = audit(
+        sent(), BOOT, dataclasses.replace(e, rows=e.rows.slice(1), raw=e.raw.slice(1), clean=e.clean.slice(1))
+    )
+    assert (len(found.lost), found.dropped) == (1, [])
+
+
+def test_a_fleet_of_which_nobody_heard_proves_nothing() -> None:
+    for fleet in (sent().with_columns(acked=pl.lit(value=False)), sent().slice(0, 0)):
+        found = audit(fleet, BOOT, dataclasses.replace(evidence(sent()), rows=pl.DataFrame(schema=ROWS)))
+        assert any("untested" in words for words in found.faults)
 
 
 def test_what_was_never_acknowledged_may_be_missing_but_not_twice() -> None:
