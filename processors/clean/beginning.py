@@ -17,7 +17,7 @@ from processors.assignment import Place
 from processors.clean.partition import epoch_of, event_id, headers_of
 
 _POSITION_BYTES = 32
-_LOOK_AT = 100  # records at the clean topic's end: some may be a stranger's
+_LOOK_AT, _MOST = 100, 10_000  # records at the clean topic's end: some may be a stranger's
 _GIVE_UP_SECONDS = 10.0
 
 
@@ -29,8 +29,7 @@ def check(config: Config, place: Place, low: int, high: int) -> None:
     topic = clean_topic(stream_of(place[0]))
     client = kafka.consumer(config.kafka, config.clean.group, enable_partition_eof=True)
     try:
-        begin, end = kafka.watermarks(client, topic, place[1])
-        found = _last(_read(client, topic, place[1], max(begin, end - _LOOK_AT), end))
+        found = _newest(client, topic, place[1])
         if found is None or found[0].offset < low:  # further on than any position there: nothing can be taken for old
             return
         src, row = found
@@ -45,6 +44,19 @@ def check(config: Config, place: Place, low: int, high: int) -> None:
         f"drop new readings as old ones. Once it has stored {topic}, stop it, delete that topic too, and run "
         "`headrace provision` and `headrace archive adopt`"
     )
+
+
+def _newest(client: kafka.Consumer, topic: str, partition: int) -> tuple[Position, Message] | None:
+    """The last row of the clean topic, and its position: behind it there may be any number of a stranger's records."""
+    begin, end = kafka.watermarks(client, topic, partition)
+    size = _LOOK_AT
+    while begin < end:
+        first = max(begin, end - size)
+        found = _last(_read(client, topic, partition, first, end))
+        if found is not None:
+            return found
+        end, size = first, min(size * 10, _MOST)
+    return None
 
 
 def _last(rows: list[Message]) -> tuple[Position, Message] | None:
