@@ -18,5 +18,6 @@ class Fault:
     shape: Shape = field(default_factory=Shape)
     seeds: int = 5
     bound: bool = False  # Mosquitto's own: what it acknowledged and had not written may be lost, and is counted
+    unordered: bool = False  # devices' readings may lie in another order than that of sending
     setting: str = "plain"  # the stack that it needs, of settings.py: plain, disks, clocks, brokers
     needs: Callable[[], str] = lambda: ""  # why it can't be run on this machine; empty when it can

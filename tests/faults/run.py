@@ -73,6 +73,6 @@ def run(world: World, fault: Fault, seed: int) -> Outcome:
         problems += [f"not settled: {what}" for what in settle(cfg, watcher, SETTLE_SECONDS)]
     finding = audit(fleet.sent(), boot, evidence.collect(cfg, begin))
     # What a device sends again for want of a receipt comes behind what it sent meanwhile.
-    allowed = {"lost"} if fault.bound else {"disordered"} if fault.shape.receipts else set()
+    allowed = {"lost"} if fault.bound else {"disordered"} if fault.shape.receipts or fault.unordered else set()
     problems += [f for f in finding.faults if f.split()[1].rstrip(":") not in allowed]
     return Outcome(finding, recovery, time.monotonic() - began, problems)
