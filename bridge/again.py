@@ -16,6 +16,7 @@ from headrace.names import is_device_id, raw_topic
 from headrace.wire import Headers
 
 _RECORD_MARGIN = 128  # bytes of a record beside key, value and headers: Kafka's own
+_TIME_DIGITS = 18  # of microseconds, so that they fit 64 bits
 _KEPT = (wire.MQTT_TOPIC, wire.MQTT_QOS, wire.MQTT_DUP, wire.MQTT_RETAIN)
 
 
@@ -142,4 +143,4 @@ def _headers(letter: ReadLetter, event_id: bytes, number: int) -> Headers:
 def _received(letter: ReadLetter) -> int:
     """When the bridge had the original, microseconds: the event time where the payload has none."""
     text = letter.text(wire.RECEIVED_AT)
-    return int(text) if text.isdecimal() else letter.time_ms * 1000
+    return int(text) if text.isdecimal() and len(text) <= _TIME_DIGITS else letter.time_ms * 1000

@@ -133,5 +133,5 @@ def _note(value: bytes) -> Note | None:
         to = [(str(t), int(p), int(o)) for t, p, o in found["to"]]
         ends = {str(t): [int(o) for o in found["ends"][t]] for t in found["ends"]}
         return Note(bytes.fromhex(found["letter"]), int(found["number"]), bool(found["sent"]), ends, to)
-    except (ValueError, KeyError, TypeError):  # anybody who may write to the topic may write anything
+    except (ValueError, LookupError, TypeError, OverflowError):  # anybody who may write to the topic may write anything
         return None

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.util import find_spec
@@ -110,8 +111,10 @@ def _bridge(wish: Wish, config_file: Path) -> Iterable[dict[str, Any]]:
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(orjson.dumps(request))
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # it ended before it read on: its words and exit code tell why
+                process.stdin.write(orjson.dumps(request))
+            with suppress(BrokenPipeError):
+                process.stdin.close()
             for line in process.stdout:
                 yield orjson.loads(line)
             code = process.wait()

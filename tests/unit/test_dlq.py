@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import pytest
 
 from headrace.cli import dlqreplay, dlqshow
 from headrace.cli.output import printable
+from headrace.config import Config
 from headrace.deadletters import ReadLetter
 from headrace.errors import ConfigError
 from headrace.replays import Journal, mark
-from headrace.tools.resend import Fate, Result, judge
+from headrace.tools.resend import Fate, Result, Wish, judge, run
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 
@@ -68,3 +71,11 @@ def test_a_newer_letter_says_why_it_was_refused_again() -> None:
     assert (result.fate, result.reason, result.detail, result.became) == (
         Fate.REFUSED_AGAIN, "out_of_range", "too hot", [OTHER],
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("letters", [1, 5000])
+def test_a_replay_that_ends_before_it_is_asked_says_why(letters: int, tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text("nonsense: 1\n")
+    wish = Wish([b"%016d" % n for n in range(letters)], again=False, dry_run=True)
+    with pytest.raises(ConfigError, match="nonsense: unknown key"):
+        run(Config(), wish, tmp_path / "wrong.yaml", 0, lambda _done, _what: None)

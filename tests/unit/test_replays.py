@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace import deadletters, replays
@@ -76,6 +76,11 @@ def test_letters_met_again_count_once_and_their_bytes_are_not_kept() -> None:
 
 
 @given(st.binary(max_size=80))
+@example(b'{"letter":"6b","number":1,"sent":true,"ends":[1],"to":[]}')
+@example(b'{"letter":"6b","number":1,"sent":true,"ends":{"imu.raw":null},"to":[]}')
+@example(b'{"letter":"6b","number":1,"sent":true,"ends":{},"to":[[1]]}')
+@example(b'{"letter":6,"number":1,"sent":true,"ends":{},"to":[]}')
+@example(b"[]")
 def test_what_anybody_may_have_written_is_no_note(value: bytes) -> None:
     foreign = ReadLetter(OTHER, value, {deadletters.NOTE: b"replay", replays.REPLAY: value}, 0, 0, 0)
     assert replays.journal([letter(), foreign]).state(KEY) is State.OPEN
