@@ -26,6 +26,7 @@ from tests.faults.proxy import Proxy, proxy
 ROOT = Path(headrace.__file__).parent.parent
 SERVICES = ("bridge", "clean", "archive")
 READY_SECONDS = 120.0
+START_SECONDS = 60.0
 
 
 @dataclass
@@ -115,7 +116,7 @@ class World:
     def extra(
         self, module: str, *arguments: str, over: dict[str, Any] | None = None
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """A further process of a service, configured as the stack's own but for `over` and its health port."""
+        """A further process of a service, once it has begun; configured as the stack's own but for `over` and its port."""
         self.extras += 1
         path = self.state.path / "tmp" / f"extra-{self.extras}.yaml"
         data = yaml.safe_load(self.state.config_file.read_text())
@@ -130,6 +131,9 @@ class World:
                 stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         try:
+            until = time.monotonic() + START_SECONDS  # a slow machine may take longer than the fault is to last
+            while not self.extra_log.stat().st_size and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.1)
             yield process
             said = self.extra_log.read_text(errors="replace")
             assert process.poll() != 2, f"the further {module} refused its configuration: {said[-500:]}"
