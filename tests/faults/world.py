@@ -116,7 +116,7 @@ class World:
     def extra(
         self, module: str, *arguments: str, over: dict[str, Any] | None = None
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """A further process of a service, once it has begun; configured as the stack's own but for `over` and its port."""
+        """A further process of a service, once it has begun; configured as the stack but for `over` and its port."""
         self.extras += 1
         path = self.state.path / "tmp" / f"extra-{self.extras}.yaml"
         data = yaml.safe_load(self.state.config_file.read_text())
