@@ -260,7 +260,7 @@ class Partition:
             row = int(chunk.offsets.searchsorted(intent.end))
             mine += [chunk.cut(0, row)] if row else []
             later += [chunk.cut(row, len(chunk))] if row < len(chunk) else []
-        if bool(mine) == intent.empty and self.low <= self.start:
+        if mine if intent.empty else not mine and self.low <= self.start:
             raise FatalError(
                 f"{self.topic}/{self.number}: the batch [{self.start}, {intent.end}) was to be stored again, and the "
                 f"log holds {'other records' if mine else 'none of it'}: it was compacted or truncated meanwhile"

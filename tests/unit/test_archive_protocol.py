@@ -139,7 +139,8 @@ def test_control_records_noted_before_a_crash_are_the_same_batch_after_it(until:
         assert (start, end) in [(e.start, e.end) for e in world.entries()]
 
 
-def test_records_where_there_were_none_stop_the_archive() -> None:
+@pytest.mark.parametrize("gone", [False, True])
+def test_records_where_there_were_none_stop_the_archive(gone: bool) -> None:
     """Control records were noted, and the crash came; now the log has a record there: it is another log."""
     world = with_control_records_last()
     world.crash_at = "_ledger/"
@@ -147,6 +148,7 @@ def test_records_where_there_were_none_stop_the_archive() -> None:
         archive_all(world)
     world.crash_at = ""
     world.log.append(FakeMessage(world.high - 1, 1, b"stranger", []))
+    world.low = world.high - 1 if gone else 0
     with pytest.raises(FatalError, match="other records"):
         archive_all(world)
 
