@@ -67,7 +67,8 @@ def adopt(
                     before = valid(cfg.kafka, raw_topic(stream_of(topic)), p, rows)
                 offset, note = derive(topic, info.id, p, low, Found(mine, first, last, before))
                 finish = f", and finish the batch up to {note.intent.end}" if note.intent else ""
-                data(f"{topic}/{p}: read on from {offset}{finish} (committed now: {now[topic, p][0]})")
+                drop = f", drop what came from raw offsets up to {before.offset}" if before else ""
+                data(f"{topic}/{p}: read on from {offset}{drop}{finish} (committed now: {now[topic, p][0]})")
                 if yes:
                     kafka.commit(client, topic, p, offset, encode(note))
     finally:
