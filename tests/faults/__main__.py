@@ -2,11 +2,13 @@
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from headrace.errors import HeadraceError
 from tests.faults import results
 from tests.faults.fault import Fault
 from tests.faults.matrix import ALL
@@ -55,22 +57,31 @@ def _all(todo: list[tuple[Fault, int]], until: float) -> int:
     for kind in dict.fromkeys(fault.setting for fault, _ in todo):
         if time.monotonic() > until:
             break
-        with tempfile.TemporaryDirectory(prefix="headrace-faults-") as folder, setting(kind, Path(folder)) as world:
-            for fault, seed in todo:
-                if fault.setting != kind or time.monotonic() > until:
-                    continue
-                n += 1
-                good = _one(world, fault, seed, f"{n}/{len(todo)}")
-                passed, failed = passed + good, failed + (not good)
+        try:
+            with tempfile.TemporaryDirectory(prefix="headrace-faults-") as folder, setting(kind, Path(folder)) as world:
+                for fault, seed in todo:
+                    if fault.setting != kind or time.monotonic() > until:
+                        continue
+                    n += 1
+                    good = _one(world, fault, seed, f"{n}/{len(todo)}")
+                    passed, failed = passed + good, failed + (not good)
+        except (subprocess.SubprocessError, AssertionError, HeadraceError, OSError) as e:
+            print(f"the stack for {kind} faults: {e}", file=sys.stderr)
+            failed += 1
     if n < len(todo):
-        print(f"the time is up: {len(todo) - n} runs are left for the next time")
+        print(f"{len(todo) - n} runs are left for the next time")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
 def _one(world: World, fault: Fault, seed: int, place: str) -> bool:
     print(f"[{place}] {fault.name} seed {seed}: ", end="", flush=True)
-    result = results.append(fault, seed, run(world, fault, seed))
+    try:
+        outcome = run(world, fault, seed)
+    except Exception as e:  # noqa: BLE001 - one run that broke must not take the others with it
+        print(f"FAILED, and has no result: {e!r}", flush=True)
+        return False
+    result = results.append(fault, seed, outcome)
     c = result.counts
     print(
         f"{'passed' if result.passed else 'FAILED'}: {c['obligations']:,} readings, {c['lost']} lost, {c['doubled']} "
