@@ -16,7 +16,11 @@ from tests.faults.world import ROOT, World, attached
 CLOCK_FILE = "clock"  # beside the state folder: libfaketime's offset
 DISK = "500m"
 SERVERS = ("kafka", "store", "mosquitto")
-LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
+LIBRARIES = (
+    "/usr/local/lib/faketime/libfaketime.so.1",
+    "/usr/lib/*/faketime/libfaketime.so.1",
+    "/usr/lib*/faketime/libfaketime.so.1",
+)
 Start = Callable[[Path, dict[str, str]], None]
 
 
