@@ -79,8 +79,11 @@ def run(cfg: Config, wish: Wish, config_file: Path, wait: float, tell: Tell) -> 
     sent = [r for r in results if r.fate is Fate.WAITING]
     if sent:
         tell(len(results), "cleaning")
-        passed = _passed(cfg, [place for r in sent for place in r.to], wait)
-        judge(sent, passed, replays.load(cfg))
+        try:
+            judge(sent, _passed(cfg, [place for r in sent for place in r.to], wait), replays.load(cfg))
+        except TransientError as e:  # they are sent all the same: only what became of them is not known
+            for r in sent:
+                r.detail = str(e)
     return results
 
 

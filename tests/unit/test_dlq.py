@@ -6,8 +6,9 @@ from headrace.cli import dlqreplay, dlqshow
 from headrace.cli.output import printable
 from headrace.config import Config
 from headrace.deadletters import ReadLetter
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, TransientError
 from headrace.replays import Journal, mark
+from headrace.tools import resend
 from headrace.tools.resend import Fate, Result, Wish, judge, run
 
 KEY, OTHER = b"k" * 16, b"o" * 16
@@ -79,3 +80,14 @@ def test_a_replay_that_ends_before_it_is_asked_says_why(letters: int, tmp_path: 
     wish = Wish([b"%016d" % n for n in range(letters)], again=False, dry_run=True)
     with pytest.raises(ConfigError, match="nonsense: unknown key"):
         run(Config(), wish, tmp_path / "wrong.yaml", 0, lambda _done, _what: None)
+
+
+def test_what_was_sent_is_told_also_where_kafka_goes_before_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> dict[tuple[str, int], int]:
+        raise TransientError("Kafka is away")
+
+    answer = {"key": "aa", "number": 1, "outcome": "sent", "readings": 1, "letters": 0, "to": [["imu.raw", 0, 7]]}
+    monkeypatch.setattr(resend, "_bridge", lambda *_: [answer])
+    monkeypatch.setattr(resend, "_passed", away)
+    (result,) = run(Config(), Wish([b"\xaa"], again=False, dry_run=False), Path("x"), 0, lambda _done, _what: None)
+    assert (result.fate, result.detail, result.good) == (Fate.WAITING, "Kafka is away", False)
