@@ -253,7 +253,7 @@ def test_files_without_a_commit_ask_for_a_person() -> None:
 
 @pytest.mark.parametrize("crashes", [0, 3, 5, 7])
 @pytest.mark.parametrize("kept", [0, 1, 2])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_what_the_log_still_has_of_an_open_intent_is_stored(seed: int, kept: int, crashes: int) -> None:
     """Retention went past a part of the batch: only what neither the log nor a file holds is lost."""
     world = stopped_in_the_middle(seed)
