@@ -7,6 +7,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Awaitable
+from typing import NoReturn
 
 import orjson
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 15.0  # for what is in flight when told to end; orchestrators give 30
 WATCH_SECONDS = 5.0
 _SLOW_SECONDS = 3.0
+_SILENT_SECONDS = 7.0
 _RIVAL_LOSSES, _RIVAL_SECONDS = 3, 60.0
 _GC_THRESHOLDS = (50_000, 50, 100)
 _STEADY_SECONDS = 30.0  # a connection that held as long starts the back-off anew
@@ -217,7 +219,12 @@ class Bridge:
         if not self._departure.wanted.is_set():
             connection.subscribe(self._plan.subscriptions, self._plan.unwanted)
         try:
-            await first_of(self._read(link), connection.keep_alive(), self._departure.depart(link, filters))
+            await first_of(
+                self._read(link),
+                connection.keep_alive(),
+                self._departure.depart(link, filters),
+                self._watch_broker(connection),
+            )
         except Exception:
             connection.abort()
             raise
@@ -234,6 +241,14 @@ class Bridge:
                 self._departure.took(len(packets))
                 await self._intake.take(link, packets)
                 await asyncio.sleep(0)  # the socket may hold more than the loop could ever read: let others run
+
+    async def _watch_broker(self, connection: Connection) -> NoReturn:
+        while True:
+            await asyncio.sleep(1)
+            silent = connection.silent_seconds
+            if connection.subscribed:
+                why = f"the MQTT broker has been silent for {silent:.0f} s, to pings too"
+                self._health.ready("mqtt", ok=silent < _SILENT_SECONDS, why=why)
 
     def _look_at_session(self, connection: Connection) -> None:
         if connection.session_expiry < self._session.expiry:

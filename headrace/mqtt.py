@@ -28,7 +28,8 @@ __all__ = ["Connection", "PublishPacket", "Session", "Subscription", "connect", 
 CONNECT_SECONDS = 10.0
 SUBSCRIBE_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
+_PING_SECONDS = 3.0  # at most: a broker that has stopped answering is noticed long before the keepalive
 CHUNK = 256 * 1024  # bytes read at once: what is handled before the event loop gets its turn
 MAX_TOPIC_AND_PROPERTIES = 128 * 1024  # of a PUBLISH packet, beside its payload
 MAX_SUBSCRIPTION_ID = 268_435_455
@@ -313,6 +314,11 @@ class Connection:
         self._writer.write(b"".join(packets))
         return True
 
+    @property
+    def silent_seconds(self) -> float:
+        """For how long somebody has waited in vain for anything from the broker; pings are answered at once."""
+        return 0.0 if self._waiting_since is None else _now() - self._waiting_since
+
     async def keep_alive(self) -> NoReturn:
         """Ping until the connection is over. TransientError then, or when the broker is silent for 1.5 keepalives.
 
@@ -328,7 +334,7 @@ class Connection:
             if self._asked and since is not None and _now() - self._asked_at > SUBSCRIBE_SECONDS:
                 filters = ", ".join(s.filter for s in self._asked.values())
                 raise TransientError(f"the MQTT broker did not answer the subscription to {filters}")
-            if _now() - pinged >= silence / 4.5:
+            if _now() - pinged >= min(silence / 4.5, _PING_SECONDS):
                 pinged = _now()
                 self._send_ping()
         # Whoever should receive may be waiting for Kafka, and would not notice.
