@@ -17,11 +17,14 @@ from tests.faults.world import ROOT
 FILE = Path(__file__).parent / "results.jsonl"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- table: begin (make faults writes it) -->", "<!-- table: end -->"
-# What a reading passes through: a result is stale once any of it has changed.
+ORACLE = ("audit", "evidence", "fleet", "readings", "run")
+# What a reading passes through, and what judges it: a result is stale once any of that has changed.
 DATA_PATH = (
-    "bridge/*.py", "processors/**/*.py", "headrace/*.py", "headrace/store/*.py", "headrace/contracts/avro.py",
+    "bridge/*.py", "processors/**/*.py", "headrace/*.py", "headrace/config/*.py", "headrace/store/*.py",
+    "headrace/contracts/*.py",
     "headrace/lake/layout.py", "headrace/lake/ledger.py", "headrace/stack/mosquitto.py", "headrace/stack/kafka.py",
-    "headrace/stack/store.py", "schemas/*.avsc", "requirements.lock",
+    "headrace/stack/store.py", "headrace/tools/device.py", "headrace/tools/client.py", "headrace/tools/untold.py",
+    "schemas/*.avsc", "requirements.lock", *(f"tests/faults/{n}.py" for n in ORACLE),
 )  # fmt: skip
 
 
@@ -94,7 +97,7 @@ def table(faults: list[Fault], results: list[Result]) -> str:
         if not runs:
             continue
         times = [r.recovery for r in runs if r.recovery is not None]
-        total = {k: sum(r.counts[k] for r in runs) for k in runs[0].counts}
+        total = {k: sum(r.counts.get(k, 0) for r in runs) for k in runs[-1].counts}
         failed = sum(not r.passed for r in runs)
         marks = ["" if not failed else f" **{failed} failed**", "" if all(r.path == now for r in runs) else " (stale)"]
         out.append(
