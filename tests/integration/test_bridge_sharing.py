@@ -145,7 +145,7 @@ def all_stored(group: Group, ids: set[bytes], seconds: float = 30) -> set[bytes]
 
 
 def test_one_of_three_killed_for_good_loses_nothing_once_its_session_is_drained(stack: Stack, tmp_path: Path) -> None:
-    group = Group(stack, tmp_path)
+    group = Group(stack, tmp_path, receive_maximum=50)  # what waits is more than comes at once
     with ExitStack() as members:
         one, *_ = [members.enter_context(group.member(n)) for n in "abc"]
         group.wait_receiving("abc")
