@@ -113,7 +113,12 @@ class Registry:
     def _require_backward(self, subject: str) -> None:
         level = self._maybe(lambda: self._client.get_compatibility(subject))
         if str(level).upper() not in ENOUGH:
-            self._call(lambda: self._client.set_compatibility(subject, "BACKWARD"))
+            try:
+                self._call(lambda: self._client.set_compatibility(subject, "BACKWARD"))
+            except ConfigError:  # Apicurio refuses what another has just set, a repeat of this very request too
+                level = self._maybe(lambda: self._client.get_compatibility(subject))
+                if str(level).upper() not in ENOUGH:
+                    raise
 
     def _maybe(self, call: Callable[[], T]) -> T | None:
         try:

@@ -36,12 +36,16 @@ class Fake:
         self.answer: tuple[int, bytes] | None = None  # to everything, when set
         self.authorization: str | None = None
         self.incompatible = False
+        self.raced = ""  # a level that somebody else has just set
 
     def handle(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         self.requests.append(f"{method} {path}")
         match [p for p in path.partition("?")[0].split("/") if p]:
             case ["config", subject] if method == "PUT":
-                self.levels[subject] = body["compatibility"]
+                raced, self.raced = self.raced, ""
+                self.levels[subject] = raced or body["compatibility"]
+                if raced:
+                    return 409, _error(409, "A rule named 'COMPATIBILITY' already exists.")
                 return 200, {"compatibility": body["compatibility"]}
             case ["config", subject]:
                 level = self.levels.get(subject)
@@ -143,6 +147,17 @@ def test_a_stricter_level_is_left_alone(fake: Fake, registry: Registry, before: 
     fake.levels["s"] = before
     registry.register("s", contract())
     assert fake.levels["s"] == after
+
+
+def test_a_level_that_another_sets_at_the_same_moment_will_do(fake: Fake, registry: Registry) -> None:
+    fake.raced = "BACKWARD"
+    assert registry.register("pump.raw-value", contract()) == 1
+
+
+def test_a_lower_level_set_at_the_same_moment_will_not(fake: Fake, registry: Registry) -> None:
+    fake.raced = "NONE"
+    with pytest.raises(ConfigError, match="already exists"):
+        registry.register("pump.raw-value", contract())
 
 
 def test_an_incompatible_contract_is_refused_in_words_and_not_sent(fake: Fake, registry: Registry) -> None:
