@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from tests.faults.world import World
 def main() -> int:
     """Run what is asked for and has no fresh result yet; 1 when a run failed."""
     args = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack is stopped in any case
     if args.list:
         for f in ALL:
             print(f"{f.name:32} {f.group}  {f.says}{f'  (not here: {why})' if (why := f.needs()) else ''}")
