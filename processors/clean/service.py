@@ -49,6 +49,8 @@ _CONSUMER = {
     "fetch.max.bytes": 16 * 1024 * 1024,
     "fetch.message.max.bytes": 4 * 1024 * 1024,
     "partition.assignment.strategy": "range",
+    "session.timeout.ms": 10_000,  # how long partitions wait after a crash
+    "heartbeat.interval.ms": 2_000,
     "enable.partition.eof": True,
 }
 
