@@ -90,10 +90,11 @@ def test_phone_and_watch_recordings_arrive_whole(stack: Stack, tmp_path: Path) -
     pd.testing.assert_frame_equal(got, want.sort_values(list(got.columns), ignore_index=True), check_exact=True)
 
 
-def test_missing_values_of_air_stations_end_as_nulls_with_a_note(stack: Stack) -> None:
-    path = needs(BEIJING / "PRSA_Data_Guanyuan_20130301-20170228.csv.gz")
+@pytest.mark.parametrize(("station", "incomplete"), [("Dingling", 3758), ("Guanyuan", 2801), ("Wanliu", 4430)])
+def test_missing_values_of_air_stations_end_as_nulls_with_a_note(stack: Stack, station: str, incomplete: int) -> None:
+    path = needs(BEIJING / f"PRSA_Data_{station}_20130301-20170228.csv.gz")
     stack.run(
-        "replay", str(path), "--stream", "environment", "--device", "guanyuan", "--map", BEIJING_MAP,
+        "replay", str(path), "--stream", "environment", "--device", station, "--map", BEIJING_MAP,
         "--time", "year+month+day+hour:%Y %m %d %H", "--time-zone", "Asia/Shanghai",
         timeout=300,
     )  # fmt: skip
@@ -101,10 +102,10 @@ def test_missing_values_of_air_stations_end_as_nulls_with_a_note(stack: Stack) -
     with gzip.open(path, "rt", newline="") as f:
         rows = list(csv.DictReader(f))
     some_absent = sum(any(r[p.split("=")[0]] == "NA" for p in BEIJING_MAP.split(",")) for r in rows)
-    assert (len(rows), some_absent) == (35_064, 2801)
+    assert (len(rows), some_absent) == (35_064, incomplete)
     check_absent(
         stack,
-        "guanyuan",
+        station,
         rows,
         some_absent,
         {p: sum(r[p.split("=")[0]] == "NA" for r in rows) for p in BEIJING_MAP.split(",")},
