@@ -17,7 +17,7 @@ def paused(name: str, seconds: float) -> Callable[[World], None]:
     """SIGSTOP: connections stay open, nothing answers. Who depends on it says so, and takes no more memory."""
 
     def strike(world: World) -> None:
-        with flat_memory(world), noticed(world, *DEPENDENTS[name]), world.stopped(name):
+        with world.stopped(name), noticed(world, *DEPENDENTS[name]), flat_memory(world):
             world.sleep(seconds)
         world.sleep(1)
         world.wait_ready()
