@@ -10,7 +10,7 @@ from headrace import kafka
 from headrace.errors import HeadraceError
 from headrace.intent import Note, encode
 from headrace.metrics import ARCHIVE_COMMITS
-from processors.metadata import prove
+from processors.metadata import Commits
 
 
 class Revoked(HeadraceError):  # noqa: N818 - no error: the partition is another member's now
@@ -42,9 +42,8 @@ class Committer:
     """Commits for one consumer, from the thread that made it."""
 
     def __init__(self, consumer: kafka.Consumer) -> None:
-        self._consumer = consumer
+        self._commits = Commits(consumer)
         self._thread = threading.get_ident()
-        self._proven = False
 
     def commit(self, token: Token, topic: str, partition: int, offset: int, note: Note) -> None:
         """Commit `offset` with `note`. Revoked where the partition is gone; TransientError: the same call again.
@@ -54,8 +53,5 @@ class Committer:
         assert threading.get_ident() == self._thread, "commits are made on the poll thread only"
         metadata = encode(note)
         token.check()
-        kafka.commit(self._consumer, topic, partition, offset, metadata)
-        if not self._proven:
-            prove(self._consumer, topic, partition, offset, metadata)
-            self._proven = True
+        self._commits.commit(topic, partition, offset, metadata)
         ARCHIVE_COMMITS.inc()

@@ -35,7 +35,7 @@ from processors.clean.partition import Found, Partition
 from processors.clean.patience import Patience, Stopped
 from processors.clean.schemas import Schemas
 from processors.clean.topics import Pair
-from processors.metadata import prove
+from processors.metadata import Commits
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class _Cleaner:
         self._checked = self._reported = self._seen = time.monotonic()
         subject = f"{raw_topic(streams[0])}-value"
         patience.hold("registry", "reaching the registry", lambda: registry.latest(subject))
-        self._proven = False  # that the broker keeps our notes
+        self._commits = Commits(consumer)
         self._pairs: dict[str, Pair] = {}
         patience.hold("kafka", "looking for the topics", self._look_at_topics)
         limits = [
@@ -244,10 +244,7 @@ class _Cleaner:
         metadata = encode(note)
 
         def commit() -> bool:
-            kafka.commit(self._consumer, it.topic, it.number, offset, metadata)
-            if not self._proven:
-                prove(self._consumer, it.topic, it.number, offset, metadata)
-                self._proven = True
+            self._commits.commit(it.topic, it.number, offset, metadata)
             return True
 
         if not self._patience.hold("kafka", "committing", commit, lambda: it.token.live):
