@@ -65,7 +65,7 @@ class Sender:
                         self._unsure.add(note.letter)
         for (topic, number), start in starts.items():
             for m in partition.read(self._reader, topic, number, start):
-                headers: Any = m.headers()
+                headers = kafka.headers_of(m)
                 if header(headers, replays.REPLAY) is not None:
                     self._there[header(headers, EVENT_ID) or b""] = (topic, number, m.offset() or 0)
 

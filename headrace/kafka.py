@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type:
 from headrace.config.connect import Kafka
 from headrace.errors import ConfigError
 from headrace.kafkaerrors import translate, unanswered
+from headrace.wire import Headers
 
 __all__ = [
     "OFFSET_BEGINNING",
@@ -195,6 +196,17 @@ def committed(client: Consumer, partitions: Sequence[tuple[str, int]]) -> dict[t
             raise translate(tp.error, f"reading the committed offset of {tp.topic}/{tp.partition}")
         out[tp.topic, tp.partition] = (tp.offset if tp.offset >= 0 else None, tp.metadata or "")
     return out
+
+
+def epoch_of(m: Message) -> int:
+    """The record's leader epoch; -1 where the broker gives none."""
+    epoch = m.leader_epoch()
+    return -1 if epoch is None else epoch
+
+
+def headers_of(m: Message) -> Headers:
+    """The headers as pairs. A foreign producer's may hold None for a value."""
+    return cast("Headers", m.headers() or [])
 
 
 def commit(client: Consumer, topic: str, partition: int, offset: int, metadata: str) -> None:

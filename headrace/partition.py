@@ -15,13 +15,21 @@ def reader(cfg: Kafka) -> kafka.Consumer:
     return kafka.consumer(cfg, "headrace-read", enable_partition_eof=True)
 
 
-def read(client: kafka.Consumer, topic: str, partition: int, first: int | None = None) -> Iterator[kafka.Message]:
-    """The records from offset `first` (None: all that are there) to the present end, in order.
+def read(
+    client: kafka.Consumer,
+    topic: str,
+    partition: int,
+    first: int | None = None,
+    end: int | None = None,
+    patience: float = _GIVE_UP_SECONDS,
+) -> Iterator[kafka.Message]:
+    """The records from offset `first` (None: all that are there) to before `end` (None: the present end), in order.
 
-    TransientError where Kafka is away, or sends nothing for 30 s.
+    TransientError where Kafka is away, or sends nothing for `patience` seconds.
     """
     low, high = kafka.watermarks(client, topic, partition)
     start = low if first is None else max(low, first)
+    high = high if end is None else min(high, end)
     if start >= high:
         return
     client.assign([kafka.TopicPartition(topic, partition, start)])
@@ -29,8 +37,8 @@ def read(client: kafka.Consumer, topic: str, partition: int, first: int | None =
     while True:
         messages = client.consume(1000, timeout=_POLL_SECONDS)
         quiet = 0.0 if messages else quiet + _POLL_SECONDS
-        if quiet >= _GIVE_UP_SECONDS:
-            raise TransientError(f"Kafka sent nothing of {topic}/{partition} for {_GIVE_UP_SECONDS:.0f} s")
+        if quiet >= patience:
+            raise TransientError(f"Kafka sent nothing of {topic}/{partition} for {patience:.0f} s")
         for m in messages:
             error = m.error()
             if error is not None:
@@ -40,3 +48,5 @@ def read(client: kafka.Consumer, topic: str, partition: int, first: int | None =
             if (m.offset() or 0) >= high:
                 return
             yield m
+            if m.offset() == high - 1:
+                return

@@ -4,7 +4,6 @@ import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from headrace import kafka, partition
 from headrace.config.connect import Kafka
@@ -13,7 +12,7 @@ from headrace.intent import FORMAT, Intent, Note
 from headrace.lake import layout
 from headrace.lake.ledger import Entry
 from headrace.store.base import ObjectStore
-from headrace.wire import EVENT_ID, Headers, Position, header
+from headrace.wire import EVENT_ID, Position, header
 
 _LEVEL = 3  # of zstd, for a batch that is finished under a derived intent: its rows count, not its bytes
 
@@ -102,7 +101,7 @@ def valid(cfg: Kafka, raw: str, number: int, rows: Sequence[Newest]) -> Position
     client = partition.reader(cfg)
     try:
         for row in sorted(rows, key=lambda r: r.source, reverse=True):
-            m = next(iter(partition.read(client, raw, number, row.source.offset)), None)
+            m = next(iter(partition.read(client, raw, number, row.source.offset, row.source.offset + 1)), None)
             if m is not None and _is(m, row):
                 return row.source
     finally:
@@ -112,14 +111,14 @@ def valid(cfg: Kafka, raw: str, number: int, rows: Sequence[Newest]) -> Position
 
 def _is(m: kafka.Message, row: Newest) -> bool:
     """Whether the raw record is the one that the row came from."""
-    epoch = m.leader_epoch()
-    place = (-1 if epoch is None else epoch, m.offset())
-    return place == row.source[:2] and header(cast("Headers", m.headers() or []), EVENT_ID) == row.event_id
+    place = (kafka.epoch_of(m), m.offset())
+    return place == row.source[:2] and header(kafka.headers_of(m), EVENT_ID) == row.event_id
 
 
 def _event_id(file: bytes, source: Position) -> bytes | None:
     import pyarrow.parquet as pq
 
     names = ["_src_epoch", "_src_offset", "_src_index", "_event_id"]
-    columns = [pq.read_table(io.BytesIO(file), columns=names).column(n).to_pylist() for n in names]
+    table = pq.read_table(io.BytesIO(file), columns=names)
+    columns = [table.column(n).to_pylist() for n in names]
     return next((row[3] for row in zip(*columns, strict=True) if row[:3] == source), None)

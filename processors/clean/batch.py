@@ -12,12 +12,12 @@ from headrace.cleanmeta import Counts
 from headrace.config import Config
 from headrace.deadletters import Letter
 from headrace.errors import PoisonError, Reason
-from headrace.kafka import Message
+from headrace.kafka import Message, epoch_of, headers_of
 from headrace.names import clean_topic, stream_of
 from headrace.wire import EVENT_ID, POSITION, RECEIVED_AT, Headers, Position
 from processors.clean.emit import size
 from processors.clean.judge import Judged, judge
-from processors.clean.partition import Partition, checked_id, epoch_of, headers_of, offsets_of
+from processors.clean.partition import Partition, checked_id, offsets_of
 from processors.clean.positions import position_headers
 from processors.clean.schemas import Schemas
 from processors.lookback import Rows, rows

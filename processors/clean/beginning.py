@@ -5,16 +5,16 @@ again and its readers drop by position what they have. After the second, the pos
 reads the clean topic would take new readings for old ones, and drop them.
 """
 
-import time
+from collections.abc import Iterable, Iterator
 
-from headrace import kafka
+from headrace import kafka, partition
 from headrace.config import Config
-from headrace.errors import FatalError, TransientError
-from headrace.kafka import Message
+from headrace.errors import FatalError
+from headrace.kafka import Message, epoch_of, headers_of
 from headrace.names import clean_topic, stream_of
 from headrace.wire import POSITION, Position, header, unpack_position
 from processors.assignment import Place
-from processors.clean.partition import epoch_of, event_id, headers_of
+from processors.clean.partition import event_id
 
 _POSITION_BYTES = 32
 _LOOK_AT, _MOST = 100, 10_000  # records at the clean topic's end: some may be a stranger's
@@ -27,14 +27,14 @@ def check(config: Config, place: Place, low: int, high: int) -> None:
     TransientError while Kafka is away.
     """
     topic = clean_topic(stream_of(place[0]))
-    client = kafka.consumer(config.kafka, config.clean.group, enable_partition_eof=True)
+    client = partition.reader(config.kafka)
     try:
         found = _newest(client, topic, place[1])
         if found is None or found[0].offset < low:  # further on than any position there: nothing can be taken for old
             return
         src, row = found
-        raw = _read(client, *place, src.offset, src.offset + 1) if src.offset < high else []
-        if raw and epoch_of(raw[0]) == src.epoch and event_id(raw[0]) == event_id(row):
+        raw = next(_read(client, *place, src.offset, src.offset + 1), None) if src.offset < high else None
+        if raw is not None and epoch_of(raw) == src.epoch and event_id(raw) == event_id(row):
             return
     finally:
         client.close()
@@ -46,20 +46,24 @@ def check(config: Config, place: Place, low: int, high: int) -> None:
     )
 
 
-def _newest(client: kafka.Consumer, topic: str, partition: int) -> tuple[Position, Message] | None:
+def _read(client: kafka.Consumer, topic: str, number: int, first: int, end: int) -> Iterator[Message]:
+    return partition.read(client, topic, number, first, end, _GIVE_UP_SECONDS)
+
+
+def _newest(client: kafka.Consumer, topic: str, number: int) -> tuple[Position, Message] | None:
     """The last row of the clean topic, and its position: behind it there may be any number of a stranger's records."""
-    begin, end = kafka.watermarks(client, topic, partition)
+    begin, end = kafka.watermarks(client, topic, number)
     size = _LOOK_AT
     while begin < end:
         first = max(begin, end - size)
-        found = _last(_read(client, topic, partition, first, end))
+        found = _last(_read(client, topic, number, first, end))
         if found is not None:
             return found
         end, size = first, min(size * 10, _MOST)
     return None
 
 
-def _last(rows: list[Message]) -> tuple[Position, Message] | None:
+def _last(rows: Iterable[Message]) -> tuple[Position, Message] | None:
     """The row with the highest position, and that position."""
     out: tuple[Position, Message] | None = None
     for m in rows:
@@ -68,23 +72,3 @@ def _last(rows: list[Message]) -> tuple[Position, Message] | None:
             src, _ = unpack_position(data)
             out = (src, m) if out is None or src >= out[0] else out
     return out
-
-
-def _read(client: kafka.Consumer, topic: str, partition: int, begin: int, end: int) -> list[Message]:
-    """The records [begin, end)."""
-    out: list[Message] = []
-    if begin >= end:
-        return out
-    client.assign([kafka.TopicPartition(topic, partition, begin)])
-    until = time.monotonic() + _GIVE_UP_SECONDS
-    while time.monotonic() < until:
-        for m in client.consume(_LOOK_AT, 0.5):
-            error = m.error()
-            if error is not None and error.name() != "_PARTITION_EOF":
-                raise kafka.translate(error, f"reading {topic}/{partition}")
-            if error is not None or (m.offset() or 0) >= end:
-                return out
-            out.append(m)
-            if (m.offset() or 0) == end - 1:
-                return out
-    raise TransientError(f"Kafka sent nothing of {topic}/{partition} for {_GIVE_UP_SECONDS:.0f} s")

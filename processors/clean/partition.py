@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +9,9 @@ import numpy.typing as npt
 from headrace.cleanmeta import Counts, Note, decode
 from headrace.errors import FatalError
 from headrace.intent import Tail, fingerprint
-from headrace.kafka import Message
+from headrace.kafka import Message, epoch_of, headers_of
 from headrace.names import clean_topic, stream_of
-from headrace.wire import EVENT_ID, EVENT_ID_BYTES, Headers, Position, header
+from headrace.wire import EVENT_ID, EVENT_ID_BYTES, Position, header
 from processors.assignment import Place, Token
 from processors.lookback import Lookback, rows
 
@@ -136,12 +135,6 @@ def tail_of(m: Message) -> Tail:
     return Tail(m.offset() or 0, epoch_of(m), fingerprint(data, m.timestamp()[1] * 1000))
 
 
-def epoch_of(m: Message) -> int:
-    """The record's leader epoch; -1 where the broker gives none."""
-    epoch = m.leader_epoch()
-    return -1 if epoch is None else epoch
-
-
 def offsets_of(messages: list[Message]) -> Ints:
     """Their offsets."""
     return np.fromiter([m.offset() for m in messages], dtype=np.int64, count=len(messages))
@@ -155,8 +148,3 @@ def event_id(m: Message) -> bytes | None:
 def checked_id(data: bytes | None) -> bytes | None:
     """An event id that can be one."""
     return data if data is not None and len(data) == EVENT_ID_BYTES else None
-
-
-def headers_of(m: Message) -> Headers:
-    """The headers as pairs. A foreign producer's may hold None for a value."""
-    return cast("Headers", m.headers() or [])

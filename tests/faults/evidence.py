@@ -1,8 +1,7 @@
 """What is in Kafka and in the lake, read without the product's own accounting: `headrace verify` is not asked."""
 
 import io
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +10,17 @@ import orjson
 import polars as pl
 import pyarrow.parquet as pq
 
-from headrace import kafka
+from headrace import kafka, partition
 from headrace.config import Config
-from headrace.errors import TransientError
 from headrace.lake import layout
 from headrace.names import clean_topic, raw_topic
 from headrace.registry import Registry
 from headrace.store.open import open_store
-from headrace.wire import EVENT_ID, POSITION, unpack_position
+from headrace.wire import EVENT_ID, POSITION, header, unpack_position
 from tests.faults.readings import AXES, STREAM
 
 Ends = dict[tuple[str, int], int]
 RAW, CLEAN = raw_topic(STREAM), clean_topic(STREAM)
-SILENCE = 30.0
 ROWS: pl.Schema = pl.Schema({
     "device_id": pl.String, "boot_id": pl.String, "sequence": pl.Int64, "event_time": pl.Int64,
     **dict.fromkeys(AXES, pl.Float64), "_quality": pl.String, "partition": pl.Int64, "offset": pl.Int64,
@@ -65,27 +62,13 @@ def collect(cfg: Config, begin: Ends) -> Evidence:
     return Evidence(_rows(cfg, begin), _raw(cfg, begin), _clean(cfg, begin), _letters(cfg, begin))
 
 
-def read(cfg: Config, topic: str, begin: Ends, end: Mapping[tuple[str, int], int]) -> Iterator[kafka.Message]:
-    """Each record of a topic from `begin` to before `end`."""
-    client = kafka.consumer(cfg.kafka, "headrace-audit", enable_partition_eof=True)
+def read(cfg: Config, topic: str, begin: Ends) -> Iterator[kafka.Message]:
+    """Each record of a topic from `begin` to its present end."""
+    client = partition.reader(cfg.kafka)
     try:
-        for (name, partition), first in begin.items():
-            last = end[name, partition]
-            if name != topic or first >= last:
-                continue
-            client.assign([kafka.TopicPartition(topic, partition, first)])
-            heard, done = time.monotonic(), False
-            while not done:
-                for m in client.consume(5000, timeout=0.2):
-                    heard = time.monotonic()
-                    error = m.error()
-                    if error is not None and error.name() != "_PARTITION_EOF":
-                        raise kafka.translate(error, f"reading {topic}/{partition}")
-                    done = done or error is not None or (m.offset() or 0) >= last - 1
-                    if error is None and (m.offset() or 0) < last:
-                        yield m
-                if time.monotonic() - heard > SILENCE:
-                    raise TransientError(f"Kafka sent nothing of {topic}/{partition} for {SILENCE:.0f} s")
+        for (name, number), first in begin.items():
+            if name == topic:
+                yield from partition.read(client, topic, number, first)
     finally:
         client.close()
 
@@ -94,7 +77,7 @@ def _raw(cfg: Config, begin: Ends) -> pl.DataFrame:
     schemas: dict[int, fastavro.types.Schema] = {}
     out = []
     with Registry(cfg.registry) as registry:
-        for m in read(cfg, RAW, begin, ends(cfg)):
+        for m in read(cfg, RAW, begin):
             value = bytes(m.value() or b"")
             number = int.from_bytes(value[1:5], "big")
             if number not in schemas:
@@ -109,8 +92,8 @@ def _raw(cfg: Config, begin: Ends) -> pl.DataFrame:
 
 def _clean(cfg: Config, begin: Ends) -> pl.DataFrame:
     out = []
-    for m in read(cfg, CLEAN, begin, ends(cfg)):
-        src, _ = unpack_position(_header(m, POSITION))
+    for m in read(cfg, CLEAN, begin):
+        src, _ = unpack_position(header(kafka.headers_of(m), POSITION) or b"")
         out.append((m.partition(), m.offset(), *src))
     names = ["partition", "offset", "src_epoch", "src_offset", "src_item"]
     return pl.DataFrame(out, schema=dict.fromkeys(names, pl.Int64), orient="row")
@@ -119,11 +102,11 @@ def _clean(cfg: Config, begin: Ends) -> pl.DataFrame:
 def _letters(cfg: Config, begin: Ends) -> pl.DataFrame:
     store = open_store(cfg.store)
     found: dict[bytes, tuple[bytes, bytes, int]] = {}
-    for m in read(cfg, cfg.dead_letters.topic, begin, ends(cfg)):
-        key, pointer = bytes(m.key() or b""), _header(m, "pointer")
+    for m in read(cfg, cfg.dead_letters.topic, begin):
+        key, pointer = bytes(m.key() or b""), header(kafka.headers_of(m), "pointer")
         if key not in found:
             size = len(store.get(pointer.decode())) if pointer else len(m.value() or b"")
-            found[key] = (key, _header(m, EVENT_ID), size)
+            found[key] = (key, header(kafka.headers_of(m), EVENT_ID) or b"", size)
     return pl.DataFrame(
         list(found.values()), schema={"key": pl.Binary, "letter_id": pl.Binary, "size": pl.Int64}, orient="row"
     )
@@ -143,8 +126,3 @@ def _rows(cfg: Config, begin: Ends) -> pl.DataFrame:
         frame = pl.DataFrame(pl.from_arrow(table))
         frames.append(frame.rename(kept).with_columns(pl.col("event_time").dt.epoch("us")).select(*ROWS).cast(ROWS))
     return pl.concat(frames)
-
-
-def _header(m: kafka.Message, name: str) -> bytes:
-    found: dict[str, Any] = dict(reversed(list(m.headers() or [])))  # type: ignore[arg-type]
-    return bytes(found.get(name) or b"")

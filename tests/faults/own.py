@@ -25,6 +25,7 @@ from headrace.lake import flow, layout, ledger, sql
 from headrace.lake.ledger import Entry
 from headrace.lake.rows import Source
 from headrace.lake.verify import verify
+from headrace.partition import read, reader
 from headrace.store.base import ObjectStore
 from headrace.store.open import open_store
 from headrace.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
@@ -235,15 +236,9 @@ class Own:
 
     def records(self, topic: str, partition: int = 0) -> list[kafka.Message]:
         """All records of a partition that a reader sees."""
-        client = kafka.consumer(self.config.kafka, f"{self.stream}-look", enable_partition_eof=True)
+        client = reader(self.config.kafka)
         try:
-            client.assign([kafka.TopicPartition(topic, partition, kafka.watermarks(client, topic, partition)[0])])
-            out: list[kafka.Message] = []
-            while True:
-                for m in client.consume(1000, 1.0):
-                    if m.error() is not None:
-                        return out
-                    out.append(m)
+            return list(read(client, topic, partition))
         finally:
             client.close()
 

@@ -16,7 +16,7 @@ import orjson
 import pytest
 import yaml
 
-from headrace import kafka, mqtt
+from headrace import kafka, mqtt, partition
 from headrace.tools.device import Publisher
 from headrace.wire import EVENT_ID, event_id, header
 from tests.integration.test_bridge_session import GOOD, Own
@@ -86,18 +86,10 @@ class Group(Own):
 
     def stored_ids(self) -> list[bytes]:
         """The event id of each record in `.raw`."""
-        client = kafka.consumer(self.config.kafka, self.name)
+        client = partition.reader(self.config.kafka)
         try:
-            topic = f"{self.name}.raw"
-            low, high = kafka.watermarks(client, topic, 0)
-            client.assign([kafka.TopicPartition(topic, 0, low)])
-            out: list[bytes] = []
-            while len(out) < high - low:
-                for message in client.consume(min(1000, high - low - len(out)), timeout=10):
-                    assert message.error() is None
-                    headers: Any = message.headers()
-                    out.append(header(headers, EVENT_ID) or b"")
-            return out
+            found = partition.read(client, f"{self.name}.raw", 0)
+            return [header(kafka.headers_of(m), EVENT_ID) or b"" for m in found]
         finally:
             client.close()
 

@@ -13,6 +13,7 @@ import pytest
 from headrace import cleanmeta, deadletters, kafka, provision
 from headrace.config import Config, load
 from headrace.contracts.files import find
+from headrace.partition import read, reader
 from headrace.wire import EVENT_ID, EVENT_ID_BYTES, ORIGIN, POSITION, RECEIVED_AT, header, unpack_position
 from processors import columns
 from tests.stack import ROOT, Stack
@@ -78,15 +79,10 @@ def wait_for(client: kafka.Consumer, least: int) -> None:
         time.sleep(0.02)
 
 
-def records(config: Config, topic: str, partition: int) -> list[kafka.Message]:
-    client = kafka.consumer(config.kafka, "replayed-check")
+def records(config: Config, topic: str, number: int) -> list[kafka.Message]:
+    client = reader(config.kafka)
     try:
-        low, high = kafka.watermarks(client, topic, partition)
-        client.assign([kafka.TopicPartition(topic, partition, low)])
-        out: list[kafka.Message] = []
-        while not out or (out[-1].offset() or 0) < high - 1:
-            out += client.consume(1000, 10.0 if not out else 1.0)
-        return out
+        return list(read(client, topic, number))
     finally:
         client.close()
 

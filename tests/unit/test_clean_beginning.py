@@ -44,7 +44,8 @@ class Client:
         (at,) = partitions
         self._left = [Record(i, h) for i, h in enumerate(self._logs[at.topic])][at.offset :]
 
-    def consume(self, count: int, _seconds: float) -> list[Record]:
+    def consume(self, count: int, timeout: float) -> list[Record]:
+        assert timeout > 0
         out, self._left = self._left[:count], self._left[count:]
         return out
 
