@@ -10,14 +10,10 @@ standard output, a JSON object a letter. Each reading of a letter is stored once
 A note without its end is finished under the same number, leaving out what is found to be in the raw topic.
 """
 
-import argparse
-import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -26,7 +22,7 @@ from bridge import startup
 from bridge.again import Again, Outcome
 from bridge.routing import Plan
 from bridge.sending import Item, Sender
-from headrace import deadletters, kafka, replays
+from headrace import deadletters, kafka, replays, service
 from headrace.config import Config, load
 from headrace.contracts import files
 from headrace.contracts.model import Contract
@@ -52,15 +48,10 @@ class Wish(NamedTuple):
 
 def command(argv: list[str]) -> int:
     """Run it; returns the exit code: 0 all was looked at, 1 something is away, 2 the configuration is wrong."""
-    parser = argparse.ArgumentParser(prog="bridge replay", description="Send dead letters again.")
-    parser.add_argument("--config", type=Path, help="YAML file; HEADRACE_CONFIG and HEADRACE_* variables count too")
-    args = parser.parse_args(argv)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    named = os.environ.get("HEADRACE_CONFIG")
+    path = service.configuration("bridge replay", argv)
+    stop = service.stopping()
     try:
-        config = load(args.config or (Path(named) if named else None))
+        config = load(path)
         for answer in replay(config, _wish(sys.stdin.buffer.read()), stop):
             sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
             sys.stdout.buffer.flush()
@@ -158,11 +149,8 @@ def _limits(config: Config) -> dict[str, int]:
 
 
 def _judged(letter: ReadLetter, number: int, judge: Judge, store: Callable[[], ObjectStore]) -> Outcome:
-    pointer = letter.text("pointer")
-    if not pointer:
-        return judge(letter, letter.value, number)
     try:
-        value = store().get(pointer)
+        value = deadletters.content(letter, lambda key: store().get(key))
     except FatalError as e:  # one letter's bytes are gone: no reason to keep the others
         return Outcome(refused=PoisonError(Reason.MALFORMED, str(e)))
     return judge(letter, value, number)

@@ -104,6 +104,12 @@ def shelve(cfg: Config, it: Letter, put: Callable[[str, bytes], None]) -> Letter
     return Letter(it.key, b"", [*it.headers, ("pointer", where.encode()), ("size", str(len(it.value)).encode())])
 
 
+def content(it: ReadLetter, get: Callable[[str], bytes]) -> bytes:
+    """The bytes of a letter: its own, or what `get(key)` finds of the object that it points to."""
+    pointer = it.text("pointer")
+    return get(pointer) if pointer else it.value
+
+
 def read(cfg: Config) -> Iterator[ReadLetter]:
     """Every dead letter up to now, each once, by partition in the order they were written.
 

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import signal
 import sys
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from headrace import logs
 from headrace.config import Config, load
+from headrace.config.find import config_file
 from headrace.errors import ConfigError, HeadraceError
 
 log = logging.getLogger(__name__)
@@ -22,15 +22,11 @@ def run_service(name: str, main: Callable[[Config, threading.Event], None], argv
     0: it ended as it was told to. 1: going on would have lost or doubled readings, so restart it. 2: the
     configuration is wrong, so a restart won't help.
     """
-    parser = argparse.ArgumentParser(prog=name)
-    parser.add_argument("--config", type=Path, help="YAML file; HEADRACE_CONFIG and HEADRACE_* variables count too")
-    args = parser.parse_args(argv)
+    path = configuration(name, argv)
     logs.setup(name)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stopping()
     try:
-        main(load(args.config or _from_environment()), stop)
+        main(load(path), stop)
     except ConfigError as e:
         print(f"{name}: {e}", file=sys.stderr)
         return 2
@@ -41,6 +37,19 @@ def run_service(name: str, main: Callable[[Config, threading.Event], None], argv
     return 0
 
 
-def _from_environment() -> Path | None:
-    path = os.environ.get("HEADRACE_CONFIG")
-    return Path(path) if path else None
+def configuration(name: str, argv: list[str] | None = None) -> Path | None:
+    """The file that the arguments of the process `name`, or its environment, give. Ends the process where they can't be
+    understood, or ask for help.
+    """
+    parser = argparse.ArgumentParser(prog=name)
+    parser.add_argument("--config", type=Path, help="YAML file; HEADRACE_CONFIG and HEADRACE_* variables count too")
+    given: Path | None = parser.parse_args(argv).config
+    return config_file(given)
+
+
+def stopping() -> threading.Event:
+    """What SIGTERM and SIGINT set from now on."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

@@ -31,6 +31,7 @@ def show(
 ) -> None:
     """One dead letter whole: why, where from, its bytes, its replays."""
     from headrace import deadletters, kafka, replays
+    from headrace.store.open import open_store
 
     cfg = context.config()
     check_prefixes([key])
@@ -38,7 +39,7 @@ def show(
     journal = replays.load(cfg)
     (wanted,) = chosen(journal.letters, [key])
     letter = next(it for it in deadletters.read(cfg) if it.key == wanted)
-    value = content(cfg, letter)
+    value = deadletters.content(letter, lambda key: open_store(cfg.store).get(key))
     if raw:
         sys.stdout.buffer.write(value)
         return
@@ -96,16 +97,6 @@ def replayed(journal: "Journal", letter: "ReadLetter") -> dict[str, Any]:
         "sent_to": [{"topic": t, "partition": p, "offset": o} for t, p, o in note.to] if note else [],
         "became": [it.key.hex() for it in journal.became(letter.key)],
     }
-
-
-def content(cfg: "Config", letter: "ReadLetter") -> bytes:
-    """The letter's bytes: its own, or those in the store that it points to."""
-    pointer = letter.text("pointer")
-    if not pointer:
-        return letter.value
-    from headrace.store.open import open_store
-
-    return open_store(cfg.store).get(pointer)
 
 
 def is_text(value: bytes) -> bool:

@@ -18,13 +18,18 @@ def state_folder(given: Path | None = None) -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "headrace"
 
 
+def config_file(given: Path | None = None) -> Path | None:
+    """The configuration's file: `given`, else HEADRACE_CONFIG; None where nobody said."""
+    named = os.environ.get("HEADRACE_CONFIG")
+    return given or (Path(named) if named else None)
+
+
 def find(config: Path | None = None, state: Path | None = None) -> Config:
     """The configuration in the file `config` (else HEADRACE_CONFIG), or that of the stack in the folder `state`.
 
     Raises ConfigError when there is neither.
     """
-    named = os.environ.get("HEADRACE_CONFIG")
-    path = config or (Path(named) if named else None)
+    path = config_file(config)
     if path is not None:
         return load(path)
     from headrace.stack.state import State
