@@ -32,10 +32,8 @@ class Sender:
 
     def __init__(self, config: Config, limits: Iterable[int], broken_off: Sequence[Note]) -> None:
         self._config = config
-        batch = min(_MAX_BATCH_BYTES, min(limits, default=config.max_message_bytes) // 2)
-        self._producer = kafka.producer(
-            config.kafka, batch_size=batch, message_max_bytes=deadletters.max_letter_bytes(config)
-        )
+        sizes = kafka.sizes([*limits, deadletters.max_letter_bytes(config)], _MAX_BATCH_BYTES)
+        self._producer = kafka.producer(config.kafka, **sizes)
         self._reader = partition.reader(config.kafka)
         self._failed: list[str] = []
         self._broken_off = {note.letter: note for note in broken_off}

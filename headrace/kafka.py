@@ -1,7 +1,7 @@
 """Kafka, through confluent-kafka, which only this file imports: safe settings, and errors as `kafkaerrors` has them."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 from confluent_kafka import (
@@ -68,6 +68,9 @@ _CONSUMER = {
 }
 
 
+BATCH_BYTES = 512 * 1024
+
+
 class TopicSpec(NamedTuple):
     """A topic as Headrace wants it."""
 
@@ -93,6 +96,14 @@ def producer(cfg: Kafka, **settings: Any) -> Producer:
     A keyword a_b is librdkafka's setting a.b; error_cb and its like keep their names.
     """
     return _make(Producer, {"linger.ms": 5, "compression.type": "lz4"}, cfg, _dotted(settings), _PRODUCER)
+
+
+def sizes(limits: Collection[int], batch: int = BATCH_BYTES) -> dict[str, int]:
+    """A producer's settings for topics with these max.message.bytes; `batch` bytes at most in a batch.
+
+    A batch over its topic's limit is refused whole, so batches keep well below the least.
+    """
+    return {"message.max.bytes": max(limits), "batch.size": min(batch, min(limits) // 2)}
 
 
 def consumer(cfg: Kafka, group: str, **settings: Any) -> Consumer:

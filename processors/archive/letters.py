@@ -15,7 +15,6 @@ from processors.archive.plan import DeadRow
 STAGE = "archive"
 _AT_ONCE = 1000
 _AT_ONCE_BYTES = 32 * 1024 * 1024  # the Kafka client's queue has room for more
-_BATCH_BYTES = 512 * 1024
 
 
 class Letters:
@@ -41,10 +40,7 @@ class Letters:
             self._write(token, topic, part)
 
     def _connect(self) -> kafka.Producer:
-        # A batch over its topic's limit is refused whole, and a letter may be as large as that.
-        limit = deadletters.max_letter_bytes(self._config)
-        sizes = {"message.max.bytes": limit, "batch.size": min(_BATCH_BYTES, limit // 2)}
-        return kafka.producer(self._config.kafka, **sizes)
+        return kafka.producer(self._config.kafka, **kafka.sizes([deadletters.max_letter_bytes(self._config)]))
 
     def _write(self, token: Token, topic: str, rows: Sequence[DeadRow]) -> None:
         producer = self.producer = self.producer or self._connect()

@@ -12,7 +12,6 @@ from headrace.wire import Headers
 
 # A record's own length fields, and a batch of one record around it (Kafka's protocol, message format v2).
 RECORD_BYTES = 128
-_BATCH_BYTES = 512 * 1024
 _SLICE_SECONDS = 0.5
 
 
@@ -31,8 +30,7 @@ class Emitter:
         self._waiting = waiting
         self._letters = config.dead_letters.topic
         self._failed: list[str] = []
-        largest = max(*limits, deadletters.max_letter_bytes(config))  # a letter is its raw message and the reason
-        sizes = {"message.max.bytes": largest, "batch.size": min(_BATCH_BYTES, min(limits) // 2)}
+        sizes = kafka.sizes([*limits, deadletters.max_letter_bytes(config)])
         self.producer = kafka.producer(config.kafka, **{"delivery.report.only.error": True, **sizes})
 
     def rows(self, topic: str, partition: int, rows: Iterable[tuple[bytes | None, bytes | None, Headers]]) -> None:
