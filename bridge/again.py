@@ -15,7 +15,6 @@ from headrace.errors import PoisonError, Reason
 from headrace.names import is_device_id, raw_topic
 from headrace.wire import Headers
 
-_RECORD_MARGIN = 128  # bytes of a record beside key, value and headers: Kafka's own
 _TIME_DIGITS = 18  # of microseconds, so that they fit 64 bits
 _KEPT = (wire.MQTT_TOPIC, wire.MQTT_QOS, wire.MQTT_DUP, wire.MQTT_RETAIN)
 
@@ -119,11 +118,12 @@ class Again:
 
     def _record(self, letter: ReadLetter, stream: str, device: str, value: bytes, number: int, index: int) -> Record:
         headers = _headers(letter, replays.event_id(letter.key, number, stream, index), number)
-        size = len(device) + len(value) + sum(len(k) + len(v) + 8 for k, v in headers) + _RECORD_MARGIN
+        key = device.encode()
+        size = wire.record_bytes(key, value, headers)
         if size > self._limits[stream]:
             why = f"{size:,} bytes: {raw_topic(stream)} takes {self._limits[stream]:,}"
             raise PoisonError(Reason.TOO_LARGE, why)
-        return Record(raw_topic(stream), device.encode(), value, headers)
+        return Record(raw_topic(stream), key, value, headers)
 
 
 def _letter(letter: ReadLetter, number: int, stream: str, index: int, refused: Refused) -> Letter:

@@ -21,6 +21,8 @@ _FRAME = struct.Struct(">bI")
 _POSITION = struct.Struct(">iqiiqi")
 FRAME_BYTES = _FRAME.size
 EVENT_ID_BYTES = 16
+# A record's own length fields, and a batch of one record around it (Kafka's protocol, message format v2).
+_RECORD_BYTES = 128
 
 
 def frame(schema_id: int, datum: bytes) -> bytes:
@@ -79,6 +81,11 @@ def unpack_position(header: bytes) -> tuple[Position, Position]:
         raise PoisonError(Reason.MALFORMED, f"a position header has {_POSITION.size} bytes, not {len(header)}")
     e, o, i, pe, po, pi = _POSITION.unpack(header)
     return Position(e, o, i), Position(pe, po, pi)
+
+
+def record_bytes(key: bytes | None, value: bytes, headers: Headers) -> int:
+    """Bytes of a Kafka record as its topic's max.message.bytes counts them, at most."""
+    return _RECORD_BYTES + len(key or b"") + len(value) + sum(len(k) + len(v or b"") + 10 for k, v in headers)
 
 
 def header(headers: Headers | None, name: str) -> bytes | None:

@@ -14,8 +14,7 @@ from headrace.deadletters import Letter
 from headrace.errors import PoisonError, Reason
 from headrace.kafka import Message, epoch_of, headers_of
 from headrace.names import clean_topic, stream_of
-from headrace.wire import EVENT_ID, POSITION, RECEIVED_AT, Headers, Position
-from processors.clean.emit import size
+from headrace.wire import EVENT_ID, POSITION, RECEIVED_AT, Headers, Position, record_bytes
 from processors.clean.judge import Judged, judge
 from processors.clean.partition import Partition, checked_id, offsets_of
 from processors.clean.positions import position_headers
@@ -123,7 +122,7 @@ def _refuse_too_large(it: Stretch, limit: int) -> None:
         if raw is None:
             continue
         value = it.judged.rewritten.get(i, raw)
-        bytes_needed = size(it.keys[i], value, it.headers[i]) + _POSITION_BYTES + len(POSITION) + 10
+        bytes_needed = record_bytes(it.keys[i], value, it.headers[i]) + _POSITION_BYTES + len(POSITION) + 10
         if bytes_needed > limit and i not in it.judged.refused:
             it.judged.rewritten.pop(i, None)
             text = f"{bytes_needed:,} bytes cleaned, {limit:,} are taken"

@@ -10,8 +10,6 @@ from headrace.deadletters import Letter
 from headrace.errors import FatalError
 from headrace.wire import Headers
 
-# A record's own length fields, and a batch of one record around it (Kafka's protocol, message format v2).
-RECORD_BYTES = 128
 _SLICE_SECONDS = 0.5
 
 
@@ -76,8 +74,3 @@ class Emitter:
     def _check(self) -> None:
         if self._failed:
             raise FatalError(f"{len(self._failed)} records were refused, the first: {self._failed[0]}")
-
-
-def size(key: bytes | None, value: bytes, headers: Headers) -> int:
-    """Bytes of a record as a topic's max.message.bytes counts them, at most."""
-    return RECORD_BYTES + len(key or b"") + len(value) + sum(len(k) + len(v or b"") + 10 for k, v in headers)
