@@ -328,10 +328,9 @@ class Connection:
         pinged = _now()
         while not self._writer.is_closing():
             await asyncio.sleep(min(silence / 3, _LOOK_SECONDS))
-            since = self._waiting_since
-            if since is not None and _now() - since > silence:
-                raise TransientError(f"the MQTT broker was silent for {_now() - since:.0f} s")
-            if self._asked and since is not None and _now() - self._asked_at > SUBSCRIBE_SECONDS:
+            if self.silent_seconds > silence:
+                raise TransientError(f"the MQTT broker was silent for {self.silent_seconds:.0f} s")
+            if self._asked and self._waiting_since is not None and _now() - self._asked_at > SUBSCRIBE_SECONDS:
                 filters = ", ".join(s.filter for s in self._asked.values())
                 raise TransientError(f"the MQTT broker did not answer the subscription to {filters}")
             if _now() - pinged >= min(silence / 4.5, _PING_SECONDS):
