@@ -25,22 +25,27 @@ def gate(own: Make) -> Iterator[tuple[Own, Valve]]:
 
 
 @contextmanager
-def stuck(it: Own, gate: Valve, *words: str) -> Iterator[Service]:
-    """The archive, in the middle of its first batch: the intent is committed, and a request with `words` on its way."""
-    gate.shut("PUT", *words)
+def stuck(it: Own, gate: Valve, word: str) -> Iterator[Service]:
+    """The archive, in the middle of its first batch: the intent is committed, and a PUT with `word` on its way."""
+    gate.shut(word)
     with it.archive() as archive:
         until(gate.waiting.is_set, lambda: archive.log)
         assert it.intent() is not None
         yield archive
 
 
+def killed(it: Own, gate: Valve, word: str) -> None:
+    """A first batch of ROWS rows whose archive was killed at a PUT with `word`, which never arrives."""
+    it.fill_clean(range(ROWS))
+    with stuck(it, gate, word) as archive:
+        archive.kill()
+    gate.drop()
+
+
 def test_a_smaller_memory_budget_at_replay(gate: tuple[Own, Valve]) -> None:
     """A batch larger than all the memory there is now must still be read to its end, or it never ends."""
     it, valve = gate
-    it.fill_clean(range(ROWS))
-    with stuck(it, valve, FILE) as archive:
-        archive.kill()
-    valve.drop()
+    killed(it, valve, FILE)
     it.change("archive", memory_bytes=1000, max_bytes=1000, max_records=7, batch=10)
     with it.archive() as archive:
         it.whole(range(ROWS))
@@ -51,10 +56,7 @@ def test_a_smaller_memory_budget_at_replay(gate: tuple[Own, Valve]) -> None:
 def test_412_at_replay_of_the_same_rows(gate: tuple[Own, Valve]) -> None:
     """The files are there, the ledger isn't: the store refuses to take them again, and that is success."""
     it, valve = gate
-    it.fill_clean(range(ROWS))
-    with stuck(it, valve, ENTRY) as archive:
-        archive.kill()
-    valve.drop()
+    killed(it, valve, ENTRY)
     (key,) = it.data_keys()
     before = it.store.get(key)
     it.change("archive", compression_level=9, max_records=7)
@@ -68,10 +70,7 @@ def test_412_at_replay_of_the_same_rows(gate: tuple[Own, Valve]) -> None:
 def test_412_at_replay_of_other_rows(gate: tuple[Own, Valve]) -> None:
     """Something else lies under the batch's name: the archive stops, and what lies there stays."""
     it, valve = gate
-    it.fill_clean(range(ROWS))
-    with stuck(it, valve, ENTRY) as archive:
-        archive.kill()
-    valve.drop()
+    killed(it, valve, ENTRY)
     (key,) = it.data_keys()
     it.store.put(key, b"not these rows")
     with it.archive() as archive:
@@ -110,7 +109,7 @@ def test_a_partition_revoked_from_a_live_member(own: Make) -> None:
         it.change("store", endpoint=gate.endpoint, timeout_seconds=300)
         for partition in (0, 1):
             it.fill_clean(range(partition, ROWS, 2), partition=partition)
-        gate.shut("PUT", FILE)
+        gate.shut(FILE)
         with it.archive() as first:
             until(lambda: it.intent(0) and it.intent(1), lambda: first.log)
             it.change("store", endpoint=it.server)
@@ -185,10 +184,7 @@ def test_a_batch_of_copies_of_one_reading(own: Make) -> None:
 def test_retention_passing_an_open_intent(gate: tuple[Own, Valve], files_are_there: bool) -> None:
     """The log begins after the batch's start: nothing is put; what is complete counts, what is gone is said."""
     it, valve = gate
-    it.fill_clean(range(ROWS))
-    with stuck(it, valve, ENTRY if files_are_there else FILE) as archive:
-        archive.kill()
-    valve.drop()
+    killed(it, valve, ENTRY if files_are_there else FILE)
     before = {key: it.store.get(key) for key in it.data_keys()}
     it.delete_records(it.clean_topic, 120)
     it.fill_clean(range(ROWS, ROWS + 10), before=ROWS - 1)

@@ -1,83 +1,56 @@
 """A way to the S3 server that can be shut: what the archive is about to store stays on its way."""
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.faults.proxy import CutError, Manners, Proxy, proxy
+
 
 class Valve:
-    """A TCP relay. Requests that match `shut` wait, unread by the server, until it is opened."""
+    """Holds PUTs whose path has a word, unread by the server, until it is opened."""
 
-    def __init__(self, target: str) -> None:
-        host, port = target.rsplit(":", 1)
-        self._target = host, int(port)
-        self._shut: tuple[bytes, ...] = ()
+    def __init__(self, way: Proxy) -> None:
+        self._way = way
         self._open = threading.Event()
-        self._open.set()
+        self._dropped = False
         self.waiting = threading.Event()  # a request has met the shut valve
-        self._sockets: list[socket.socket] = []
-        self._held: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self._listen, daemon=True).start()
 
     @property
     def endpoint(self) -> str:
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"127.0.0.1:{self._way.port}"
 
-    def shut(self, *words: str) -> None:
-        """Hold requests whose first line or headers have all of these words."""
+    def shut(self, word: str) -> None:
+        """Hold PUTs whose path has this word."""
         self.waiting.clear()
         self._open.clear()
-        self._shut = tuple(w.encode() for w in words)
+        self._dropped = False
+        self._way.manners = Manners(("PUT",), seen=lambda path: self._hold() if word in path else None)
 
     def open(self) -> None:
         """Let all pass, those that wait first."""
-        self._shut = ()
+        self._way.manners = Manners()
         self._open.set()
 
     def drop(self) -> None:
         """Let all pass from now on; those that wait never arrive."""
-        for it in self._held:
-            it.close()
+        self._dropped = True
         self.open()
 
-    def close(self) -> None:
-        self.open()
-        for it in (self._listener, *self._sockets):
-            it.close()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
-            except OSError:
-                return
-            self._sockets += [client, server]
-            threading.Thread(target=self._relay, args=(client, server, True), daemon=True).start()
-            threading.Thread(target=self._relay, args=(server, client, False), daemon=True).start()
-
-    def _relay(self, source: socket.socket, sink: socket.socket, requests: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                if requests and self._shut and all(w in data for w in self._shut):
-                    self._held.append(sink)
-                    self.waiting.set()
-                    self._open.wait()
-                sink.sendall(data)
-        except OSError:
-            pass
-        finally:
-            for it in (source, sink):
-                it.close()
+    def _hold(self) -> None:
+        self.waiting.set()
+        self._open.wait()
+        if self._dropped:
+            raise CutError
 
 
 @contextmanager
 def valve(target: str) -> Iterator[Valve]:
     """A valve before the server at `target`, host:port."""
-    it = Valve(target)
-    try:
-        yield it
-    finally:
-        it.close()
+    host, port = target.rsplit(":", 1)
+    with proxy(host, int(port)) as way:
+        it = Valve(way)
+        try:
+            yield it
+        finally:
+            it.open()

@@ -136,11 +136,18 @@ def all_stored(group: Group, ids: set[bytes], seconds: float = 30) -> set[bytes]
     return missing
 
 
+@contextmanager
+def trio(group: Group) -> Iterator["subprocess.Popen[str]"]:
+    """Members a, b and c, which receive; the first of them is given."""
+    with ExitStack() as members:
+        first, *_ = [members.enter_context(group.member(n)) for n in "abc"]
+        group.wait_receiving("abc")
+        yield first
+
+
 def test_one_of_three_killed_for_good_loses_nothing_once_its_session_is_drained(stack: Stack, tmp_path: Path) -> None:
     group = Group(stack, tmp_path, receive_maximum=50)  # what waits is more than comes at once
-    with ExitStack() as members:
-        one, *_ = [members.enter_context(group.member(n)) for n in "abc"]
-        group.wait_receiving("abc")
+    with trio(group) as one:
         assert "another order" in group.log("a").read_text()
         with Fleet(group) as fleet:
             time.sleep(2)
@@ -163,19 +170,17 @@ def test_one_of_three_killed_for_good_loses_nothing_once_its_session_is_drained(
 
 def test_a_member_that_comes_back_with_its_id_has_what_was_dealt_to_it_meanwhile(stack: Stack, tmp_path: Path) -> None:
     group = Group(stack, tmp_path)
-    with ExitStack() as members:
-        one, *_ = [members.enter_context(group.member(n)) for n in "abc"]
-        group.wait_receiving("abc")
+    with trio(group) as one, ExitStack() as members:
         with Fleet(group) as fleet:
             time.sleep(1)
             one.send_signal(signal.SIGTERM)
             assert one.wait(30) == 0
             time.sleep(1)
-            one = members.enter_context(group.member("a"))
+            again = members.enter_context(group.member("a"))
             group.wait_receiving("a", 2)
             time.sleep(1)
-            one.kill()
-            one.wait()
+            again.kill()
+            again.wait()
             time.sleep(1)
             members.enter_context(group.member("a"))
             group.wait_receiving("a", 3)
@@ -184,9 +189,7 @@ def test_a_member_that_comes_back_with_its_id_has_what_was_dealt_to_it_meanwhile
 
 def test_a_member_that_leaves_at_sigterm_leaves_nothing_behind(stack: Stack, tmp_path: Path) -> None:
     group = Group(stack, tmp_path, leave=True)
-    with ExitStack() as members:
-        one, *_ = [members.enter_context(group.member(n)) for n in "abc"]
-        group.wait_receiving("abc")
+    with trio(group) as one:
         with Fleet(group) as fleet:
             time.sleep(1)
             one.send_signal(signal.SIGTERM)

@@ -18,27 +18,25 @@ def emitted_anew(world: World, first: int, end: int) -> None:
         world.log.append(FakeMessage(offset, 1, row(n), [("position", pack_position(Position(1, n, 0), prev))]))
 
 
-def test_what_the_lake_has_of_an_earlier_incarnation_is_not_stored_again() -> None:
+def adopted(first: int, end: int) -> World:
+    """20 rows stored; then the topic made anew with the rows [first, end), adopted, and archived."""
     world = World()
     world.emit([Position(1, n, 0) for n in range(20)], random.Random(1))
     archive_all(world)
-    emitted_anew(world, 15, 30)
+    emitted_anew(world, first, end)
     offset, note = derive(TOPIC, ANEW, 0, 0, Found([], before=Position(1, 19, 0)))
     world.committed = (offset, encode(note))
     archive_all(world)
-    assert world.numbers() == list(range(30))
+    return world
+
+
+def test_what_the_lake_has_of_an_earlier_incarnation_is_not_stored_again() -> None:
+    assert adopted(15, 30).numbers() == list(range(30))
 
 
 def test_rows_that_went_with_the_topic_do_not_stop_the_archive() -> None:
     """They are gone, and `verify` counts them: clean passed them on, and they are not in the lake."""
-    world = World()
-    world.emit([Position(1, n, 0) for n in range(20)], random.Random(1))
-    archive_all(world)
-    emitted_anew(world, 25, 30)
-    offset, note = derive(TOPIC, ANEW, 0, 0, Found([], before=Position(1, 19, 0)))
-    world.committed = (offset, encode(note))
-    archive_all(world)
-    assert world.numbers() == [*range(20), *range(25, 30)]
+    assert adopted(25, 30).numbers() == [*range(20), *range(25, 30)]
 
 
 def test_the_newest_row_of_each_incarnation_is_found_by_the_ledger() -> None:
