@@ -18,7 +18,7 @@ from headrace.health import Health
 from headrace.kafka import TopicInfo
 from headrace.names import clean_topic, raw_topic
 from headrace.registry import Registry
-from headrace.tls import client_context
+from headrace.tls import client_context, context
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -54,6 +54,7 @@ def check(config: Config) -> Work:
     if problems:
         raise ConfigError("\n".join(problems))
     client_context(config.mqtt.tls, "mqtt.tls")
+    context(config.registry.tls, "registry.tls")
     return Work(plan, contracts)
 
 

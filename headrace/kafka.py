@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar, cast
 
 from confluent_kafka import (
@@ -18,7 +19,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
 
 from headrace.config.connect import Kafka
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, TransientError
+from headrace.kafkaconnect import connection
 from headrace.kafkaerrors import translate, unanswered
 from headrace.wire import Headers
 
@@ -93,7 +95,8 @@ class TopicInfo(NamedTuple):
 def producer(cfg: Kafka, **settings: Any) -> Producer:
     """An idempotent producer that waits for all in-sync replicas and never gives up.
 
-    A keyword a_b is librdkafka's setting a.b; error_cb and its like keep their names.
+    A keyword a_b is librdkafka's setting a.b; error_cb and its like keep their names. ConfigError where settings do not
+    hold. With SASL OAUTHBEARER: TransientError while no token can be had, ConfigError where it is refused.
     """
     return _make(Producer, {"linger.ms": 5, "compression.type": "lz4"}, cfg, _dotted(settings), _PRODUCER)
 
@@ -107,7 +110,7 @@ def sizes(limits: Collection[int], batch: int = BATCH_BYTES) -> dict[str, int]:
 
 
 def consumer(cfg: Kafka, group: str, **settings: Any) -> Consumer:
-    """A consumer that commits only when told to, and never jumps where its offset is gone."""
+    """A consumer that commits only when told to, and never jumps where its offset is gone. Errors as `producer` has."""
     return _make(Consumer, {}, cfg, {"group.id": group, **_dotted(settings)}, _CONSUMER)
 
 
@@ -231,6 +234,13 @@ def commit(client: Consumer, topic: str, partition: int, offset: int, metadata: 
             raise translate(tp.error, f"committing {topic}/{partition} at {offset}")
 
 
+def forget_group(cfg: Kafka, group: str) -> None:
+    """Delete a group that has no members, where Kafka lets us; it would forget it by itself after some days."""
+    client = admin(cfg)
+    with suppress(KafkaException):
+        client.delete_consumer_groups([group], request_timeout=CALL_SECONDS)[group].result()
+
+
 def watermarks(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
     """(first offset, one past the last) of a partition, asked of the broker."""
     try:
@@ -266,28 +276,13 @@ def _make(
     clash = sorted(set(cfg.librdkafka) & (set(fixed) | _OURS))
     if clash:
         raise ConfigError(f"kafka.librdkafka: {', '.join(clash)} can't be changed: no reading would be safe. Remove it")
-    settings = {**base, **_connection(cfg), **own, **cfg.librdkafka, **fixed}
+    settings = {**base, **connection(cfg), **own, **cfg.librdkafka, **fixed}
     try:
         return build(settings)
     except (KafkaException, ValueError, TypeError) as e:
+        if isinstance(e, KafkaException) and e.args[0].name() == "SASL_AUTHENTICATION_FAILED":  # no token in 10 s
+            raise TransientError(f"kafka.sasl.token: {e.args[0].str()}") from None
         why = e.args[0].str() if isinstance(e, KafkaException) else e
         raise ConfigError(
             f"kafka: librdkafka refuses the settings: {why}. Correct `kafka` in the configuration"
         ) from None
-
-
-def _connection(cfg: Kafka) -> dict[str, Any]:
-    # What goes wrong comes back as an error or shows in /readyz: librdkafka would repeat it many times a second.
-    out: dict[str, Any] = {"bootstrap.servers": cfg.bootstrap, "log_level": 2}
-    tls, sasl = cfg.tls.enabled, cfg.sasl
-    out["security.protocol"] = ("SASL_" if sasl else "") + ("SSL" if tls else "PLAINTEXT")
-    if tls:
-        out["ssl.endpoint.identification.algorithm"] = "https" if cfg.tls.verify_hostname else "none"
-        for key, path in (("ca", cfg.tls.ca_file), ("certificate", cfg.tls.cert_file), ("key", cfg.tls.key_file)):
-            if path is not None:
-                out[f"ssl.{key}.location"] = str(path)
-    if sasl:
-        out["sasl.mechanism"] = sasl.mechanism
-        out["sasl.username"] = sasl.username
-        out["sasl.password"] = sasl.password.get_secret_value() if sasl.password else ""
-    return out

@@ -1,10 +1,16 @@
 """librdkafka's errors as ours: which of them a person must mend, which pass, and which end the process."""
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
-from headrace.config.connect import Kafka
+from headrace import tls
+from headrace.config.connect import Kafka, Tls
 from headrace.errors import ConfigError, FatalError, TransientError
+
+NO_TOKEN_YET = "no token for now"  # noqa: S105 - begins what librdkafka is told when whoever issues tokens is away
+_BROKER = re.compile(r"ssl://([^/\s]+:\d+)/")
+_VERIFY = "certificate verify failed"
 
 # By librdkafka's names of its errors.
 _CONFIG_ERRORS = {
@@ -69,6 +75,10 @@ def translate(error: Told | Exception, doing: str) -> ConfigError | TransientErr
     """
     e: Told = error.args[0] if isinstance(error, Exception) else error
     text = f"Kafka, {doing}: {e.str()} ({e.name()})"
+    if NO_TOKEN_YET in e.str():
+        return TransientError(text)
+    if tls.alert(e.str(), Tls(), "kafka.tls"):
+        return ConfigError(text)
     # A handshake that breaks off is an outage as well as a plain listener; only a certificate's refusal stays one.
     if e.name() in _CONFIG_ERRORS and (e.name() != "_SSL" or "verif" in e.str()):
         return ConfigError(text)
@@ -81,11 +91,14 @@ def unanswered(cfg: Kafka, heard: Sequence[Told]) -> ConfigError | TransientErro
     """Why no broker answered, by the most telling of the errors heard meanwhile, and what to do."""
     telling = [e for e in heard if e.name() != "_ALL_BROKERS_DOWN"]
     if not telling:
-        tls = "with" if cfg.tls.enabled else "without"
+        secured, known = ("with" if on else "without" for on in (cfg.tls.enabled, cfg.sasl is not None))
         return TransientError(
-            f"Kafka at {cfg.bootstrap} does not answer: is it Kafka that listens there, {tls} TLS? "
-            "See kafka.bootstrap and kafka.tls"
+            f"Kafka at {cfg.bootstrap} does not answer: is it Kafka that listens there, {secured} TLS and {known} "
+            "SASL? See kafka.bootstrap, kafka.tls and kafka.sasl"
         )
+    for e in telling:
+        if why := _refused(cfg, e):
+            return ConfigError(why)
     worst = next((e for e in telling if e.name() in _CONFIG_ERRORS), telling[-1])
     remedy = {
         "_SSL": "Correct kafka.tls",
@@ -94,3 +107,19 @@ def unanswered(cfg: Kafka, heard: Sequence[Told]) -> ConfigError | TransientErro
     }.get(worst.name(), "Start it, or correct kafka.bootstrap and kafka.tls")
     found = translate(worst, f"connecting to {cfg.bootstrap}")
     return type(found)(f"{found}. {remedy}")
+
+
+def _refused(cfg: Kafka, e: Told) -> str:
+    """Whose certificate is refused, and the remedy; empty where the error tells of no such thing.
+
+    librdkafka knows that a certificate is refused and not why: so a second look, which takes a second or so.
+    """
+    words = e.str()
+    found = _BROKER.search(words)
+    if found is None or not cfg.tls.enabled:
+        return ""
+    where = f"Kafka at {found[1]}"
+    if why := tls.alert(words, cfg.tls, "kafka.tls"):
+        return f"{where}: {why}"
+    why = tls.look(*tls.split(found[1]), cfg.tls, "kafka.tls", "kafka.bootstrap") if _VERIFY in words else ""
+    return f"{where}: {why}" if why else ""

@@ -17,11 +17,11 @@ from typing import Literal, NoReturn
 import mqtt5
 from mqtt5 import ConnAckReasonCode, DisconnectReasonCode, PublishPacket, SubAckReasonCode, UnsubAckReasonCode
 
+from headrace import tls
 from headrace.config.connect import Mqtt
 from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.frames import Frames
 from headrace.sharing import SHARE
-from headrace.tls import client_context
 
 __all__ = ["Connection", "PublishPacket", "Session", "Subscription", "connect", "publish"]
 
@@ -78,7 +78,7 @@ async def connect(mqtt: Mqtt, session: Session) -> "Connection":
 
     TransientError: the broker is away, busy, or does not answer. ConfigError: it refuses us, or TLS can't be set up.
     """
-    context = client_context(mqtt.tls, "mqtt.tls")
+    context = tls.client_context(mqtt.tls, "mqtt.tls")
     where = f"MQTT broker {mqtt.host}:{mqtt.port}"
     writer = None
     try:
@@ -88,12 +88,12 @@ async def connect(mqtt: Mqtt, session: Session) -> "Connection":
             await connection.introduce(mqtt, where)
     except TimeoutError:
         error: Exception = TransientError(f"{where}: no answer within {CONNECT_SECONDS:.0f} s; {_expected(mqtt)}")
-    except ssl.SSLCertVerificationError as e:
-        error = ConfigError(f"{where}: its certificate is refused: {e.verify_message}. Set mqtt.tls.ca_file")
     except (ConfigError, TransientError) as e:
         error = e
     except (ConnectionResetError, ssl.SSLError) as e:
-        error = TransientError(f"{where}: it broke off ({e.strerror or e}); {_expected(mqtt)}")
+        why = await asyncio.to_thread(_refused, e, mqtt)
+        words = f"it broke off ({e.strerror or e}); {_expected(mqtt)}"
+        error = ConfigError(f"{where}: {why}") if why else TransientError(f"{where}: {words}")
     except OSError as e:  # asyncio's own words for it repeat the address
         why = os.strerror(e.errno) if e.errno and e.errno > 0 else e.strerror or e
         error = TransientError(f"{where}: {why}. Start it, or correct mqtt.host and mqtt.port")
@@ -357,6 +357,17 @@ class Connection:
     def abort(self) -> None:
         """Close at once, saying nothing. What was not acknowledged comes again on the next connection."""
         self._writer.transport.abort()
+
+
+def _refused(error: OSError, mqtt: Mqtt) -> str:
+    """Whose certificate is refused, and the remedy. A reset may have come before the broker's words: so a second look.
+
+    Takes seconds, the first time.
+    """
+    if not mqtt.tls.enabled:
+        return ""
+    names = "mqtt.tls", "mqtt.host"
+    return tls.refusal(error, mqtt.tls, *names) or tls.look(mqtt.host, mqtt.port, mqtt.tls, *names)
 
 
 def _expected(mqtt: Mqtt) -> str:

@@ -4,7 +4,6 @@ The client speaks Confluent's API (Apicurio serves it under /apis/ccompat/v7). B
 again for every message of an unknown id: here each request has a time-out, and unknown ids are remembered for a while.
 """
 
-import ssl
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -19,6 +18,7 @@ from headrace.config.connect import Registry as Settings
 from headrace.contracts.compat import incompatibilities
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError, PoisonError, Reason, TransientError
+from headrace.tls import authorities, context, refusal
 
 T = TypeVar("T")
 
@@ -40,9 +40,10 @@ class Registry:
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._url = settings.url
+        self._url, self._tls = settings.url, settings.tls
         self._clock = clock
         self._unknown: dict[int, float] = {}
+        context(settings.tls, "registry.tls")  # says more of unusable files than the client would
         try:
             self._client = SchemaRegistryClient(_client_settings(settings))
         except (ValueError, TypeError, OSError) as e:
@@ -142,8 +143,10 @@ class Registry:
 
     def _away(self, e: Exception) -> ConfigError | TransientError:
         words = str(e) or type(e).__name__
-        if "CERTIFICATE_VERIFY_FAILED" in words:
-            return ConfigError(f"registry {self._url}: its certificate is refused: {words}. Set registry.tls.ca_file")
+        if why := refusal(e, self._tls, "registry.tls", "registry.url"):
+            return ConfigError(f"registry {self._url}: {why}")
+        if "WRONG_VERSION_NUMBER" in words:
+            words += ": is it a listener without TLS?"
         return TransientError(f"registry {self._url}: {words}. Start it, or correct registry.url")
 
     def _translate(self, e: SchemaRegistryError) -> Exception:
@@ -180,8 +183,7 @@ class _IncompatibleError(ConfigError):
 
 def _client_settings(settings: Settings) -> dict[str, Any]:
     out: dict[str, Any] = {"url": settings.url, "timeout": settings.timeout_seconds, "max.retries": 0}
-    tls, system = settings.tls, ssl.get_default_verify_paths()
-    ca = tls.ca_file or system.cafile or system.capath
+    tls, ca = settings.tls, authorities(settings.tls)
     if ca is not None:  # else the client's own bundle
         out["ssl.ca.location"] = str(ca)
     if tls.cert_file is not None:

@@ -1,7 +1,57 @@
 """Commits with metadata beside the offset. The guarantees rest on its coming back, and not every broker keeps it."""
 
-from headrace import kafka
-from headrace.errors import FatalError
+import random
+import time
+from collections.abc import Sequence
+
+from headrace import intent, kafka
+from headrace.config.connect import Kafka
+from headrace.errors import ConfigError, FatalError, TransientError
+
+PROBE = "headrace-probe ".ljust(intent.MAX_BYTES, "x")  # as long as the longest note
+_TRIES = 5
+_REMEDY = (
+    "Without the metadata of offsets nothing is certain after a crash. Use a broker that keeps it: Apache Kafka does, "
+    "with offset.metadata.max.bytes at 512 or more"
+)
+
+
+def prove(cfg: Kafka, group: str, topics: Sequence[str]) -> None:
+    """See that Kafka gives the metadata of an offset back, before anything depends on it.
+
+    In a group of its own, `<group>-probe`, that is deleted then: what `group` has committed is not touched.
+    TransientError: Kafka is away, or has none of the topics yet. ConfigError: it refuses us, or does not give it back.
+    """
+    have = kafka.describe(cfg, topics)
+    if not have:
+        raise TransientError(f"Kafka has no topic {', '.join(topics)} yet; `headrace provision` creates them")
+    own, topic = f"{group}-probe", min(have)
+    client = kafka.consumer(cfg, own)
+    try:
+        found = _round_trip(client, topic)
+    except (ConfigError, FatalError) as e:
+        raise ConfigError(
+            f"{e}. This was a trial in the group {own}: let this user read {group} and what begins with it. {_REMEDY}"
+        ) from None
+    finally:
+        client.close()
+    kafka.forget_group(cfg, own)
+    if found != PROBE:
+        what = "nothing" if not found else f"{len(found)} other characters"
+        raise ConfigError(
+            f"Kafka at {cfg.bootstrap}: beside a committed offset {len(PROBE)} characters were left, and {what} came "
+            f"back. {_REMEDY}"
+        )
+
+
+def _round_trip(client: kafka.Consumer, topic: str) -> str:
+    for _ in range(_TRIES):
+        kafka.commit(client, topic, 0, 0, PROBE)
+        offset, found = kafka.committed(client, [(topic, 0)])[topic, 0]
+        if offset is not None:
+            return found
+        time.sleep(random.random())  # noqa: S311 - another service of the group has just deleted its own trial
+    return ""
 
 
 class Commits:

@@ -77,7 +77,7 @@ def _nothing_stored(stream: str) -> None:
 
 def _write(lake: "duckdb.DuckDBPyConnection", reader: "pa.RecordBatchReader", form: Format, out: Path | None) -> None:
     """Write the answer with DuckDB's own writers, beside the target first: it is there whole or not at all."""
-    from headrace.lake.sql import literal
+    from headrace.lake.remote import literal
 
     writer = lake.cursor()  # the connection itself is busy giving out the answer
     writer.register("answer", reader)

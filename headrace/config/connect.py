@@ -42,7 +42,7 @@ class Tls(Section):
     enabled: bool = False
     ca_file: Path | None = Field(None, description="CA bundle in PEM; the system's when absent")
     cert_file: Path | None = Field(None, description="client certificate in PEM")
-    key_file: Path | None = Field(None, description="its private key in PEM")
+    key_file: Path | None = Field(None, description="its private key in PEM, not encrypted")
     verify_hostname: bool = True
 
     @model_validator(mode="after")
@@ -55,6 +55,16 @@ class Tls(Section):
         return self
 
 
+def _switched_on(tls: Tls) -> Tls:
+    # Whoever names certificates means TLS: without, passwords would go over the network for everybody to read.
+    if not tls.enabled and (tls.ca_file is not None or tls.cert_file is not None or not tls.verify_hostname):
+        raise ValueError("these settings count for nothing while TLS is off: set enabled: true")
+    return tls
+
+
+SwitchedTls = Annotated[Tls, AfterValidator(_switched_on)]
+
+
 class Mqtt(Section):
     """The MQTT broker (MQTT 5)."""
 
@@ -63,16 +73,71 @@ class Mqtt(Section):
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
+    tls: SwitchedTls = Tls()
+
+
+class Token(Section):
+    """Where the tokens of SASL OAUTHBEARER come from. Each is fetched anew before it expires."""
+
+    kind: Literal["oidc", "azure", "aws-msk-iam"] = Field(
+        description="oidc: an OAuth 2 token endpoint; azure: Entra ID, for Event Hubs; aws-msk-iam: for MSK"
+    )
+    url: Annotated[str, AfterValidator(_http_url)] | None = Field(None, description="oidc: the token endpoint")
+    client_id: str = Field("", description="oidc, azure; for azure else AZURE_CLIENT_ID")
+    client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
+    client_assertion_file: Path | None = Field(
+        None, description="a JWT instead of a secret, read anew each time; for azure else AZURE_FEDERATED_TOKEN_FILE"
+    )
+    scope: str = Field("", description="oidc; for azure that of the namespace in kafka.bootstrap when empty")
+    tenant_id: str = Field("", description="azure; else AZURE_TENANT_ID")
+    authority: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="azure: the login host; else AZURE_AUTHORITY_HOST, else https://login.microsoftonline.com"
+    )
+    region: str = Field("", pattern=r"^[a-z0-9-]*$", description="aws-msk-iam: of the cluster; else AWS_REGION")
+    extensions: dict[str, str] = Field(default_factory=dict, description="SASL extensions that the broker asks for")
     tls: Tls = Tls()
+    timeout_seconds: Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Token":
+        own = _TOKEN_SETTINGS[self.kind] | {"kind", "extensions", "timeout_seconds"}
+        if others := sorted(self.model_fields_set - own):
+            raise ValueError(f"{', '.join(others)}: not for kind: {self.kind}")
+        if self.kind == "oidc" and (self.url is None or not self.client_id):
+            raise ValueError("kind: oidc needs url and client_id")
+        if self.kind == "oidc" and (self.client_secret is None) == (self.client_assertion_file is None):
+            raise ValueError("kind: oidc needs client_secret_file or client_assertion_file, one of them")
+        return self
+
+
+_SECRETS = {"client_id", "client_secret", "client_secret_file", "client_assertion_file", "scope", "tls"}
+_TOKEN_SETTINGS = {
+    "oidc": {"url", *_SECRETS},
+    "azure": {"tenant_id", "authority", *_SECRETS},
+    "aws-msk-iam": {"region"},
+}
 
 
 class Sasl(Section):
-    """SASL towards Kafka."""
+    """SASL towards Kafka. For a connection string of Event Hubs: PLAIN, with the username $ConnectionString."""
 
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "PLAIN"
     username: str = ""
     password: SecretStr | None = None
     password_file: Path | None = None
+    token: Token | None = Field(None, description="for OAUTHBEARER")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Sasl":
+        bearer = self.mechanism == "OAUTHBEARER"
+        if bearer != (self.token is not None):
+            raise ValueError("token belongs to mechanism: OAUTHBEARER, which needs it")
+        if bearer and (self.username or self.password is not None):
+            raise ValueError("username and password are not for mechanism: OAUTHBEARER: `token` says who we are")
+        if not bearer and (not self.username or self.password is None):
+            raise ValueError(f"mechanism: {self.mechanism} needs username, and password or password_file")
+        return self
 
 
 class Kafka(Section):
@@ -81,7 +146,7 @@ class Kafka(Section):
     bootstrap: Annotated[str, AfterValidator(_addresses)] = Field(
         "127.0.0.1:9092", description="host:port, several separated by commas"
     )
-    tls: Tls = Tls()
+    tls: SwitchedTls = Tls()
     sasl: Sasl | None = None
     replication_factor: Positive = Field(1, description="of the topics that Headrace creates; 3 in production")
     min_insync_replicas: Positive = Field(1, description="of the same topics; 2 in production")
@@ -97,21 +162,78 @@ class Registry(Section):
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
-    tls: Tls = Tls()
+    tls: Tls = Field(Tls(), description="on where the url begins with https://")
     timeout_seconds: Seconds = 5.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Registry":
+        if self.tls != Tls() and not self.url.startswith("https://"):
+            raise ValueError("tls is for a url that begins with https://, and this one does not")
+        return self
+
+
+class Sse(Section):
+    """Encryption by the object store, asked for with every object."""
+
+    kind: Literal["s3", "kms"] = Field(description="s3: with the store's own key (AES256); kms: with a key of its KMS")
+    key: str = Field("", description="kms: id or ARN of the key; the bucket's or account's default when empty")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Sse":
+        if self.key and self.kind != "kms":
+            raise ValueError("key is for kind: kms")
+        return self
+
+
+class Azure(Section):
+    """An Azure storage account. Without key and SAS token: Workload Identity, by the AZURE_* variables of the pod."""
+
+    account: str = Field(pattern=r"^[a-z0-9]{3,24}$")
+    url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="of the Blob service where it is not https://<account>.blob.core.windows.net"
+    )
+    account_key: SecretStr | None = None
+    account_key_file: Path | None = None
+    sas_token: SecretStr | None = None
+    sas_token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Azure":
+        if self.account_key is not None and self.sas_token is not None:
+            raise ValueError("give account_key or sas_token, not both")
+        return self
 
 
 class Store(Section):
-    """The object store that holds the lake: S3-compatible, or a folder for tests and single machines."""
+    """The object store that holds the lake: S3-compatible, Azure Blob, or a folder for tests and single machines."""
 
-    kind: Literal["s3", "folder"] = "s3"
+    kind: Literal["s3", "azure", "folder"] = "s3"
     endpoint: Annotated[str, AfterValidator(_address)] = Field("127.0.0.1:8333", description="host:port of the S3 API")
     region: str = "us-east-1"
-    bucket: str = Field("headrace", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    bucket: str = Field(
+        "headrace", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="for azure: the container"
+    )
+    credentials: Literal["keys", "aws"] = Field(
+        "keys", description="of s3. keys: access_key and secret_key; aws: as EKS and EC2 give them to a pod (IRSA, ...)"
+    )
     access_key: SecretStr | None = None
     access_key_file: Path | None = None
     secret_key: SecretStr | None = None
     secret_key_file: Path | None = None
-    tls: Tls = Tls()
+    sse: Sse | None = None
+    azure: Azure | None = None
+    tls: SwitchedTls = Tls()
     timeout_seconds: Seconds = 30.0
     folder: Path | None = Field(None, description="where the lake lies, for kind: folder")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Store":
+        if self.credentials == "aws" and (self.access_key is not None or self.secret_key is not None):
+            raise ValueError("access_key and secret_key are for credentials: keys")
+        if self.kind != "s3" and (self.credentials != "keys" or self.sse is not None):
+            raise ValueError(f"credentials and sse are for kind: s3, not {self.kind}")
+        if (self.azure is not None) != (self.kind == "azure"):
+            raise ValueError("azure belongs to kind: azure, which needs it")
+        if self.kind == "azure" and self.tls.enabled:
+            raise ValueError("tls is for kind: s3: Azure's url says whether TLS is used, with the system's trust")
+        return self

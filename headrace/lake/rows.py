@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace.config import Config
-from headrace.lake import layout
-from headrace.lake.sql import literal
+from headrace.lake import layout, remote
+from headrace.lake.remote import literal
 from headrace.store.base import ObjectStore
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Source:
 
     def __init__(self, lake: "duckdb.DuckDBPyConnection", cfg: Config, store: ObjectStore) -> None:
         self._lake, self._store = lake, store
-        self._root = f"s3://{cfg.store.bucket}/" if cfg.store.kind == "s3" else f"{(cfg.store.folder or '.')!s}/"
+        self._root = f"{remote.root(cfg.store)}/"
 
     def load(self, topic: str) -> Rows:
         """Read a topic's rows; what `sources_between` and `held` ask is about the topic loaded last."""

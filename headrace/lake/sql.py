@@ -1,26 +1,22 @@
 """SQL over the lake with DuckDB: every stream is a view, read from the object store where it lies."""
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import ConfigError, TransientError
+from headrace.errors import ConfigError
+from headrace.lake import remote
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
     from headrace.config import Config
-    from headrace.config.connect import Store
 
-EXTENSION = "httpfs.duckdb_extension"
 # DuckDB's errors that mean the lake is away, or let nobody in, rather than that the SQL is wrong.
-_THREADS = 8
 _AWAY = ("HTTPException", "IOException", "ConnectionException")
-_REFUSED = ("(HTTP 401", "(HTTP 403")
 
 
 def query(sql: str, *, config: "Config | str | Path | None" = None, state: str | Path | None = None) -> "pd.DataFrame":
@@ -62,10 +58,7 @@ def connect(
         with explained(cfg):
             lake.execute("SET TimeZone = 'UTC'")
             lake.execute("SET enable_progress_bar = false")
-            if cfg.store.kind == "s3":
-                _open_s3(lake, cfg.store)
-            elif cfg.store.folder is None or cfg.store.folder.is_file():  # one that is not there yet: nothing is stored
-                raise ConfigError(f"store.folder: {cfg.store.folder} is not a folder. Name the one that holds the lake")
+            remote.attach(lake, cfg.store)
             views.create(lake, cfg, sql, empty)
             lake.execute("SET lock_configuration = true")
         yield lake
@@ -98,59 +91,8 @@ def explained(cfg: "Config") -> Iterator[None]:
     except duckdb.Error as e:
         text = str(e).strip()
         if type(e).__name__ in _AWAY:
-            where = cfg.store.endpoint if cfg.store.kind == "s3" else cfg.store.folder
-            text = text.partition("\n\nLINE ")[0]  # of our own SQL
-            if any(code in text for code in _REFUSED):
-                words = text.partition("\n\nAuthentication Failure")[0]
-                raise ConfigError(
-                    f"the lake at {where} refused store.access_key or store.secret_key: {words}. Correct them"
-                ) from None
-            if "NoSuchBucket" in text:
-                raise ConfigError(
-                    f"the lake at {where} has no bucket {cfg.store.bucket!r}: `headrace provision` makes it, "
-                    "or correct store.bucket"
-                ) from None
-            raise TransientError(
-                f"the lake at {where} can't be read: {text}. Start the store, or correct `store`"
-            ) from None
+            raise remote.refused(cfg.store, text) from None
         raise ConfigError(f"this SQL does not run:\n{text}") from None
-
-
-def _open_s3(lake: "duckdb.DuckDBPyConnection", store: "Store") -> None:
-    if store.access_key is None or store.secret_key is None:
-        raise ConfigError("store.access_key and store.secret_key: both are needed for kind: s3")
-    lake.load_extension(str(_extension()))
-    options = {
-        "KEY_ID": store.access_key.get_secret_value(),
-        "SECRET": store.secret_key.get_secret_value(),
-        "ENDPOINT": store.endpoint,
-        "REGION": store.region,
-        "URL_STYLE": "path",
-        "USE_SSL": store.tls.enabled,
-    }
-    words = ", ".join(f"{k} {literal(v)}" for k, v in options.items())
-    try:
-        lake.execute(f"CREATE SECRET lake (TYPE s3, {words})")
-    except Exception as e:  # noqa: BLE001 - whatever it is, its text holds the keys
-        raise ConfigError(f"DuckDB does not take the store's settings ({type(e).__name__})") from None
-    # Reading small objects is waiting: more threads than cores keep more requests under way.
-    lake.execute(f"SET threads = {max(_THREADS, os.cpu_count() or 1)}")
-    lake.execute(f"SET http_timeout = {max(1, int(store.timeout_seconds))}")
-    if store.tls.ca_file is not None:
-        lake.execute(f"SET ca_cert_file = {literal(str(store.tls.ca_file))}")
-
-
-def _extension() -> Path:
-    """The httpfs extension that the wheel duckdb-extension-httpfs brings, for this DuckDB's version."""
-    import duckdb
-    import duckdb_extension_httpfs as package
-
-    path = Path(package.__file__).parent / "extensions" / f"v{duckdb.__version__}" / EXTENSION
-    if not path.is_file():
-        raise ConfigError(
-            f"duckdb {duckdb.__version__} and duckdb-extension-httpfs do not fit each other: install the same version"
-        )
-    return path
 
 
 def _refuse_changes(lake: "duckdb.DuckDBPyConnection", statement: Any, sql: str) -> None:
@@ -166,10 +108,3 @@ def _refuse_changes(lake: "duckdb.DuckDBPyConnection", statement: Any, sql: str)
             _refuse_changes(lake, inner, sql)
     elif kind not in (kinds.SELECT, kinds.CREATE):  # CREATE: of PIVOT; it stays in memory
         raise ConfigError(f"only queries are run, not {kind.name}: the lake's files are written by the archive alone")
-
-
-def literal(value: object) -> str:
-    """A value as SQL text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "'" + str(value).replace("'", "''") + "'"

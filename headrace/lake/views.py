@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.config import Config
 from headrace.contracts.files import find
 from headrace.contracts.model import Contract, Field
 from headrace.errors import ConfigError
-from headrace.lake import layout
+from headrace.lake import layout, remote
 from headrace.names import clean_topic, stream_of
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def _stored(lake: "duckdb.DuckDBPyConnection", cfg: Config, topic: str) -> str:
     The files of one schema id have the same columns, so that one footer tells them all; only ids are put together
     by column name. `union_by_name` over all files would read every footer first.
     """
-    root = _root(cfg) + "/" + layout.folder(topic)
+    root = f"{remote.literal(remote.root(cfg.store))[1:-1]}/{layout.folder(topic)}"
     found = lake.execute(
         "SELECT DISTINCT regexp_extract(file, '-s(\\d+)\\.parquet$', 1) AS id FROM glob(?) ORDER BY id",
         [f"{root}/date=*/*.parquet"],
@@ -96,14 +95,6 @@ def _stored(lake: "duckdb.DuckDBPyConnection", cfg: Config, topic: str) -> str:
         if schema_id
     ]
     return " UNION ALL BY NAME ".join(parts)
-
-
-def _root(cfg: Config) -> str:
-    from headrace.lake.sql import literal
-
-    if cfg.store.kind == "s3":
-        return f"s3://{cfg.store.bucket}"
-    return literal(str(Path(cfg.store.folder or ".").absolute()))[1:-1]
 
 
 def _empty(contract: Contract | None) -> str:

@@ -154,10 +154,11 @@ def _registry(config: Config) -> str:
 
 
 def _store(config: Config) -> str:
+    from headrace.lake import remote
     from headrace.store.open import open_store
 
     open_store(config.store).exists("_doctor")
-    return f"{config.store.endpoint}, bucket {config.store.bucket}"
+    return f"{remote.where(config.store)}, bucket {config.store.bucket}"
 
 
 def _kafka(config: Config) -> Iterator[Finding]:

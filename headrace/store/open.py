@@ -13,6 +13,10 @@ def open_store(config: Store) -> ObjectStore:
         if config.folder is None:
             raise ConfigError("store.folder: say where the lake lies, since store.kind is folder")
         return FolderStore(config.folder)
+    if config.kind == "azure":
+        from headrace.store.azure import AzureBlobStore
+
+        return AzureBlobStore(config)
     from headrace.store.s3 import S3Store
 
     return S3Store(config)

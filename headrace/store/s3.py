@@ -1,4 +1,4 @@
-"""An S3-compatible bucket, through minio. The only file that imports minio and urllib3."""
+"""An S3-compatible bucket, through minio, which only this file and aws.py import, as they do urllib3."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +9,15 @@ from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
-from headrace.config.connect import Store
+from headrace.aws import Identity
+from headrace.config.connect import Sse, Store
 from headrace.errors import ConfigError, FatalError, HeadraceError, TransientError
 from headrace.store.base import ObjectInfo
-from headrace.tls import client_context
+from headrace.tls import client_context, look, refusal, split
 
 _CREDENTIALS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Forbidden"})
+_KMS = frozenset({"KMS.NotFoundException", "KMS.DisabledException", "KMS.InvalidKeyUsageException", "InvalidKeyId"})
+_SSE = "x-amz-server-side-encryption"
 _ABSENT = frozenset({"NoSuchKey", "NoSuchObject"})
 
 
@@ -22,10 +25,14 @@ class S3Store:
     """One bucket. Waits `timeout_seconds` at most for an answer and never retries for long: callers back off."""
 
     def __init__(self, config: Store) -> None:
-        if config.access_key is None or config.secret_key is None:
+        keys = config.access_key, config.secret_key
+        if config.credentials == "keys" and None in keys:
             raise ConfigError("store.access_key and store.secret_key: both are needed for kind: s3")
         self.bucket = config.bucket
         self.endpoint = config.endpoint
+        self._tls = config.tls
+        self._given = config.credentials == "aws"
+        self._sse = _encryption(config.sse)
         # One retry bridges a pooled connection that the server closed meanwhile; a whole outage is the caller's.
         retry = urllib3.Retry(total=1, redirect=0, status=0, backoff_factor=0.1, allowed_methods=None)
         timeout = urllib3.Timeout(connect=min(5.0, config.timeout_seconds), read=config.timeout_seconds)
@@ -33,8 +40,8 @@ class S3Store:
         try:
             self._client = Minio(
                 config.endpoint,
-                access_key=config.access_key.get_secret_value(),
-                secret_key=config.secret_key.get_secret_value(),
+                *(key.get_secret_value() for key in keys if key is not None),
+                credentials=Identity(config.timeout_seconds) if self._given else None,
                 secure=config.tls.enabled,
                 region=config.region,
                 http_client=http,
@@ -44,16 +51,22 @@ class S3Store:
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
         """See ObjectStore. The conditional write is `If-None-Match: *`, which put_object cannot send."""
-        headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": "application/octet-stream"}
+        headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": "application/octet-stream", **self._sse}
         if if_absent:
             headers["If-None-Match"] = "*"
         with self._translated():
             try:
-                self._client._put_object(self.bucket, key, data, headers)  # noqa: SLF001
+                done = self._client._put_object(self.bucket, key, data, headers)  # noqa: SLF001
             except S3Error as e:
                 if if_absent and (e.code == "PreconditionFailed" or e.response.status == 412):
                     return False
                 raise
+        asked, given = self._sse.get(_SSE, ""), done.http_headers.get(_SSE, "")
+        if asked and given != asked:  # some servers take the header, and store the bytes as they are
+            raise ConfigError(
+                f"object store {self.endpoint}: asked to encrypt with {asked}, it answers {given or 'nothing'} of it: "
+                "it does not encrypt. Correct store.sse, or use a store that does"
+            )
         return True
 
     def get(self, key: str) -> bytes:
@@ -116,29 +129,53 @@ class S3Store:
     def _translate(self, error: Exception) -> HeadraceError:
         where = f"object store {self.endpoint}"
         if isinstance(error, S3Error):
-            if error.code == "NoSuchBucket":
-                return ConfigError(f"{where}: no bucket {self.bucket!r}: create it, or correct store.bucket")
-            if error.code == "RequestTimeTooSkewed":
-                return ConfigError(f"{where}: this machine's clock is off: {error.message}")
-            if error.code in _CREDENTIALS:
-                return ConfigError(
-                    f"{where}: refused store.access_key or store.secret_key: {error.code}: {error.message}"
-                )
-            return TransientError(f"{where}: {error.code}: {error.message}")
+            return self._answered(error, where)
         if isinstance(error, InvalidResponseError | ServerError):
             words = str(error).partition(", Content-Type")[0].partition("\n")[0]  # without the page that came instead
             return TransientError(f"{where}: not an S3 answer, is something else listening there? {words}")
         if isinstance(error, urllib3.exceptions.MaxRetryError) and isinstance(
             error.reason, urllib3.exceptions.SSLError
         ):
-            return ConfigError(f"{where}: TLS failed, see store.tls: {error.reason}")
+            names = "store.tls", "store.endpoint"
+            # A connection that broke in the midst may have hidden the server's words.
+            if why := refusal(error, self._tls, *names) or look(*split(self.endpoint), self._tls, *names):
+                return ConfigError(f"{where}: {why}")
+            return TransientError(f"{where}: TLS failed: {error.reason}; does it speak TLS? See store.tls")
         reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
         if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.NameResolutionError):
             words = str(reason).partition(": ")[2]  # the connection's own name repeats the address
             return TransientError(f"{where}: {words}. Start it, or correct store.endpoint")
+        if self._tls.enabled and (why := refusal(reason, self._tls, "store.tls", "store.endpoint")):
+            return ConfigError(f"{where}: {why}")
         if isinstance(reason, urllib3.exceptions.ProtocolError):
             return TransientError(f"{where}: {reason}; does S3 listen there? See store.endpoint and store.tls")
         return TransientError(f"{where}: {reason}")
+
+    def _answered(self, error: S3Error, where: str) -> HeadraceError:
+        """An answer of the server that says what is wrong."""
+        if error.code == "NoSuchBucket":
+            return ConfigError(f"{where}: no bucket {self.bucket!r}: create it, or correct store.bucket")
+        if error.code == "RequestTimeTooSkewed":
+            return ConfigError(f"{where}: this machine's clock is off: {error.message}")
+        if error.code in _CREDENTIALS and self._given:
+            return ConfigError(
+                f"{where}: refused the credentials that AWS gave: {error.code}: {error.message}. Let the role use "
+                "the bucket, and its key where store.sse names one"
+            )
+        if error.code in _KMS:
+            return ConfigError(f"{where}: {error.code}: {error.message}. Correct store.sse.key, or let us use it")
+        if error.code in _CREDENTIALS:
+            return ConfigError(f"{where}: refused store.access_key or store.secret_key: {error.code}: {error.message}")
+        return TransientError(f"{where}: {error.code}: {error.message}")
+
+
+def _encryption(sse: Sse | None) -> dict[str, str]:
+    """The headers that ask for encryption with an object."""
+    if sse is None:
+        return {}
+    if sse.kind == "s3":
+        return {_SSE: "AES256"}
+    return {_SSE: "aws:kms"} | ({f"{_SSE}-aws-kms-key-id": sse.key} if sse.key else {})
 
 
 def _tls(config: Store) -> dict[str, Any]:

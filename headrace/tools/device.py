@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 
 import aiomqtt
 
+from headrace import tls
 from headrace.config.connect import Mqtt
 from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.tools.client import Connection
@@ -226,11 +227,10 @@ class Publisher:
                 if self._receipts:
                     await self._listen(connection)
             except aiomqtt.MqttError as e:
+                connection.discard()
                 where = f"{self._cfg.host}:{self._cfg.port}"
-                if "CERTIFICATE_VERIFY_FAILED" in str(e):
-                    raise ConfigError(
-                        f"the certificate of the MQTT broker at {where} is refused: {e}. Set mqtt.tls.ca_file"
-                    ) from None
+                if why := await asyncio.to_thread(_refused, e, self._cfg):
+                    raise ConfigError(f"MQTT broker {where}: {why}") from None
                 code = getattr(getattr(e, "rc", None), "value", None)
                 if code in _NOT_LET_IN:
                     raise ConfigError(
@@ -263,3 +263,11 @@ class Publisher:
         if connection is not None:
             with suppress(aiomqtt.MqttError):
                 await connection.__aexit__(None, None, None)
+
+
+def _refused(error: aiomqtt.MqttError, cfg: Mqtt) -> str:
+    """Whose certificate is refused, and the remedy; aiomqtt tells of a broken connection, and no more."""
+    if not cfg.tls.enabled:
+        return ""
+    names = "mqtt.tls", "mqtt.host"
+    return tls.refusal(error, cfg.tls, *names) or tls.look(cfg.host, cfg.port, cfg.tls, *names)

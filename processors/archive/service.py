@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from headrace import kafka, metrics
+from headrace import metrics
 from headrace.config import Config
 from headrace.errors import ConfigError, TransientError
 from headrace.health import Health
@@ -26,6 +26,7 @@ from processors.archive.rotation import Cause, due, largest
 from processors.archive.schemas import Schemas
 from processors.archive.watch import ANSWER_SECONDS, Watch
 from processors.archive.work import Kit, Work
+from processors.startup import await_kafka
 
 log = logging.getLogger(__name__)
 SERVICE = "archive"
@@ -53,7 +54,9 @@ def run(config: Config, stop: threading.Event) -> None:
         with suppress(TransientError):  # the watch makes it, and tells of it: here counts only that we are let in
             store.ensure_bucket()
         with suppress(TransientError):
-            kafka.probe(config.kafka)
+            registry.latest(f"{topics[0]}-value")
+        if not await_kafka(config.kafka, config.archive.group, topics, health, stop):
+            return
         with (
             Archive(config, topics, health, registry) as archive,
             Watch(archive.positions, store, topics, health),

@@ -36,6 +36,7 @@ from processors.clean.patience import Patience, Stopped
 from processors.clean.schemas import Schemas
 from processors.clean.topics import Pair
 from processors.metadata import Commits
+from processors.startup import await_kafka
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ def run(config: Config, stop: threading.Event) -> None:
         Registry(config.registry) as registry,
     ):
         log.info("clean started", extra={"streams": list(streams), "http_port": health.port})
+        if not await_kafka(config.kafka, config.clean.group, [raw_topic(s) for s in streams], health, stop):
+            return
         consumer = kafka.consumer(config.kafka, config.clean.group, **_CONSUMER)
         patience = Patience(consumer, health, stop)
         try:

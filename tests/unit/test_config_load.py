@@ -162,7 +162,7 @@ def test_text_in_variables_is_taken_as_it_stands(secret: str) -> None:
 
 
 def test_optional_sections_come_from_variables() -> None:
-    config = load(None, {"HEADRACE_KAFKA__SASL__USERNAME": "u"})
+    config = load(None, {"HEADRACE_KAFKA__SASL__USERNAME": "u", "HEADRACE_KAFKA__SASL__PASSWORD": "p"})
     assert config.kafka.sasl is not None
     assert config.kafka.sasl.username == "u"
 
@@ -206,7 +206,10 @@ def test_messages_never_hold_secrets(write: Write) -> None:
 def test_relative_paths_are_beside_the_file(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     (tmp_path / "ca.pem").write_text("x", encoding="utf-8")
-    config = load(write("contracts: [mine, /abs]\nmqtt: {tls: {ca_file: ca.pem}}\nstore: {folder: lake}\n"), NOTHING)
+    config = load(
+        write("contracts: [mine, /abs]\nmqtt: {tls: {enabled: true, ca_file: ca.pem}}\nstore: {folder: lake}\n"),
+        NOTHING,
+    )
     assert config.contracts == (tmp_path / "mine", Path("/abs"))
     assert config.mqtt.tls.ca_file == tmp_path / "ca.pem"
     assert config.store.folder == tmp_path / "lake"

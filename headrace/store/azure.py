@@ -1,0 +1,144 @@
+"""An Azure Blob container, through obstore."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import AzureConfig, AzureStore
+
+from headrace.config.connect import Azure, Store
+from headrace.errors import ConfigError, FatalError, HeadraceError, TransientError
+from headrace.store.base import ObjectInfo
+
+_WORKLOAD = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE")
+_REFUSED = (
+    "AuthenticationFailed",
+    "AuthorizationFailure",
+    "AuthorizationPermissionMismatch",
+    "NoAuthenticationInformation",
+)
+
+
+class AzureBlobStore:
+    """One container. Waits `timeout_seconds` at most for an answer, and retries once."""
+
+    def __init__(self, config: Store) -> None:
+        assert config.azure is not None  # the model sees to it
+        self.container = config.bucket
+        self.url = config.azure.url or f"https://{config.azure.account}.blob.core.windows.net"
+        wait = timedelta(seconds=config.timeout_seconds)
+        try:
+            self._store = AzureStore(
+                config.bucket,
+                config=_credentials(config.azure) | {"account_name": config.azure.account, "endpoint": self.url},
+                client_options={
+                    "timeout": wait,
+                    "connect_timeout": min(wait, timedelta(seconds=5)),
+                    "allow_http": self.url.startswith("http://"),
+                },
+                retry_config={"max_retries": 1, "retry_timeout": wait},
+            )
+        except (BaseError, ValueError) as e:
+            raise ConfigError(f"store.azure: {_brief(e)}") from e
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
+        """See ObjectStore. The conditional write is `If-None-Match: *`."""
+        with self._translated():
+            try:
+                obstore.put(self._store, key, data, mode="create" if if_absent else "overwrite", use_multipart=False)
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def get(self, key: str) -> bytes:
+        """See ObjectStore."""
+        with self._translated():
+            try:
+                return bytes(obstore.get(self._store, key).bytes())
+            except FileNotFoundError as e:
+                self._look_for_container(e)
+                raise FatalError(f"no object {key} in container {self.container}") from e
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """See ObjectStore."""
+        with self._translated():
+            for chunk in obstore.list(self._store, prefix=prefix or None):
+                for meta in chunk:
+                    yield ObjectInfo(meta["path"], meta["size"], (meta["e_tag"] or "").strip('"'))
+
+    def exists(self, key: str) -> bool:
+        """See ObjectStore."""
+        with self._translated():
+            try:
+                obstore.head(self._store, key)
+            except FileNotFoundError as e:
+                self._look_for_container(e)
+                return False
+        return True
+
+    def delete(self, key: str) -> None:
+        """See ObjectStore."""
+        with self._translated():
+            try:
+                obstore.delete(self._store, key)
+            except FileNotFoundError as e:
+                self._look_for_container(e)
+
+    def ensure_bucket(self) -> None:
+        """See ObjectStore; but a container is only looked for, since making one is the account's owner's to do."""
+        next(iter(self.list("_")), None)
+
+    def _look_for_container(self, error: Exception) -> None:
+        if "ContainerNotFound" in str(error):
+            raise error
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What obstore raises in the block becomes one of our errors."""
+        try:
+            yield
+        except (BaseError, OSError, ValueError) as e:
+            raise self._translate(e) from e
+
+    def _translate(self, error: Exception) -> HeadraceError:
+        where, words = f"Azure Blob {self.url}", str(error)
+        if "ContainerNotFound" in words:
+            return ConfigError(
+                f"{where}: no container {self.container!r}: create it (az storage container create), or correct "
+                "store.bucket"
+            )
+        if isinstance(error, PermissionDeniedError | UnauthenticatedError) or any(code in words for code in _REFUSED):
+            return ConfigError(
+                f"{where}: refused the credentials: {_brief(error)}. Correct store.azure, or give the identity the "
+                "role Storage Blob Data Contributor"
+            )
+        if "invalid peer certificate" in words:
+            return ConfigError(
+                f"{where}: its certificate is refused: {_brief(error)}. Correct store.azure.url, or add the authority "
+                "that issued it to the system's trust (SSL_CERT_FILE)"
+            )
+        return TransientError(f"{where}: {_brief(error)}")
+
+
+def _credentials(azure: Azure) -> AzureConfig:
+    """The key, the SAS token, or the pod's identity; never what obstore would find in the environment besides."""
+    if azure.account_key is not None:
+        return {"credential_type": "access_key", "account_key": azure.account_key.get_secret_value()}
+    if azure.sas_token is not None:
+        return {"credential_type": "sas_token", "sas_key": azure.sas_token.get_secret_value().removeprefix("?")}
+    missing = [name for name in _WORKLOAD if not os.environ.get(name)]
+    if missing:
+        raise ConfigError(
+            f"store.azure: neither account_key nor sas_token, and the environment has no {', '.join(missing)}. Give "
+            "one of the first (as a file), or the pod a service account with Workload Identity"
+        )
+    return {"credential_type": "workload_identity"}
+
+
+def _brief(error: Exception) -> str:
+    """The first lines of an error, which carries its whole history, without the page that came."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines)[:400]

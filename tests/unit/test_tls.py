@@ -1,0 +1,142 @@
+"""A certificate that is wrong, expired or for another host is refused, in words that name setting and remedy."""
+
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from pydantic import ValidationError
+
+from headrace import tls
+from headrace.config.connect import Kafka, Mqtt, Registry, Store, Tls
+from headrace.errors import ConfigError, TransientError
+from headrace.registry import Registry as Client
+from headrace.store.s3 import S3Store
+from tests.secured.answers import Answers, answering
+from tests.secured.certs import Certs
+from tests.secured.front import front
+
+Call = Callable[[int, Tls], object]
+NO_SUBJECT = b'{"error_code": 40401, "message": "no such subject"}'
+
+
+@pytest.fixture(scope="module")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> Certs:
+    return Certs(tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Answers]:
+    with answering(lambda request: (404, {}, NO_SUBJECT if request.method == "GET" else b"")) as it:
+        yield it
+
+
+def ask_registry(port: int, settings: Tls) -> object:
+    with Client(Registry(url=f"https://127.0.0.1:{port}/x", tls=settings)) as registry:
+        return registry.latest("a")
+
+
+def ask_store(port: int, settings: Tls) -> object:
+    keys = {"access_key": "a", "secret_key": "b"}
+    store = Store.model_validate({"endpoint": f"127.0.0.1:{port}", "tls": settings.model_dump(), **keys})
+    return S3Store(store).exists("x")
+
+
+CLIENTS = {"registry": (ask_registry, "registry.url"), "store": (ask_store, "store.endpoint")}
+BAD = {
+    "unknown": ("unable to get local issuer certificate", "{it}.tls.ca_file"),
+    "expired": ("certificate has expired", "renewed"),
+    "elsewhere": ("IP address mismatch, certificate is not valid for '127.0.0.1'. Correct {address}",),
+}
+
+
+@pytest.mark.parametrize("it", CLIENTS)
+def test_a_good_certificate_is_taken(it: str, certs: Certs, server: Answers) -> None:
+    with front("127.0.0.1", server.port, certs.servers["good"]) as secured:
+        assert not CLIENTS[it][0](secured.port, Tls(enabled=True, ca_file=certs.ca))
+
+
+@pytest.mark.parametrize("it", CLIENTS)
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_one_is_a_configuration_error_that_says_why(it: str, what: str, certs: Certs, server: Answers) -> None:
+    call, address = CLIENTS[it]
+    with (
+        front("127.0.0.1", server.port, certs.servers[what]) as secured,
+        pytest.raises(ConfigError) as error,
+    ):
+        call(secured.port, Tls(enabled=True, ca_file=certs.ca))
+    for words in BAD[what]:
+        assert words.format(it=it, address=address) in str(error.value)
+
+
+@pytest.mark.parametrize("it", CLIENTS)
+def test_the_host_name_is_not_checked_where_that_is_switched_off(it: str, certs: Certs, server: Answers) -> None:
+    with front("127.0.0.1", server.port, certs.servers["elsewhere"]) as secured:
+        assert not CLIENTS[it][0](secured.port, Tls(enabled=True, ca_file=certs.ca, verify_hostname=False))
+
+
+@pytest.mark.parametrize("it", CLIENTS)
+@pytest.mark.parametrize("client", ["client", "none", "stranger", "late"])
+def test_a_server_may_ask_for_the_clients_certificate(it: str, client: str, certs: Certs, server: Answers) -> None:
+    pair = {"client": certs.client, "stranger": certs.stranger, "late": certs.late}.get(client)
+    settings = Tls(
+        enabled=True,
+        ca_file=certs.ca,
+        cert_file=pair.cert if pair else None,
+        key_file=pair.key if pair else None,
+    )
+    with front("127.0.0.1", server.port, certs.servers["good"], certs.ca) as secured:
+        if client == "client":
+            assert not CLIENTS[it][0](secured.port, settings)
+            return
+        with pytest.raises(ConfigError) as error:
+            CLIENTS[it][0](secured.port, settings)
+    assert ("it wants a client certificate" if pair is None else "it refuses the client certificate") in str(
+        error.value
+    )
+    assert f"{it}.tls.cert_file and {it}.tls.key_file" in str(error.value)
+
+
+@pytest.mark.parametrize("it", CLIENTS)
+def test_a_server_without_tls_may_be_another_one_tomorrow(it: str, certs: Certs, server: Answers) -> None:
+    with pytest.raises(TransientError, match=r"without TLS|does it speak TLS"):
+        CLIENTS[it][0](server.port, Tls(enabled=True, ca_file=certs.ca))
+
+
+def test_a_second_look_finds_what_a_client_did_not_tell(certs: Certs, server: Answers) -> None:
+    with front("127.0.0.1", server.port, certs.servers["expired"]) as secured:
+        found = tls.look("127.0.0.1", secured.port, Tls(enabled=True, ca_file=certs.ca), "kafka.tls", "kafka.bootstrap")
+        assert found.startswith("its certificate is refused: certificate has expired. ")
+    assert tls.look("127.0.0.1", secured.port, Tls(enabled=True), "kafka.tls", "kafka.bootstrap") == ""
+
+
+def test_a_key_that_is_encrypted_or_anothers_is_refused_without_a_question(certs: Certs, tmp_path: Path) -> None:
+    key = serialization.load_pem_private_key(certs.client.key.read_bytes(), None)
+    locked = tmp_path / "locked.key"
+    form = serialization.PrivateFormat.PKCS8
+    locked.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, form, serialization.BestAvailableEncryption(b"word"))
+    )
+    for wrong in (locked, certs.stranger.key, certs.ca):
+        with pytest.raises(ConfigError, match=rf"mqtt\.tls: .*{wrong.name}.*not encrypted"):
+            tls.client_context(Tls(enabled=True, cert_file=certs.client.cert, key_file=wrong), "mqtt.tls")
+
+
+def test_an_error_that_is_none_of_tls_tells_nothing() -> None:
+    for e in (ConnectionResetError(), ssl.SSLEOFError(), ValueError("x")):
+        assert tls.refusal(e, Tls(), "a", "b") == ""
+
+
+def test_settings_that_would_count_for_nothing_are_refused(certs: Certs) -> None:
+    for model in (Mqtt, Kafka, Store):
+        with pytest.raises(ValidationError, match="enabled: true"):
+            model.model_validate({"tls": {"ca_file": str(certs.ca)}})
+    with pytest.raises(ValidationError, match="https://"):
+        Registry.model_validate({"url": "http://127.0.0.1:1", "tls": {"ca_file": str(certs.ca)}})
+
+
+def test_hosts_and_ports_are_told_apart() -> None:
+    assert tls.split("a.example:9093") == ("a.example", 9093)
+    assert tls.split("[::1]:8333") == ("::1", 8333)
+    assert tls.split("a.example") == ("a.example", 443)

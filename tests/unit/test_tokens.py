@@ -1,0 +1,155 @@
+"""Tokens for OAUTHBEARER: fetched with a secret or a file, kept while fresh; an outage is told from a refusal."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from headrace import kafka, tokens
+from headrace.config.connect import Kafka
+from headrace.errors import ConfigError, TransientError
+from headrace.kafkaerrors import NO_TOKEN_YET
+from tests.secured.answers import answering
+from tests.secured.issuer import Issuer, issuing
+
+OIDC: dict[str, Any] = {"kind": "oidc", "client_id": "headrace", "client_secret": "s3cret", "scope": "kafka"}
+
+
+def config(token: dict[str, Any], bootstrap: str = "127.0.0.1:1") -> Kafka:
+    sasl = {"mechanism": "OAUTHBEARER", "token": token}
+    return Kafka.model_validate({"bootstrap": bootstrap, "sasl": sasl})
+
+
+def oidc(issuer: Issuer, **over: Any) -> Kafka:
+    return config({**OIDC, "url": f"{issuer.url}/token", **over})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> None:
+    tokens._kept.clear()
+
+
+def test_a_token_is_fetched_with_the_clients_secret_and_kept() -> None:
+    with issuing() as issuer:
+        cfg = oidc(issuer)
+        first = tokens.current(cfg)
+        assert tokens.current(cfg) == first
+        assert 55 < first.expires - time.time() <= 60
+        assert issuer.asked == [
+            {"grant_type": "client_credentials", "client_id": "headrace", "client_secret": "s3cret", "scope": "kafka"}
+        ]
+        value, expires, _, extensions = tokens.callback(cfg)(None)
+        assert (value, expires, extensions) == (first.value, first.expires, {})
+
+
+def test_one_that_is_past_half_its_life_is_fetched_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    with issuing(life=100) as issuer:
+        cfg = oidc(issuer)
+        tokens.current(cfg)
+        now = time.time()
+        monkeypatch.setattr(tokens.time, "time", lambda: now + 51)
+        tokens.current(cfg)
+        assert len(issuer.asked) == 2
+
+
+def test_an_old_one_serves_while_no_new_one_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    with issuing(life=100) as issuer:
+        cfg = oidc(issuer)
+        first = tokens.current(cfg)
+        issuer.away = True
+        now = time.time()
+        monkeypatch.setattr(tokens.time, "time", lambda: now + 70)
+        assert tokens.current(cfg) == first
+        monkeypatch.setattr(tokens.time, "time", lambda: now + 95)
+        with pytest.raises(TransientError, match="token endpoint"):
+            tokens.current(cfg)
+        with pytest.raises(RuntimeError, match=NO_TOKEN_YET):
+            tokens.callback(cfg)(None)
+
+
+def test_a_file_with_an_assertion_is_read_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    with issuing(life=2) as issuer:
+        cfg = oidc(issuer, client_secret=None, client_assertion_file=str(file))
+        with pytest.raises(ConfigError, match=r"client_assertion_file: .*token can't be read"):
+            tokens.current(cfg)
+        for words in ("one", "two"):
+            file.write_text(f"{words}\n")
+            tokens._kept.clear()
+            tokens.current(cfg)
+        assert [form["client_assertion"] for form in issuer.asked] == ["one", "two"]
+        assert "client_secret" not in issuer.asked[0]
+
+
+def test_a_refusal_is_a_configuration_error_in_the_issuers_words() -> None:
+    with issuing(status=401) as issuer:
+        with pytest.raises(ConfigError, match=r"HTTP 401 invalid_client no such client here.*kafka\.sasl\.token"):
+            tokens.current(oidc(issuer))
+        issuer.status = 503
+        with pytest.raises(TransientError, match="HTTP 503"):
+            tokens.current(oidc(issuer))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (b"<html>", TransientError, "no JSON"),
+        (b"[]", ConfigError, "no access_token"),
+        (b'{"access_token": "a"}', ConfigError, "expires_in"),
+        (b'{"access_token": "a", "expires_in": "soon"}', ConfigError, "expires_in"),
+    ],
+)
+def test_what_is_no_token_is_said_to_be_none(body: bytes, kind: type[Exception], words: str) -> None:
+    with answering(lambda _: (200, {}, body)) as it, pytest.raises(kind, match=words):
+        tokens.current(config({**OIDC, "url": f"http://127.0.0.1:{it.port}/token"}))
+
+
+def test_no_client_is_made_without_a_token() -> None:
+    """It would wait ten seconds for one, and not say why there is none."""
+    with issuing(away=True) as issuer:
+        began = time.monotonic()
+        with pytest.raises(TransientError, match="token endpoint"):
+            kafka.producer(oidc(issuer))
+        assert time.monotonic() - began < 8
+
+
+def test_azure_takes_what_workload_identity_injects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "azure-identity-token"
+    file.write_text("signed by the cluster")
+    with issuing() as issuer:
+        cfg = config({"kind": "azure"}, "ns.servicebus.windows.net:9093")
+        for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST"):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(ConfigError, match="AZURE_TENANT_ID"):
+            tokens.current(cfg)
+        with answering(lambda _: (200, {}, b'{"access_token": "a", "expires_in": 3600}')) as entra:
+            monkeypatch.setenv("AZURE_TENANT_ID", "tenant-1")
+            monkeypatch.setenv("AZURE_CLIENT_ID", "client-1")
+            monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(file))
+            monkeypatch.setenv("AZURE_AUTHORITY_HOST", f"http://127.0.0.1:{entra.port}/")
+            assert tokens.current(cfg).value == "a"
+        request = entra.requests[0]
+        assert request.path == "/tenant-1/oauth2/v2.0/token"
+        assert b"scope=https%3A%2F%2Fns.servicebus.windows.net%2F.default" in request.body
+        assert b"client_assertion=signed+by+the+cluster" in request.body
+        assert issuer.asked == []
+
+
+@pytest.mark.parametrize(
+    ("sasl", "words"),
+    [
+        ({"mechanism": "OAUTHBEARER"}, "token belongs to"),
+        ({"username": "a", "password": "b", "token": {"kind": "azure"}}, "token belongs to"),
+        ({"mechanism": "OAUTHBEARER", "username": "a", "token": {"kind": "azure"}}, "not for mechanism"),
+        ({"mechanism": "SCRAM-SHA-512", "username": "a"}, "needs username"),
+        ({"mechanism": "OAUTHBEARER", "token": {"kind": "oidc", "client_id": "a"}}, "needs url"),
+        ({"mechanism": "OAUTHBEARER", "token": {**OIDC, "url": "ftp://x"}}, "https://"),
+        ({"mechanism": "OAUTHBEARER", "token": {"kind": "aws-msk-iam", "url": "http://x"}}, "url: not for kind"),
+        ({"mechanism": "OAUTHBEARER", "token": {"kind": "azure", "client": "x"}}, "client"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(sasl: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Kafka.model_validate({"sasl": sasl})
