@@ -14,7 +14,8 @@ from datetime import UTC
 from functools import lru_cache
 
 import urllib3
-from minio.credentials import Credentials, EnvAWSProvider, IamAwsProvider, Provider
+from minio.credentials.credentials import Credentials
+from minio.credentials.providers import EnvAWSProvider, IamAwsProvider, Provider
 from minio.error import MinioException
 
 from headrace.errors import ConfigError, TransientError

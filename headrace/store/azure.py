@@ -4,14 +4,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import AzureConfig, AzureStore
+from obstore.store import AzureStore
 
 from headrace.config.connect import Azure, Store
 from headrace.errors import ConfigError, FatalError, HeadraceError, TransientError
 from headrace.store.base import ObjectInfo
+
+if TYPE_CHECKING:
+    from obstore.store import AzureConfig
 
 _WORKLOAD = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE")
 _REFUSED = (
@@ -123,7 +127,7 @@ class AzureBlobStore:
         return TransientError(f"{where}: {_brief(error)}")
 
 
-def _credentials(azure: Azure) -> AzureConfig:
+def _credentials(azure: Azure) -> "AzureConfig":
     """The key, the SAS token, or the pod's identity; never what obstore would find in the environment besides."""
     if azure.account_key is not None:
         return {"credential_type": "access_key", "account_key": azure.account_key.get_secret_value()}

@@ -9,7 +9,9 @@ from confluent_kafka import Producer
 
 from headrace import kafka
 from headrace.config.connect import Kafka
-from headrace.errors import TransientError
+from headrace.errors import ConfigError, TransientError
+from tests.secured.certs import Certs, Pair
+from tests.secured.front import front
 
 
 @contextmanager
@@ -39,3 +41,52 @@ def test_nobody_there_is_an_outage_with_the_reason() -> None:
         port = gone.getsockname()[1]
     with pytest.raises(TransientError, match=rf"127\.0\.0\.1:{port}.*Start it, or correct kafka\.bootstrap"):
         kafka.probe(Kafka(bootstrap=f"127.0.0.1:{port}"))
+
+
+@pytest.fixture(scope="module")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> Certs:
+    return Certs(tmp_path_factory.mktemp("certs"))
+
+
+def secured(certs: Certs, port: int, pair: Pair | None = None) -> Kafka:
+    files = {"cert_file": str(pair.cert), "key_file": str(pair.key)} if pair else {}
+    tls = {"enabled": True, "ca_file": str(certs.ca), **files}
+    return Kafka.model_validate({"bootstrap": f"127.0.0.1:{port}", "tls": tls})
+
+
+def test_tls_with_a_good_certificate_and_the_clients_own(certs: Certs) -> None:
+    """TLS ends before librdkafka's mock broker, whose own address is never needed: the first connection tells all."""
+    with far_away(1) as cfg:
+        host, port = cfg.bootstrap.split(":")
+        with front(host, int(port), certs.servers["good"], certs.ca) as door:
+            assert kafka.probe(secured(certs, door.port, certs.client), 10) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("unknown", "unable to get local issuer certificate. Set kafka.tls.ca_file"),
+        ("expired", "certificate has expired. Have it renewed"),
+        ("elsewhere", "certificate is not valid for '127.0.0.1'. Correct kafka.bootstrap"),
+    ],
+)
+def test_a_certificate_that_is_refused_says_why(what: str, words: str, certs: Certs) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        front("127.0.0.1", mute.getsockname()[1], certs.servers[what]) as door,
+        pytest.raises(ConfigError) as error,
+    ):
+        kafka.probe(secured(certs, door.port), 10)
+    assert f"Kafka at 127.0.0.1:{door.port}: its certificate is refused" in str(error.value)
+    assert words in str(error.value)
+
+
+def test_a_broker_may_ask_for_the_clients_certificate(certs: Certs) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        front("127.0.0.1", mute.getsockname()[1], certs.servers["good"], certs.ca) as door,
+    ):
+        with pytest.raises(ConfigError, match=r"wants a client certificate .*kafka\.tls\.cert_file"):
+            kafka.probe(secured(certs, door.port), 10)
+        with pytest.raises(ConfigError, match=r"refuses the client certificate .*kafka\.tls\.cert_file"):
+            kafka.probe(secured(certs, door.port, certs.late), 10)

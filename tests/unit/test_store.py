@@ -4,10 +4,11 @@ import pytest
 from pydantic import SecretStr
 
 from headrace.config.connect import Store
-from headrace.errors import ConfigError, FatalError, TransientError
+from headrace.errors import ConfigError, TransientError
 from headrace.store.folder import FolderStore
 from headrace.store.open import open_store
 from headrace.store.s3 import S3Store
+from tests.storecontract import RULES, Rule
 
 
 def folder(path: Path) -> FolderStore:
@@ -17,39 +18,9 @@ def folder(path: Path) -> FolderStore:
     return store
 
 
-def test_what_is_put_is_got(tmp_path: Path) -> None:
-    store = folder(tmp_path)
-    assert store.put("imu/date=2026-01-02/a-b.parquet", b"rows")
-    assert store.get("imu/date=2026-01-02/a-b.parquet") == b"rows"
-    assert store.exists("imu/date=2026-01-02/a-b.parquet")
-    assert not store.exists("imu/date=2026-01-02/other")
-
-
-def test_a_conditional_put_keeps_what_is_there(tmp_path: Path) -> None:
-    store = folder(tmp_path)
-    assert store.put("k", b"first", if_absent=True)
-    assert not store.put("k", b"second", if_absent=True)
-    assert store.get("k") == b"first"
-    assert store.put("k", b"third")
-    assert store.get("k") == b"third"
-
-
-def test_a_listing_holds_what_lies_under_the_prefix(tmp_path: Path) -> None:
-    store = folder(tmp_path)
-    for key in ("a/1", "a/b/2", "ab/3"):
-        store.put(key, b"123")
-    assert sorted(i.key for i in store.list("a/")) == ["a/1", "a/b/2"]
-    assert {i.size for i in store.list("")} == {3}
-    assert list(store.list("none/")) == []
-
-
-def test_delete_is_fine_twice_and_get_of_nothing_says_so(tmp_path: Path) -> None:
-    store = folder(tmp_path)
-    store.put("k", b"")
-    store.delete("k")
-    store.delete("k")
-    with pytest.raises(FatalError, match="no object k"):
-        store.get("k")
+@pytest.mark.parametrize("rule", RULES)
+def test_a_folder_keeps_the_contract(rule: Rule, tmp_path: Path) -> None:
+    rule(folder(tmp_path), "x")
 
 
 def test_a_folder_that_is_not_there_is_a_config_error(tmp_path: Path) -> None:

@@ -1,0 +1,261 @@
+"""A real Kafka with TLS and SASL: every way in is taken, every wrong one refused; tokens are renewed, or waited for."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from headrace import kafka, tokens
+from headrace.config.connect import Kafka
+from headrace.errors import ConfigError, TransientError
+from headrace.kafka import TopicSpec
+from processors import metadata
+from tests.secured import kafka as secured
+from tests.secured.certs import Certs, Pair
+from tests.secured.issuer import Issuer, issuing
+from tests.secured.kafka import Listener, Server
+from tests.secured.stripping import stripping
+from tests.stack import ROOT
+
+pytestmark = pytest.mark.integration
+HOST = "127.0.0.1"
+LIFE = 12.0  # seconds that a token holds
+PATIENCE = 60.0
+
+
+class World:
+    """The broker, its certificates, who issues tokens, and a topic."""
+
+    def __init__(self, server: Server, certs: Certs, issuer: Issuer, door: int) -> None:
+        self.server, self.certs, self.issuer, self.door = server, certs, issuer, door
+        self.stream = f"s{uuid.uuid4().hex[:8]}"
+        self.topic = f"{self.stream}.clean"
+        specs = [TopicSpec(f"{self.stream}.{kind}", 1, 1_000_000, 3_600_000) for kind in ("raw", "clean")]
+        end = time.monotonic() + 2 * PATIENCE
+        while True:  # a broker that has just started on a busy machine may take long over its first topics
+            try:
+                kafka.ensure_topics(Kafka(bootstrap=server.address("inner")), specs)
+            except TransientError:
+                if time.monotonic() > end:
+                    raise
+            else:
+                return
+
+    def settings(self, listener: str, sasl: dict[str, Any] | None = None, pair: Pair | None = None) -> dict[str, Any]:
+        """`kafka` of a configuration for this listener."""
+        out: dict[str, Any] = {"bootstrap": self.server.address(listener)}
+        if sasl is not None:
+            out["sasl"] = sasl
+        if listener not in {"inner", "bearer", "proxied"}:
+            files = {"cert_file": str(pair.cert), "key_file": str(pair.key)} if pair is not None else {}
+            out["tls"] = {"enabled": True, "ca_file": str(self.certs.ca), **files}
+        return out
+
+    def token(self, **over: str) -> dict[str, Any]:
+        """`sasl` with tokens of the issuer."""
+        client = {"kind": "oidc", "client_id": "headrace", "client_secret": "s3cret", "url": f"{self.issuer.url}/token"}
+        return {"mechanism": "OAUTHBEARER", "token": {**client, **over}}
+
+    def sasl(self, mechanism: str, password: str = "alice-secret") -> dict[str, Any]:
+        """`sasl` with a password."""
+        return {"mechanism": mechanism, "username": "alice", "password": password}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("secured")
+    certs = Certs(folder)
+    with issuing(life=LIFE) as issuer, socket.create_server((HOST, 0)) as door:
+        port = int(door.getsockname()[1])
+        listeners = secured.tls_listeners(certs)
+        listeners["bearer"] = Listener("SASL_PLAINTEXT", secured.bearer(issuer.url))
+        listeners["proxied"] = Listener("PLAINTEXT", advertised=port)
+        with secured.running(folder, listeners, secured.allowed(issuer.url)) as server:
+            host, behind = server.address("proxied").split(":")
+            with stripping(door, (host, int(behind))):
+                yield World(server, certs, issuer, port)
+
+
+def good(world: World, way: str) -> Kafka:
+    """The settings for a way in that is right."""
+    return Kafka.model_validate(
+        {
+            "tls": lambda: world.settings("good"),
+            "client certificate": lambda: world.settings("mutual", pair=world.certs.client),
+            "PLAIN": lambda: world.settings("plain", world.sasl("PLAIN")),
+            "SCRAM-SHA-512": lambda: world.settings("scram", world.sasl("SCRAM-SHA-512")),
+            "OAUTHBEARER": lambda: world.settings("bearer", world.token()),
+        }[way]()
+    )
+
+
+@pytest.mark.parametrize("way", ["tls", "client certificate", "PLAIN", "SCRAM-SHA-512", "OAUTHBEARER"])
+def test_each_way_in_carries_a_record_and_a_commit(way: str, world: World) -> None:
+    cfg = good(world, way)
+    assert kafka.probe(cfg, PATIENCE) == 1
+    producer = kafka.producer(cfg)
+    producer.produce(f"{world.stream}.raw", way.encode())
+    assert producer.flush(PATIENCE) == 0
+    client = kafka.consumer(cfg, f"{world.stream}-{uuid.uuid4().hex[:6]}")
+    try:
+        _, high = kafka.watermarks(client, f"{world.stream}.raw", 0)
+        client.assign([kafka.TopicPartition(f"{world.stream}.raw", 0, high - 1)])
+        message = client.poll(PATIENCE)
+        assert message is not None
+        assert message.value() == way.encode()
+        kafka.commit(client, f"{world.stream}.raw", 0, high, "note")
+        assert kafka.committed(client, [(f"{world.stream}.raw", 0)])[f"{world.stream}.raw", 0] == (high, "note")
+    finally:
+        client.close()
+
+
+WRONG: dict[str, tuple[str, str, str]] = {  # listener, who, words
+    "unknown authority": ("unknown", "", "unable to get local issuer certificate. Set kafka.tls.ca_file"),
+    "expired": ("expired", "", "certificate has expired. Have it renewed"),
+    "another host": ("elsewhere", "", "certificate is not valid for '127.0.0.1'. Correct kafka.bootstrap"),
+    "no client certificate": ("mutual", "", "Set kafka.tls.cert_file and kafka.tls.key_file"),
+    "a stranger's certificate": ("mutual", "stranger", "refuses the client certificate"),
+    "a client certificate that expired": ("mutual", "late", "refuses the client certificate"),
+    "a wrong password": ("plain", "PLAIN", "Invalid username or password"),
+    "a wrong SCRAM password": ("scram", "SCRAM-SHA-512", "invalid credentials with SASL mechanism SCRAM-SHA-512"),
+    "another mechanism": ("scram", "PLAIN", "supported mechanisms: SCRAM-SHA-512"),
+}
+
+
+def wrong(world: World, name: str) -> dict[str, Any]:
+    """`kafka` of a configuration with this wrong way in."""
+    listener, who, _ = WRONG[name]
+    pair = {"stranger": world.certs.stranger, "late": world.certs.late}.get(who)
+    sasl = world.sasl(who, "wrong") if who in {"PLAIN", "SCRAM-SHA-512"} else None
+    return world.settings(listener, sasl, pair)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_way_in_is_refused_with_its_reason(name: str, world: World) -> None:
+    with pytest.raises(ConfigError) as error:
+        kafka.probe(Kafka.model_validate(wrong(world, name)), PATIENCE)
+    assert WRONG[name][2] in str(error.value)
+    assert "kafka.sasl" in str(error.value) or "kafka.tls" in str(error.value) or "kafka.bootstrap" in str(error.value)
+
+
+SERVICES = {
+    "bridge": ["bridge", "--config"],
+    "clean": ["processors", "clean", "--config"],
+    "archive": ["processors", "archive", "--config"],
+    "cli": ["headrace", "--config"],
+}
+
+
+def run(world: World, service: str, settings: dict[str, Any], folder: Path) -> tuple[int, str]:
+    """(exit code, stderr) of a service, or of `headrace dlq list`, with these settings of Kafka."""
+    data = {
+        "kafka": settings,
+        "streams": {world.stream: {"contract": "imu", "routes": [f"{world.stream}/{{device_id}}"], "partitions": 1}},
+        "store": {"kind": "folder", "folder": str(folder / "lake")},
+        "registry": {"url": f"http://{HOST}:1"},
+        "clean": {"group": f"{world.stream}-clean"},
+        "archive": {"group": f"{world.stream}-archive"},
+    }
+    path = folder / "headrace.yaml"
+    path.write_text(yaml.safe_dump(data))
+    done = subprocess.run(
+        [sys.executable, "-m", *SERVICES[service], str(path), *(["dlq", "list"] if service == "cli" else [])],
+        cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
+        env={k: v for k, v in os.environ.items() if not k.startswith("HEADRACE_")},
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [("bridge", "expired"), ("clean", "another host"), ("archive", "unknown authority"), ("cli", "a wrong password")],
+)
+def test_services_and_tools_refuse_to_start(service: str, name: str, world: World, tmp_path: Path) -> None:
+    code, words = run(world, service, wrong(world, name), tmp_path)
+    assert code == 2, words
+    assert WRONG[name][2] in words
+    assert "Traceback" not in words
+
+
+def test_tokens_are_renewed_and_their_issuers_absence_is_waited_out(world: World) -> None:
+    cfg = good(world, "OAUTHBEARER")
+    errors: list[kafka.KafkaError] = []
+    delivered: list[int] = []
+    first = tokens.current(cfg)
+    producer = kafka.producer(cfg, error_cb=errors.append)
+    client = kafka.consumer(cfg, f"{world.stream}-reader")
+    client.assign([kafka.TopicPartition(world.topic, 0, kafka.OFFSET_BEGINNING)])
+    sent, got = 0, list[int]()
+
+    def carry(seconds: float) -> None:
+        """A record every half second."""
+        nonlocal sent
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            number = sent
+            producer.produce(
+                world.topic, str(number).encode(),
+                on_delivery=lambda error, _message, n=number: delivered.append(n if error is None else -1),
+            )  # fmt: skip
+            sent += 1
+            producer.poll(0.25)
+            read(0.25)
+
+    def read(seconds: float) -> None:
+        message = client.poll(seconds)
+        if message is not None and message.error() is None:
+            got.append(int(message.value() or b"-1"))
+
+    try:
+        carry(2.5 * world.issuer.life)
+        assert producer.flush(PATIENCE) == 0
+        assert time.time() > first.expires
+        assert tokens.current(cfg).value != first.value
+        assert not [e for e in errors if e.name() == "_AUTHENTICATION"], "the connection outlived its first token"
+        world.issuer.away = True
+        carry(2 * world.issuer.life)
+        assert len(producer) > 0, "without a token nothing goes on"
+        told = [kafka.translate(e, "x") for e in errors if e.name() == "_AUTHENTICATION"]
+        assert any(isinstance(e, TransientError) and "token endpoint" in str(e) for e in told)
+        with pytest.raises(TransientError, match="token endpoint"):
+            kafka.describe(cfg, [world.topic])
+        world.issuer.away = False
+        assert producer.flush(PATIENCE) == 0
+        end = time.monotonic() + PATIENCE
+        while len(got) < sent and time.monotonic() < end:
+            read(1.0)
+    finally:
+        world.issuer.away = False
+        client.close()
+    assert delivered == list(range(sent)), "none lost, none refused, in order"
+    assert got == list(range(sent))
+
+
+def test_a_token_that_is_refused_says_so(world: World, tmp_path: Path) -> None:
+    world.issuer.status = 401
+    try:
+        code, words = run(world, "archive", world.settings("bearer", world.token(client_id="other")), tmp_path)
+    finally:
+        world.issuer.status = 200
+    assert code == 2, words
+    assert "HTTP 401 invalid_client" in words
+    assert "kafka.sasl.token" in words
+
+
+def test_a_broker_that_drops_the_metadata_of_offsets_is_refused_at_start(world: World, tmp_path: Path) -> None:
+    cfg = Kafka(bootstrap=f"{HOST}:{world.door}")
+    with pytest.raises(ConfigError, match="nothing came back"):
+        metadata.prove(cfg, "trial", [world.topic])
+    for service in ("clean", "archive"):
+        code, words = run(world, service, {"bootstrap": cfg.bootstrap}, tmp_path)
+        assert code == 2, words
+        assert "Without the metadata of offsets nothing is certain after a crash" in words
+    metadata.prove(Kafka(bootstrap=world.server.address("inner")), "trial", [world.topic])
