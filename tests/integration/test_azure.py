@@ -20,6 +20,7 @@ from headrace.errors import ConfigError, TransientError
 from headrace.lake import sql
 from headrace.store.open import open_store
 from tests.secured import azurite
+from tests.secured.answers import answering
 from tests.storecontract import RULES, Rule
 
 pytestmark = pytest.mark.integration
@@ -82,3 +83,22 @@ def test_rows_that_lie_there_are_queried(url: str, tmp_path: Path) -> None:
     wrong = Config.model_validate({"store": store(url, "nowhere"), "streams": {stream: {"contract": "imu"}}})
     with pytest.raises(ConfigError, match="nowhere"), sql.connect(wrong, words):
         pass
+
+
+def test_workload_identity_trades_the_pods_token_for_one_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against stand-ins of Entra ID and of Blob: what is asked, and what is shown."""
+    (tmp_path / "token").write_text("signed by the cluster")
+    issued = b'{"access_token": "issued", "token_type": "Bearer", "expires_in": 3600}'
+    with answering(lambda _: (200, {}, issued)) as entra, answering(lambda _: (201, {"ETag": '"1"'}, b"")) as blob:
+        monkeypatch.setenv("AZURE_CLIENT_ID", "client-1")
+        monkeypatch.setenv("AZURE_TENANT_ID", "tenant-1")
+        monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(tmp_path / "token"))
+        monkeypatch.setenv("AZURE_AUTHORITY_HOST", f"http://127.0.0.1:{entra.port}")
+        open_store(store(f"http://127.0.0.1:{blob.port}/headrace", account_key=None)).put("k", b"1", if_absent=True)
+    assert entra.requests[0].path.startswith("/tenant-1/oauth2/v2.0/token")
+    assert b"client_assertion=signed" in entra.requests[0].body
+    assert blob.requests[0].headers["authorization"] == "Bearer issued"
+    assert blob.requests[0].headers["if-none-match"] == "*"
+    assert blob.requests[0].path.startswith("/headrace/lake/k")
