@@ -8,7 +8,8 @@ from headrace import tls
 from headrace.config.connect import Kafka, Tls
 from headrace.errors import ConfigError, FatalError, TransientError
 
-NO_TOKEN_YET = "no token for now"  # noqa: S105 - begins what librdkafka is told when whoever issues tokens is away
+# Who issues tokens is away, or refuses us: the log says which. Where it refuses, the next client that is made says so.
+_NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token"  # noqa: S105 - librdkafka's words
 _BROKER = re.compile(r"ssl://([^/\s]+:\d+)/")
 _VERIFY = "certificate verify failed"
 
@@ -75,7 +76,7 @@ def translate(error: Told | Exception, doing: str) -> ConfigError | TransientErr
     """
     e: Told = error.args[0] if isinstance(error, Exception) else error
     text = f"Kafka, {doing}: {e.str()} ({e.name()})"
-    if NO_TOKEN_YET in e.str():
+    if _NO_TOKEN in e.str():
         return TransientError(text)
     if tls.alert(e.str(), Tls(), "kafka.tls"):
         return ConfigError(text)

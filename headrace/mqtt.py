@@ -91,9 +91,9 @@ async def connect(mqtt: Mqtt, session: Session) -> "Connection":
     except (ConfigError, TransientError) as e:
         error = e
     except (ConnectionResetError, ssl.SSLError) as e:
-        why = await asyncio.to_thread(_refused, e, mqtt)
+        refused = await asyncio.to_thread(_refused, e, mqtt)
         words = f"it broke off ({e.strerror or e}); {_expected(mqtt)}"
-        error = ConfigError(f"{where}: {why}") if why else TransientError(f"{where}: {words}")
+        error = ConfigError(f"{where}: {refused}") if refused else TransientError(f"{where}: {words}")
     except OSError as e:  # asyncio's own words for it repeat the address
         why = os.strerror(e.errno) if e.errno and e.errno > 0 else e.strerror or e
         error = TransientError(f"{where}: {why}. Start it, or correct mqtt.host and mqtt.port")

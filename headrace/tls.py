@@ -97,9 +97,9 @@ def split(address: str, port: int = 443) -> tuple[str, int]:
 
 def _theirs(e: ssl.SSLCertVerificationError, setting: str, address: str) -> str:
     if e.verify_code == _EXPIRED:
-        remedy = "Have it renewed at the server, or correct this machine's clock"
+        remedy = f"Have it renewed at the server, or correct this machine's clock; see {setting}"
     elif e.verify_code == _NOT_YET:
-        remedy = "Correct the clock, of this machine or of whoever issued it"
+        remedy = f"Correct the clock, of this machine or of whoever issued it; see {setting}"
     elif e.verify_code in {_OTHER_HOST, _OTHER_ADDRESS}:
         remedy = f"Correct {address} to a name that it is for, or have one issued for this name"
     else:

@@ -1,6 +1,7 @@
 """Tokens for SASL OAUTHBEARER: fetched from where the configuration says, and kept while they are fresh."""
 
 import json
+import logging
 import os
 import ssl
 import threading
@@ -16,7 +17,8 @@ from headrace import tls
 from headrace.config.connect import Kafka
 from headrace.config.connect import Token as Settings
 from headrace.errors import ConfigError, HeadraceError, TransientError
-from headrace.kafkaerrors import NO_TOKEN_YET
+
+log = logging.getLogger(__name__)
 
 _WHERE = "kafka.sasl.token"
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523, section 2.2
@@ -74,10 +76,9 @@ def callback(cfg: Kafka) -> Callable[[Any], tuple[str, float, str, dict[str, str
     def refresh(_config: Any) -> tuple[str, float, str, dict[str, str]]:
         try:
             token = current(cfg)
-        except TransientError as e:
-            raise RuntimeError(f"{NO_TOKEN_YET}: {e}") from None
         except HeadraceError as e:
-            raise RuntimeError(str(e)) from None
+            log.warning("no token for Kafka", extra={"error": str(e)})  # librdkafka does not pass the words on
+            raise
         return token.value, token.expires, "", extensions
 
     return refresh

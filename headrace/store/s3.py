@@ -40,7 +40,8 @@ class S3Store:
         try:
             self._client = Minio(
                 config.endpoint,
-                *(key.get_secret_value() for key in keys if key is not None),
+                access_key=keys[0].get_secret_value() if keys[0] is not None else None,
+                secret_key=keys[1].get_secret_value() if keys[1] is not None else None,
                 credentials=Identity(config.timeout_seconds) if self._given else None,
                 secure=config.tls.enabled,
                 region=config.region,

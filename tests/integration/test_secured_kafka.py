@@ -6,20 +6,23 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import yaml
 
-from headrace import kafka, tokens
+from headrace import kafka, provision, tokens
+from headrace.config import Config
 from headrace.config.connect import Kafka
 from headrace.errors import ConfigError, TransientError
-from headrace.kafka import TopicSpec
 from processors import metadata
 from tests.secured import kafka as secured
+from tests.secured.answers import Answer, Request, answering
 from tests.secured.certs import Certs, Pair
+from tests.secured.front import front
 from tests.secured.issuer import Issuer, issuing
 from tests.secured.kafka import Listener, Server
 from tests.secured.stripping import stripping
@@ -38,11 +41,19 @@ class World:
         self.server, self.certs, self.issuer, self.door = server, certs, issuer, door
         self.stream = f"s{uuid.uuid4().hex[:8]}"
         self.topic = f"{self.stream}.clean"
-        specs = [TopicSpec(f"{self.stream}.{kind}", 1, 1_000_000, 3_600_000) for kind in ("raw", "clean")]
+        route = f"{self.stream}/{{device_id}}"
+        self.base: dict[str, Any] = {
+            "kafka": self.settings("inner"),
+            "streams": {self.stream: {"contract": "imu", "routes": [route], "partitions": 1}},
+            "dead_letters": {"topic": f"{self.stream}-letters", "partitions": 1},
+            "registry": {"url": f"http://{HOST}:1"},
+            "clean": {"group": f"{self.stream}-clean"},
+            "archive": {"group": f"{self.stream}-archive"},
+        }
         end = time.monotonic() + 2 * PATIENCE
         while True:  # a broker that has just started on a busy machine may take long over its first topics
             try:
-                kafka.ensure_topics(Kafka(bootstrap=server.address("inner")), specs)
+                provision.topics(Config.model_validate(self.base))
             except TransientError:
                 if time.monotonic() > end:
                     raise
@@ -146,28 +157,15 @@ def test_a_wrong_way_in_is_refused_with_its_reason(name: str, world: World) -> N
     assert "kafka.sasl" in str(error.value) or "kafka.tls" in str(error.value) or "kafka.bootstrap" in str(error.value)
 
 
-SERVICES = {
-    "bridge": ["bridge", "--config"],
-    "clean": ["processors", "clean", "--config"],
-    "archive": ["processors", "archive", "--config"],
-    "cli": ["headrace", "--config"],
-}
-
-
-def run(world: World, service: str, settings: dict[str, Any], folder: Path) -> tuple[int, str]:
-    """(exit code, stderr) of a service, or of `headrace dlq list`, with these settings of Kafka."""
-    data = {
-        "kafka": settings,
-        "streams": {world.stream: {"contract": "imu", "routes": [f"{world.stream}/{{device_id}}"], "partitions": 1}},
-        "store": {"kind": "folder", "folder": str(folder / "lake")},
-        "registry": {"url": f"http://{HOST}:1"},
-        "clean": {"group": f"{world.stream}-clean"},
-        "archive": {"group": f"{world.stream}-archive"},
-    }
+def run(world: World, command: str, over: dict[str, Any], folder: Path) -> tuple[int, str]:
+    """(exit code, stderr) of a service or a command of the CLI, with this over the configuration."""
     path = folder / "headrace.yaml"
-    path.write_text(yaml.safe_dump(data))
+    store = {"kind": "folder", "folder": str(folder / "lake")}
+    path.write_text(yaml.safe_dump({**world.base, "store": store, **over}))
+    module, *words = command.split(" ", 2)
+    given = ["--config", str(path)]
     done = subprocess.run(
-        [sys.executable, "-m", *SERVICES[service], str(path), *(["dlq", "list"] if service == "cli" else [])],
+        [sys.executable, "-m", module, *(given + words if module == "headrace" else words + given)],
         cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
         env={k: v for k, v in os.environ.items() if not k.startswith("HEADRACE_")},
     )  # fmt: skip
@@ -175,13 +173,67 @@ def run(world: World, service: str, settings: dict[str, Any], folder: Path) -> t
 
 
 @pytest.mark.parametrize(
-    ("service", "name"),
-    [("bridge", "expired"), ("clean", "another host"), ("archive", "unknown authority"), ("cli", "a wrong password")],
+    ("command", "name"),
+    [
+        ("bridge", "expired"),
+        ("processors clean", "another host"),
+        ("processors archive", "unknown authority"),
+        ("headrace dlq list", "a wrong password"),
+    ],
 )
-def test_services_and_tools_refuse_to_start(service: str, name: str, world: World, tmp_path: Path) -> None:
-    code, words = run(world, service, wrong(world, name), tmp_path)
+def test_services_and_tools_refuse_to_start(command: str, name: str, world: World, tmp_path: Path) -> None:
+    code, words = run(world, command, {"kafka": wrong(world, name)}, tmp_path)
     assert code == 2, words
     assert WRONG[name][2] in words
+    assert "Traceback" not in words
+
+
+def registry(request: Request) -> Answer:
+    """As much of a registry as the bridge needs: every schema is there already, with the id 1."""
+    level = {"compatibilityLevel": "BACKWARD"}
+    found = {"subject": "s", "version": 1, "id": 1, "schemaType": "AVRO", "schema": '"string"'}
+    return 200, {"Content-Type": "application/json"}, orjson.dumps(level if "/config" in request.path else found)
+
+
+@pytest.mark.parametrize(
+    ("command", "dependency", "what"),
+    [
+        ("bridge", "mqtt", "expired"),
+        ("bridge", "mqtt", "mutual"),
+        ("bridge", "registry", "elsewhere"),
+        ("processors clean", "registry", "unknown"),
+        ("processors archive", "registry", "expired"),
+        ("processors archive", "store", "elsewhere"),
+        ("headrace provision", "registry", "mutual"),
+        ("headrace provision", "store", "expired"),
+        ("headrace query select 1 from {stream}", "store", "unknown"),
+    ],
+)
+def test_so_they_do_for_the_other_servers(
+    command: str, dependency: str, what: str, world: World, tmp_path: Path
+) -> None:
+    """Behind the certificate is a registry of a few lines, or nobody."""
+    pair = world.certs.servers["good" if what == "mutual" else what]
+    client_ca = world.certs.ca if what == "mutual" else None
+    tls = {"enabled": True, "ca_file": str(world.certs.ca)}
+    with answering(registry) as answers, front(HOST, answers.port, pair, client_ca) as door:
+        over: dict[str, Any] = {"registry": {"url": f"http://{HOST}:{answers.port}"}}
+        if dependency == "mqtt":
+            over["mqtt"] = {"port": door.port, "tls": tls}
+        elif dependency == "registry":
+            over["registry"] = {"url": f"https://{HOST}:{door.port}", "tls": tls}
+        else:
+            keys = {"access_key": "a", "secret_key": "b"}
+            over["store"] = {"kind": "s3", "endpoint": f"{HOST}:{door.port}", "tls": tls, **keys}
+        code, words = run(world, command.format(stream=world.stream), over, tmp_path)
+    assert code == 2, words
+    assert {
+        "expired": "certificate has expired",
+        "unknown": f"Set {dependency}.tls.ca_file",
+        "elsewhere": "is not valid for '127.0.0.1'",
+        "mutual": f"it wants a client certificate (certificate required). Set {dependency}.tls.cert_file",
+    }[what] in words
+    assert dependency in words
     assert "Traceback" not in words
 
 
@@ -195,16 +247,15 @@ def test_tokens_are_renewed_and_their_issuers_absence_is_waited_out(world: World
     client.assign([kafka.TopicPartition(world.topic, 0, kafka.OFFSET_BEGINNING)])
     sent, got = 0, list[int]()
 
+    def note(number: int) -> Callable[[kafka.KafkaError | None, kafka.Message], None]:
+        return lambda error, _message: delivered.append(number if error is None else -1)
+
     def carry(seconds: float) -> None:
         """A record every half second."""
         nonlocal sent
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            number = sent
-            producer.produce(
-                world.topic, str(number).encode(),
-                on_delivery=lambda error, _message, n=number: delivered.append(n if error is None else -1),
-            )  # fmt: skip
+            producer.produce(world.topic, str(sent).encode(), on_delivery=note(sent))
             sent += 1
             producer.poll(0.25)
             read(0.25)
@@ -223,8 +274,9 @@ def test_tokens_are_renewed_and_their_issuers_absence_is_waited_out(world: World
         world.issuer.away = True
         carry(2 * world.issuer.life)
         assert len(producer) > 0, "without a token nothing goes on"
-        told = [kafka.translate(e, "x") for e in errors if e.name() == "_AUTHENTICATION"]
-        assert any(isinstance(e, TransientError) and "token endpoint" in str(e) for e in told)
+        told = [kafka.translate(e, "carrying") for e in errors]
+        assert told
+        assert all(isinstance(e, TransientError) for e in told), told
         with pytest.raises(TransientError, match="token endpoint"):
             kafka.describe(cfg, [world.topic])
         world.issuer.away = False
@@ -242,7 +294,8 @@ def test_tokens_are_renewed_and_their_issuers_absence_is_waited_out(world: World
 def test_a_token_that_is_refused_says_so(world: World, tmp_path: Path) -> None:
     world.issuer.status = 401
     try:
-        code, words = run(world, "archive", world.settings("bearer", world.token(client_id="other")), tmp_path)
+        over = {"kafka": world.settings("bearer", world.token(client_id="other"))}
+        code, words = run(world, "processors archive", over, tmp_path)
     finally:
         world.issuer.status = 200
     assert code == 2, words
@@ -255,7 +308,7 @@ def test_a_broker_that_drops_the_metadata_of_offsets_is_refused_at_start(world: 
     with pytest.raises(ConfigError, match="nothing came back"):
         metadata.prove(cfg, "trial", [world.topic])
     for service in ("clean", "archive"):
-        code, words = run(world, service, {"bootstrap": cfg.bootstrap}, tmp_path)
+        code, words = run(world, f"processors {service}", {"kafka": {"bootstrap": cfg.bootstrap}}, tmp_path)
         assert code == 2, words
         assert "Without the metadata of offsets nothing is certain after a crash" in words
     metadata.prove(Kafka(bootstrap=world.server.address("inner")), "trial", [world.topic])

@@ -7,8 +7,9 @@ from contextlib import contextmanager, suppress
 
 from processors.metadata import PROBE
 
-_COMPACT = b"\x80\x04" + PROBE.encode()  # 512 as a varint: the length and one, as flexible versions of the protocol do
-_PLAIN = len(PROBE).to_bytes(2, "big") + PROBE.encode()
+_TEXT = PROBE.encode() + b"\0"  # confluent-kafka sends the zero at the end of a C string too
+_COMPACT = b"\x81\x04" + _TEXT  # 513 as a varint: the length and one, as flexible versions of the protocol have it
+_PLAIN = len(_TEXT).to_bytes(2, "big") + _TEXT
 
 
 def strip(frame: bytes) -> bytes:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from minio.credentials import StaticProvider
+from minio.credentials.providers import StaticProvider
 
 from headrace import aws
 from headrace.config.connect import Store

@@ -53,7 +53,7 @@ def test_a_broker_that_drops_or_cuts_it_is_refused(found: str, cfg: Kafka, monke
 
 
 def test_a_broker_that_keeps_no_commit_is_refused(cfg: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata.random, "random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     answers(monkeypatch, *[(None, "")] * 5)
     with pytest.raises(ConfigError, match="nothing came back"):
         metadata.prove(cfg, "archive", TOPICS)
@@ -62,7 +62,7 @@ def test_a_broker_that_keeps_no_commit_is_refused(cfg: Kafka, monkeypatch: pytes
 def test_another_service_of_the_group_may_have_deleted_it_meanwhile(
     cfg: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metadata.random, "random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     answers(monkeypatch, (None, ""), (0, metadata.PROBE))
     metadata.prove(cfg, "archive", TOPICS)
 
