@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +23,6 @@ log = logging.getLogger(__name__)
 STOP_ORDER = (("bridge",), ("clean",), ("archive",), ("mosquitto", "kafka", "registry", "store"))
 LOG_BYTES = 16 << 20
 LOOK_SECONDS = 2.0
-STUCK_SECONDS = 20.0  # longer than any probe takes, beyond the grace time
 # Variables that would change what a service does behind our back.
 _FOREIGN = ("HEADRACE_", "AWS_", "WEED_", "QUARKUS_", "APICURIO_", "KAFKA_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS")
 
@@ -142,15 +140,10 @@ class Supervisor:
             group = [self.runners[n] for n in names if n in self.runners and self.runners[n].ident is not None]
             for runner in group:
                 runner.halt()
-            until = time.monotonic() + max((r.spec.grace for r in group), default=0.0) + STUCK_SECONDS
-            while any(r.is_alive() for r in group) and time.monotonic() < until:
+            while any(r.is_alive() for r in group):
                 for runner in group:
                     runner.join(0.05)
                 tick()
-            for runner in group:
-                if runner.is_alive():  # in a probe that never answers
-                    log.warning("%s does not stop: killed", runner.spec.name)
-                    process.signal_group(runner.status.process, signal.SIGKILL)
         store.tidy(self.plan.ports)
         self._say("failed" if self._error else "stopped")
         tick()  # so that what is shown last says so
