@@ -35,7 +35,7 @@ class Docker:
         env: Mapping[str, str] | None = None,
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """`docker args...`, `env` on top of the engine's. FatalError with what was printed unless exit 0 or ok=False."""
+        """`docker args...`, `env` on top of the engine's. FatalError with the output unless exit 0 or ok=False."""
         done = subprocess.run(
             [self.client, *args],
             capture_output=True,
