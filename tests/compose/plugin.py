@@ -34,7 +34,8 @@ def _build(binary: Path) -> None:
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
         raise ConfigError(f"`docker compose` is not there, nor Go to build it. {TWO_WAYS}")
-    version = next(w for w in _mod_lines() if w[:2] == ["require", PACKAGE])[2]
+    words = (SOURCE / "go.mod").read_text(encoding="utf-8").split()
+    version = words[words.index(PACKAGE) + 1]
     print(f"building docker compose {version} with Go: a few minutes, once", file=sys.stderr, flush=True)
     fresh = binary.with_name("building")
     argv = [go, "build", "-trimpath", "-ldflags", f"-s -w -X {PACKAGE}/internal.Version={version}", "-o", str(fresh)]
@@ -44,10 +45,6 @@ def _build(binary: Path) -> None:
     if done.returncode != 0:
         raise ConfigError(f"`docker compose` can't be built with {go}:\n{done.stderr[-2000:]}\n{TWO_WAYS}")
     fresh.rename(binary)
-
-
-def _mod_lines() -> list[list[str]]:
-    return [line.split() for line in (SOURCE / "go.mod").read_text(encoding="utf-8").splitlines()]
 
 
 def _environment() -> Mapping[str, str]:
