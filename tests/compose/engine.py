@@ -76,7 +76,7 @@ def engine(tmp: Path) -> Iterator[Docker]:
         yield Docker(own, _with_compose(own, env), private=False)
         return
     with private.daemon(tmp) as (client, host):
-        env["DOCKER_HOST"] = host
+        env |= {"DOCKER_HOST": host, "DOCKER_BUILDKIT": "1"}  # Debian 12's client would build in the old way
         yield Docker(client, _with_compose(client, env), private=True)
 
 
