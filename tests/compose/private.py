@@ -9,12 +9,11 @@ import fcntl
 import ipaddress
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -25,6 +24,7 @@ PACKAGES = ("docker.io", "iptables", "iproute2")
 CLIENT = "/usr/bin/docker"  # the package's: of the daemon's own version, and so it builds with BuildKit
 SBIN = "/usr/sbin:/sbin"
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+START_SECONDS, STOP_SECONDS = 180, 45  # either takes one or two on an idle machine
 BRIDGE = "hrtest"  # and the process id: at most 15 characters in all
 
 
@@ -41,8 +41,9 @@ def daemon(tmp: Path) -> Iterator[tuple[str, str]]:
         folder.mkdir(parents=True)
         stack.callback(_remove, folder, run)
         stack.enter_context(_network(bridge, subnet))
-        host = f"unix://{run / 'docker.sock'}"
-        stack.enter_context(_process(_argv(folder, run, host, bridge, subnet), folder, run, host))
+        host, containerd = f"unix://{run / 'docker.sock'}", run / "containerd.sock"
+        stack.enter_context(_containerd(folder, run, containerd))
+        stack.enter_context(_dockerd(_argv(folder, run, host, bridge, subnet), folder, host))
         yield CLIENT, host
 
 
@@ -87,6 +88,7 @@ def _argv(folder: Path, run: Path, host: str, bridge: str, subnet: ipaddress.IPv
     pools = list(subnet.subnets(new_prefix=17))
     settings = {
         "host": host,
+        "containerd": run / "containerd.sock",
         "data-root": folder / "data",
         "exec-root": run / "exec",
         "pidfile": run / "docker.pid",
@@ -98,32 +100,58 @@ def _argv(folder: Path, run: Path, host: str, bridge: str, subnet: ipaddress.IPv
         "cgroup-parent": f"/{bridge}",
         "log-level": "warn",
     }
-    # Should these tests be killed, the daemon is told to end.
-    return ["setpriv", "--pdeathsig", "TERM", "dockerd", *(f"--{k}={v}" for k, v in settings.items())]
+    return ["dockerd", *(f"--{k}={v}" for k, v in settings.items())]
 
 
 @contextmanager
-def _process(argv: list[str], folder: Path, run: Path, host: str) -> Iterator[None]:
-    env = {**os.environ, "DOCKER_HOST": host, "PATH": f"{os.environ.get('PATH', '')}:{SBIN}"}
-    # A daemon has no terminal, and no variables of the client's.
-    with (folder / "dockerd.log").open("wb") as log:
+def _containerd(folder: Path, run: Path, socket: Path) -> Iterator[None]:
+    """Started here and not by dockerd, which gives it 15 seconds: too few on a busy machine."""
+    settings = run / "containerd.toml"
+    settings.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n', encoding="ascii")
+    argv = ["containerd", f"--config={settings}", f"--address={socket}", "--log-level=warn"]
+    argv += [f"--root={folder / 'containerd'}", f"--state={run / 'containerd'}"]
+    with _process(argv, folder / "containerd.log", socket.exists):
+        yield
+
+
+@contextmanager
+def _dockerd(argv: list[str], folder: Path, host: str) -> Iterator[None]:
+    env = {**os.environ, "DOCKER_HOST": host}
+
+    def answers() -> bool:
+        return subprocess.run([CLIENT, "info"], env=env, capture_output=True, check=False).returncode == 0
+
+    with _process(argv, folder / "dockerd.log", answers):
+        try:
+            yield
+        finally:
+            _empty(env)
+
+
+@contextmanager
+def _process(argv: list[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
+    """A daemon, for as long as the context lasts. ConfigError, with the end of its log, where it does not get ready."""
+    env = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SBIN}"}
+    # Should these tests be killed, it is told to end.
+    argv = ["setpriv", "--pdeathsig", "TERM", *argv]
+    with log.open("wb") as out:
         process = subprocess.Popen(
-            argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            argv, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        _wait_ready(process, env, folder / "dockerd.log")
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ConfigError(f"{argv[3]} does not start: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.2)
         yield
     finally:
-        _empty(env)
-        _end(process, run)
-
-
-def _wait_ready(process: subprocess.Popen[bytes], env: dict[str, str], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while subprocess.run([CLIENT, "info"], env=env, capture_output=True, check=False).returncode != 0:
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise ConfigError(f"dockerd does not start: {log.read_text(errors='replace')[-2000:]}")
-        time.sleep(0.2)
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _empty(env: dict[str, str]) -> None:
@@ -136,20 +164,6 @@ def _empty(env: dict[str, str]) -> None:
             found = subprocess.run([CLIENT, *listing], env=env, capture_output=True, text=True, check=False, timeout=60)
             if ids := found.stdout.split():
                 subprocess.run([CLIENT, *removal, *ids], env=env, capture_output=True, check=False, timeout=120)
-
-
-def _end(process: subprocess.Popen[bytes], run: Path) -> None:
-    containerd = run / "exec" / "containerd" / "containerd.pid"
-    child = int(containerd.read_text()) if containerd.is_file() else 0
-    process.terminate()
-    try:
-        process.wait(45)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        if child:  # the daemon would have ended it
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
 
 
 def _free_subnet() -> ipaddress.IPv4Network:
