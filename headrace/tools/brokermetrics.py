@@ -59,6 +59,7 @@ FIGURES = {
     "bytes/sent": Figure("headrace_broker_sent_bytes", "Bytes sent to clients", True),
     "store/messages/count": Figure("headrace_broker_held_messages", "Messages queued, in flight or retained", False),
     "store/messages/bytes": Figure("headrace_broker_held_bytes", "Payload bytes of the messages held", False),
+    "retained messages/count": Figure("headrace_broker_retained_messages", "Retained messages, $SYS's own too", False),
     "clients/connected": Figure("headrace_broker_clients_connected", "Clients connected, this one included", False),
     "clients/disconnected": Figure(
         "headrace_broker_clients_away", "Sessions kept for clients that are not connected", False
