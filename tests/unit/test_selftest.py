@@ -1,0 +1,82 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bridge.decode import Decoder, Reading, Source
+from headrace.config import Config
+from headrace.contracts import files
+from headrace.errors import ConfigError
+from headrace.tools.selftest import message
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def config(route: str = "sensors/{device_id}/it", contract: str = "environment", folder: Path | None = None) -> Config:
+    return Config.model_validate(
+        {
+            "streams": {"it": {"contract": contract, "routes": [route]}},
+            "contracts": [str(folder)] if folder else [],
+        }
+    )
+
+
+@pytest.mark.parametrize("contract", sorted(files.available()))
+def test_the_bridge_takes_what_is_made_of_every_shipped_contract(contract: str) -> None:
+    sent = message(config(contract=contract), "it", now=NOW)
+    reading = orjson.loads(sent.payload)
+    assert sent.topic == f"sensors/{sent.device}/it"
+    assert reading["event_time"] == "2026-11-23T12:00:00.000000+00:00"
+    assert "device_id" not in reading
+    found = files.find(contract)
+    captures = {"device_id": sent.device}
+    (row,) = Decoder(found, 7, tuple(captures)).decode(sent.payload, Source(captures), 1)
+    assert isinstance(row, Reading)
+    for name, value in reading.items():
+        field = found.field(name)
+        for one in value if isinstance(value, list) else [value]:
+            assert field.minimum is None or name == "event_time" or one >= field.minimum
+            assert field.maximum is None or name == "event_time" or one <= field.maximum
+            assert one not in field.sentinels
+    assert {f.name for f in found.fields if not f.nullable} - {"device_id"} == set(reading)
+
+
+def test_a_route_without_a_device_has_it_in_the_payload() -> None:
+    sent = message(config("plant/+/all"), "it")
+    assert sent.topic == "plant/1/all"
+    assert orjson.loads(sent.payload)["device_id"] == sent.device
+
+
+def test_no_two_are_the_same_device() -> None:
+    assert message(config(), "it").device != message(config(), "it").device
+
+
+def test_a_payload_of_ones_own_keeps_its_values() -> None:
+    sent = message(config(), "it", '{"temperature": 21.5, "device_id": "mine", "event_time": 1}', NOW)
+    assert orjson.loads(sent.payload) == {"temperature": 21.5, "event_time": "2026-11-23T12:00:00.000000+00:00"}
+
+
+@pytest.mark.parametrize("payload", ["[1]", "{", "3"])
+def test_a_payload_that_is_no_object_is_refused(payload: str) -> None:
+    with pytest.raises(ConfigError, match="--payload"):
+        message(config(), "it", payload)
+
+
+def test_a_field_without_a_value_of_its_own_asks_for_a_payload(tmp_path: Path) -> None:
+    fields = [
+        {"name": "device_id", "type": "string"},
+        {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "raw", "type": "bytes"},
+        {"name": "_quality", "type": ["null", "string"], "default": None},
+    ]
+    (tmp_path / "own.avsc").write_bytes(orjson.dumps({"type": "record", "name": "own", "fields": fields}))
+    with pytest.raises(ConfigError, match=r"raw \(bytes\): give one with --payload"):
+        message(config(contract="own", folder=tmp_path), "it")
+
+
+def test_a_stream_that_is_none_or_that_nothing_feeds_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no stream 'that'; there are: it"):
+        message(config(), "that")
+    with pytest.raises(ConfigError, match="no route"):
+        message(Config.model_validate({"streams": {"imu": {}}}), "imu")
