@@ -75,8 +75,8 @@
   "topics" "kafka" "contracts" "registry" "bucket" "store" "tools" "mqtt kafka registry store") . -}}
 {{- end -}}
 
-{{- /* dict root, role: headrace.yaml of a role, with the sections that it reads and no others: a change to another
-service's section replaces no pod of this one. */}}
+{{- /* dict root, role: headrace.yaml of a role, with what it reads and no more: a change to another service's section, or
+to a route, replaces no pod of this one. */}}
 {{- define "headrace.config" -}}
 {{- $v := .root.Values -}}
 {{- $config := deepCopy $v.config -}}
@@ -95,6 +95,11 @@ service's section replaces no pod of this one. */}}
   "tools" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge" "clean" "archive")) .role -}}
 {{- range $sections -}}
 {{- if hasKey $config . }}{{ $_ := set $out . (get $config .) }}{{ end -}}
+{{- end -}}
+{{- if and $out.streams (has .role (list "clean" "archive" "topics")) -}}
+{{- $streams := dict -}}
+{{- range $name, $stream := $out.streams }}{{ $_ := set $streams $name (omit (default dict $stream) "routes") }}{{ end -}}
+{{- $_ := set $out "streams" $streams -}}
 {{- end -}}
 {{- if and (has "contracts" $sections) (include "headrace.contracts" .root) -}}
 {{- $_ := set $out "contracts" (prepend (default list $out.contracts) "/etc/headrace/contracts") -}}
