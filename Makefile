@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test check faults faults-list clean lock
+.PHONY: help install up down test check faults faults-list clean lock chart-schema chart-docs
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -49,3 +49,9 @@ lock: install ## renew every pin: Python packages (needs uv), Kafka and the regi
 	uv export --frozen --extra tools --extra query --prune pandas --no-dev --no-emit-project -o requirements/tools.lock
 	uv export --frozen --only-group image --no-emit-project -o requirements/build.lock
 	$(BIN)/python -m headrace.stack.relock
+
+chart-schema: install ## the chart's values.schema.json, from the configuration's models and values.yaml
+	@$(BIN)/python -m headrace.tools.chartschema
+
+chart-docs: ## the chart's README.md, from values.yaml (needs helm-docs 1.14)
+	helm-docs --chart-search-root helm --log-level warning

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 
 from headrace import provision as steps
@@ -12,10 +14,17 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     monkeypatch.setattr(context, "config", Config)
     monkeypatch.setattr("headrace.cli.provision._PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(steps, "topics", lambda _: calls.append("topics") or [])
-    monkeypatch.setattr(steps, "contracts", lambda _: calls.append("contracts") or {})
-    monkeypatch.setattr(steps, "bucket", lambda _: calls.append("bucket"))
+    for name, made in (("topics", []), ("contracts", {}), ("bucket", None)):
+        monkeypatch.setattr(steps, name, step(name, made, calls))
     return calls
+
+
+def step(name: str, made: object, calls: list[str]) -> Callable[[Config], object]:
+    def run(_: Config) -> object:
+        calls.append(name)
+        return made
+
+    return run
 
 
 def test_all_is_made_where_nothing_is_named(called: list[str]) -> None:
