@@ -40,24 +40,41 @@ class Api:
     port: int
     token: str
     certificate: Path
+    _connection: http.client.HTTPSConnection | None = None
     _kinds: dict[str, list[Kind]] = field(default_factory=dict)
 
     def ask(self, method: str, path: str, body: object = None, kind: str = "application/json") -> tuple[int, Any]:
-        """One request: the HTTP status and the decoded answer. TransientError while the server is away."""
-        try:
-            context = ssl.create_default_context(cafile=str(self.certificate))
-            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
+        """One request: the HTTP status and the decoded answer. TransientError while the server is away.
+
+        Each may be sent twice, where the server has closed an idle connection: so only what can be repeated.
+        """
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind, "Accept": "application/json"}
+        content = None if body is None else json.dumps(body)
+        for last in (False, True):
             try:
-                headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind, "Accept": "application/json"}
-                connection.request(method, path, None if body is None else json.dumps(body), headers)
+                connection = self._open()
+                connection.request(method, path, content, headers)
                 answer = connection.getresponse()
                 text = answer.read()
-            finally:
-                connection.close()
-        except (OSError, http.client.HTTPException) as e:
-            raise TransientError(f"{method} {path}: {e}") from e
+                break
+            except (OSError, http.client.HTTPException) as e:
+                self.close()
+                if last:
+                    raise TransientError(f"{method} {path}: {e}") from e
         is_json = "json" in (answer.headers.get("Content-Type") or "")
         return answer.status, json.loads(text) if is_json else text.decode()
+
+    def _open(self) -> http.client.HTTPSConnection:
+        if self._connection is None:
+            context = ssl.create_default_context(cafile=str(self.certificate))
+            self._connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
+        return self._connection
+
+    def close(self) -> None:
+        """End the connection; the next request makes another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def call(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Any:
         """The answer to a request that must succeed; FatalError with the server's words otherwise."""
@@ -114,10 +131,15 @@ class Api:
         }
 
     def add_namespace(self, name: str, **labels: str) -> None:
-        """A namespace, once its own objects are in it."""
-        names = {k.replace("__", "/").replace("_", "-"): v for k, v in labels.items()}
-        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": names}})
-        until(lambda: len(self.names(name)) >= 2, 30, f"the namespace {name}")
+        """A namespace, once its own service account and ConfigMap are in it."""
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        until(lambda: len(self.names(name)) >= 2, 30, f"what belongs into the namespace {name}")
+
+    def remove_namespace(self, name: str) -> None:
+        """Remove a namespace and all that is in it; returns when it is gone."""
+        path = f"/api/v1/namespaces/{name}"
+        self.call("DELETE", path)
+        until(lambda: self.ask("GET", path)[0] == 404, 60, f"the end of the namespace {name}")
 
 
 def until(met: Callable[[], object], seconds: float, what: str) -> None:

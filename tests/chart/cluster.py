@@ -65,6 +65,7 @@ def cluster(folder: Path, tools: Tools) -> Iterator[Cluster]:
             "service-cluster-ip-range=10.96.0.0/16",
         )
         api = Api(secure, token, files.certificate)
+        running.callback(api.close)
         ready = "the API server"
         until(lambda: files.certificate.is_file() and api.ask("GET", "/readyz")[0] == 200, 120, f"{ready} ({folder})")
         start(

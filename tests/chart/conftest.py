@@ -1,5 +1,6 @@
 """Once a session: the programs, what they render, a cluster. `make chart-test` runs these, bare `make test` not."""
 
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -44,3 +45,14 @@ def render(helm4: Helm) -> Render:
 def _cluster(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with cluster(tmp_path_factory.mktemp("cluster"), tools) as it:
         yield it
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of the test's own that enforces the pod security standard `restricted`; gone afterwards."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    cluster.api.add_namespace(name, **{"pod-security.kubernetes.io/enforce": "restricted"})
+    try:
+        yield name
+    finally:
+        cluster.api.remove_namespace(name)

@@ -25,7 +25,7 @@ SOURCE = Path(__file__).with_name("kube")
 STRIMZI = Path(__file__).with_name("strimzi.yaml")
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TOGETHER = ("helm.sh/helm/v4/cmd/helm", "sigs.k8s.io/kwok/cmd/kwok", "github.com/yannh/kubeconform/cmd/kubeconform")
-PROMTOOL = "github.com/prometheus/prometheus/cmd/promtool@v0.315.1"  # Prometheus 3.15.1
+PROMTOOL = "github.com/prometheus/prometheus/cmd/promtool@v0.316.0"  # Prometheus 3.16.0
 # Whose resources the chart may ask for: the module, and where in it the definitions are.
 DEFINITIONS = (
     ("github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd"),
