@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test check faults faults-list clean lock chart-schema chart-docs
+.PHONY: help install up down test check faults faults-list clean lock chart-schema chart-docs sbom
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +36,9 @@ faults: install ## break a stack in every way and audit what is left: hours; FAU
 
 faults-list: install ## the names of the faults
 	@$(BIN)/python -m tests.faults --list
+
+sbom: install ## bills of materials of the images in dist/sbom/ (CycloneDX), and THIRD_PARTY.md
+	@sh scripts/sbom.sh
 
 clean: ## remove .venv, caches and builds; the stack's data and the downloads stay
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -12,7 +12,16 @@ from pathlib import Path
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
 # Folders by what they are; a package named after one of them is listed in full below, or not at all.
-FOLDERS = ("*/tests", "*/test", "numpy/**/tests", "pyarrow/include", "pyarrow/src", "numpy/_core/include", "numpy/f2py")
+FOLDERS = (
+    "*/tests",
+    "*/test",
+    "numpy/**/tests",
+    "Crypto/SelfTest",
+    "pyarrow/include",
+    "pyarrow/src",
+    "numpy/_core/include",
+    "numpy/f2py",
+)
 SUFFIXES = (".pyx", ".pxd", ".pyi", ".c", ".h", ".hpp", ".cc", ".a")
 
 

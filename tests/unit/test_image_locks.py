@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
+# sbom.lock is of a tool that has an environment of its own.
+LOCKS = sorted(p for p in (ROOT / "requirements").glob("*.lock") if p.stem != "sbom")
 
 
 def pins(path: Path) -> dict[str, str]:
