@@ -52,7 +52,7 @@ OWN: dict[str, dict[str, Any]] = {
     "*.terminationGracePeriodSeconds": _SECONDS_OR_NULL,
     "*.replicas": _COUNT,
     "bridge.clientIdPrefix": {"type": "string", "pattern": "^[A-Za-z0-9_-]{0,12}$"},
-    "bridge.drain": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 999}, "uniqueItems": True},
+    "bridge.drain": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 999}, "uniqueItems": True},
     "*.autoscaling.kind": _AUTOSCALING,
     "*.autoscaling.minReplicas": _COUNT,
     "*.autoscaling.maxReplicas": _COUNT,
@@ -137,7 +137,9 @@ def _config() -> tuple[dict[str, Any], dict[str, Any]]:
     whole = Config.model_json_schema()
     definitions = {name: _tidy(d) for name, d in whole.pop("$defs").items()}
     config = _tidy(whole)
-    config["properties"]["streams"]["propertyNames"] = {"pattern": _STREAM}
+    streams = config["properties"]["streams"]
+    streams["propertyNames"] = {"pattern": _STREAM}
+    streams["type"] = ["object", "null"]  # `streams:` with nothing below: the templates say it better
     routes = definitions["Stream"]["properties"]["routes"]
     routes["items"] = {"anyOf": [{"type": "string"}, routes["items"]]}  # a route may be its filter alone
     return config, definitions
