@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import HeadraceError
-from headrace.stack import java, kafka, mosquitto, process, registry, store, workers
-from headrace.stack.download import Part
+from headrace.stack import download, java, kafka, mosquitto, process, registry, store, workers
 from headrace.stack.plan import Plan, Spec
 from headrace.stack.process import MARK, Process
 from headrace.stack.runner import Phase, Runner
@@ -27,9 +26,9 @@ LOOK_SECONDS = 2.0
 _FOREIGN = ("HEADRACE_", "AWS_", "WEED_", "QUARKUS_", "APICURIO_", "KAFKA_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS")
 
 
-def specs(plan: Plan, parts: dict[str, Part]) -> list[Spec]:
+def specs(plan: Plan) -> list[Spec]:
     """Every service of the stack; ConfigError when something it needs is not on this machine."""
-    java_path = java.find()
+    java_path, parts = java.find(), download.parts()
     broker = mosquitto.obtain(log.info)
     return [
         mosquitto.spec(plan, broker),
