@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test check faults faults-list clean lock chart-schema chart-docs sbom
+.PHONY: help install up down test check faults faults-list chart-test clean lock chart-schema chart-docs sbom
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,6 +52,10 @@ lock: install ## renew every pin: Python packages (needs uv), Kafka and the regi
 	uv export --frozen --extra tools --extra query --prune pandas --no-dev --no-emit-project -o requirements/tools.lock
 	uv export --frozen --only-group image --no-emit-project -o requirements/build.lock
 	$(BIN)/python -m headrace.stack.relock
+
+chart-test: install ## the chart with Helm 3 and 4, kubeconform, and a Kubernetes API server, all built first with Go 1.26
+	@$(BIN)/python -m tests.chart.tools > /dev/null
+	@$(BIN)/pytest tests/chart $(ARGS)
 
 chart-schema: install ## the chart's values.schema.json, from the configuration's models and values.yaml
 	@$(BIN)/python -m headrace.tools.chartschema
