@@ -85,6 +85,7 @@ spec:
         {{- include "headrace.containerSecurity" . | nindent 8 }}
       env:
         - {name: HEADRACE_CONFIG, value: /etc/headrace/headrace.yaml}
+        - {name: HOME, value: /tmp}
         {{- with .env }}
         {{- . | nindent 8 }}
         {{- end }}
