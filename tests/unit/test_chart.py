@@ -114,3 +114,48 @@ def test_the_version_is_the_projects() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     project = (CHART.parents[1] / "pyproject.toml").read_text()
     assert f'version = "{chart["appVersion"]}"' in project
+
+
+def described(text: str) -> dict[str, str]:
+    """The comment `# -- ...` before each key of values.yaml, on one line, by the key's path."""
+    out: dict[str, str] = {}
+    path: list[tuple[int, str]] = []
+    words: list[str] = []
+    for line in text.splitlines():
+        bare = line.strip()
+        if bare.startswith("# -- "):
+            words = [bare.removeprefix("# -- ")]
+        elif bare.startswith("# ") and words and not bare.startswith("# @default"):
+            words.append(bare.removeprefix("# "))
+        elif found := re.match(r"( *)([A-Za-z]+):", line):
+            path = [p for p in path if p[0] < len(found[1])] + [(len(found[1]), found[2])]
+            if words:
+                out[".".join(name for _, name in path)] = " ".join(words)
+            words = []
+    return out
+
+
+def test_the_readme_has_every_value_with_its_default_and_description() -> None:
+    """As `make chart-docs` writes it. A key without a description of its own would not be noticed: there is none."""
+    text = (CHART / "values.yaml").read_text()
+    rows = {
+        cells[0]: (cells[2], " | ".join(cells[3:]))
+        for line in (CHART / "README.md").read_text().partition("## Values")[2].splitlines()[4:]
+        if (cells := line.strip("| ").split(" | "))
+    }
+    wanted = described(text)
+    assert set(rows) == set(wanted), "run: make chart-docs"
+    values = yaml.safe_load(text)
+    for path, words in wanted.items():
+        value = values
+        for key in path.split("."):
+            value = value[key]
+        default = "`nil`" if value is None else f"`{json.dumps(value, separators=(',', ':'), sort_keys=True)}`"
+        assert rows[path][1] == words, f"{path}: run: make chart-docs"
+        assert rows[path][0] == default or path == "config", f"{path}: run: make chart-docs"
+
+
+def test_the_readme_says_what_its_template_says() -> None:
+    readme = (CHART / "README.md").read_text()
+    for line in (CHART / "README.md.gotmpl").read_text().splitlines():
+        assert "{{" in line or line in readme, "run: make chart-docs"
