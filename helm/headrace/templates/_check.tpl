@@ -109,6 +109,12 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- range $part, $own := dict "mqtt" $v.bundled.mosquitto.enabled "kafka" (or $v.bundled.kafka.enabled $v.strimzi.enabled) "registry" $v.bundled.registry.enabled "store" $v.bundled.store.enabled -}}
+{{- $tls := (get $v $part).tls -}}
+{{- if and $own (or $tls.existingSecret $tls.certManager (dig $part "tls" "enabled" false $c)) -}}
+{{- $p = append $p (printf "%s.tls: the chart's own server is there, and says itself whether it is reached with TLS. Leave it out" $part) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (or $v.mqtt.tls.certManager $v.kafka.tls.certManager $v.bundled.mosquitto.tls.certManager) (not $v.certManager.issuerRef.name) -}}
 {{- $p = append $p "certManager.issuerRef.name: name the issuer of the certificates" -}}
 {{- end -}}

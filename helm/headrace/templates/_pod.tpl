@@ -179,9 +179,9 @@ kind: Job
 metadata:
   {{- include "headrace.metadata" (dict "root" .root "component" .component "suffix" (printf "%s-%s" (default .component .suffix) (sha256sum $pod | trunc 8))) | nindent 2 }}
 spec:
-  backoffLimit: {{ $p.backoffLimit }}
+  backoffLimit: {{ int $p.backoffLimit }}
   {{- if not (kindIs "invalid" $p.ttlSecondsAfterFinished) }}
-  ttlSecondsAfterFinished: {{ $p.ttlSecondsAfterFinished }}
+  ttlSecondsAfterFinished: {{ int $p.ttlSecondsAfterFinished }}
   {{- end }}
   template:
     {{- $pod | nindent 4 }}
