@@ -7,8 +7,9 @@ import pytest
 from bridge.decode import Decoder, Reading, Source
 from headrace.config import Config
 from headrace.contracts import files
-from headrace.errors import ConfigError
-from headrace.tools.selftest import message
+from headrace.errors import ConfigError, TransientError
+from headrace.tools import selftest
+from headrace.tools.selftest import Row, message
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -80,3 +81,42 @@ def test_a_stream_that_is_none_or_that_nothing_feeds_is_refused() -> None:
         message(config(), "that")
     with pytest.raises(ConfigError, match="no route"):
         message(Config.model_validate({"streams": {"imu": {}}}), "imu")
+
+
+@pytest.fixture
+def lake(monkeypatch: pytest.MonkeyPatch) -> list[Row | Exception | None]:
+    """What each look into the lake gives; the last one again and again."""
+    answers: list[Row | Exception | None] = []
+
+    async def publish(*_: object) -> None:
+        return None
+
+    def find(*_: object) -> Row | None:
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(selftest, "_publish", publish)
+    monkeypatch.setattr(selftest, "find", find)
+    monkeypatch.setattr(selftest, "_PAUSE_SECONDS", 0.01)
+    return answers
+
+
+def test_it_looks_until_the_row_is_there(lake: list[Row | Exception | None]) -> None:
+    lake += [None, TransientError("no store"), None, Row("it.clean", 1, 17)]
+    told: list[str] = []
+    assert selftest.run(config(), message(config(), "it"), 5, told.append) == Row("it.clean", 1, 17)
+    assert told == ["no store"]
+
+
+def test_no_row_in_time_is_said_with_where_to_look(lake: list[Row | Exception | None]) -> None:
+    lake.append(None)
+    with pytest.raises(TransientError, match=r"no row of selftest-\w{8} in it after 0\.05 s\. .*dlq list"):
+        selftest.run(config(), message(config(), "it"), 0.05)
+
+
+def test_a_store_that_stays_away_is_said(lake: list[Row | Exception | None]) -> None:
+    lake.append(TransientError("no store"))
+    with pytest.raises(TransientError, match="no store"):
+        selftest.run(config(), message(config(), "it"), 0.05)
