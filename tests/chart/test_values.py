@@ -104,7 +104,7 @@ def test_a_changed_secret_replaces_what_reads_one(render: Render) -> None:
 def test_a_job_that_changes_gets_another_name(render: Render) -> None:
     """Kubernetes refuses to change a Job: whatever differs in its pod has to differ in its name."""
     base = render("minimal")
-    for setting in ("image.tag=9.9.9", "provision.resources.limits.memory=1Gi", "secretsRevision=2"):
+    for setting in ("image.tag=9.9.9", "provision.resources.limits.memory=3Gi", "secretsRevision=2"):
         other = render("minimal", "--set-string", setting)
         old, new = named(base, "Job"), named(other, "Job")
         assert {n: old[n]["spec"]["template"] for n in old.keys() & new.keys()} == {
