@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test check faults faults-list chart-test clean lock chart-schema chart-docs sbom
+.PHONY: help install up down test check faults faults-list chart-test observability-test clean lock chart-schema chart-docs sbom images
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,9 @@ faults: install ## break a stack in every way and audit what is left: hours; FAU
 faults-list: install ## the names of the faults
 	@$(BIN)/python -m tests.faults --list
 
+images: ## the Docker images headrace/bridge, headrace/processors and headrace/tools
+	@sh scripts/images.sh $(ARGS)
+
 sbom: install ## bills of materials of the images in dist/sbom/ (CycloneDX), and THIRD_PARTY.md
 	@sh scripts/sbom.sh
 
@@ -56,6 +59,9 @@ lock: install ## renew every pin: Python packages (needs uv), Kafka and the regi
 chart-test: install ## the chart with Helm 3 and 4, kubeconform, and a Kubernetes API server, all built first with Go 1.26
 	@$(BIN)/python -m tests.chart.tools > /dev/null
 	@$(BIN)/pytest tests/chart $(ARGS)
+
+observability-test: install ## alert rules with promtool; then a real stack and Prometheus: every query, and alerts that must fire
+	@$(BIN)/pytest tests/observability $(ARGS)
 
 chart-schema: install ## the chart's values.schema.json, from the configuration's models and values.yaml
 	@$(BIN)/python -m headrace.tools.chartschema
