@@ -15,7 +15,10 @@ from headrace.errors import FatalError, TransientError
 Object = dict[str, Any]
 
 # They come and go by themselves, and hold nothing of a release.
-PASSING = {"events", "leases", "endpoints", "endpointslices", "persistentvolumes", "nodes", "csinodes", "namespaces"}
+PASSING = {
+    "apiservices", "csinodes", "endpoints", "endpointslices", "events", "ipaddresses", "leases", "namespaces", "nodes",
+    "persistentvolumes",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

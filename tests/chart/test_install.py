@@ -93,14 +93,20 @@ def _live(helm: Helm, api: Api, case: str, namespace: str) -> None:
 def _all_there(api: Api, namespace: str, objects: list[Object]) -> None:
     """Every object of a release is there; Jobs have completed, and all pods that were asked for are ready."""
     for item in objects:
-        found = api.call("GET", api.kind(item).path(namespace, item["metadata"]["name"]))
-        status = found.get("status", {})
-        match item["kind"]:
-            case "Job":
-                assert status["succeeded"] == 1, item["metadata"]["name"]
-            case "Deployment" | "StatefulSet":
-                assert status["readyReplicas"] == status["replicas"] == found["spec"]["replicas"]
-                assert status["observedGeneration"] == found["metadata"]["generation"]
+        path = api.kind(item).path(namespace, item["metadata"]["name"])
+        # An autoscaler may ask for more pods at any time.
+        until(lambda path=path: _done(api.call("GET", path)), 30, path)  # type: ignore[misc]
+
+
+def _done(item: Object) -> bool:
+    status = item.get("status", {})
+    match item["kind"]:
+        case "Job":
+            return bool(status.get("succeeded") == 1)
+        case "Deployment" | "StatefulSet":
+            pods = {status.get("readyReplicas"), status.get("updatedReplicas"), status.get("replicas")}
+            return pods == {item["spec"]["replicas"]} and status["observedGeneration"] == item["metadata"]["generation"]
+    return True
 
 
 def _replaced(api: Api, namespace: str, objects: list[Object], before: dict[str, str], rolled: set[str]) -> None:

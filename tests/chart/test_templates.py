@@ -112,7 +112,7 @@ def test_ports_agree(case: str, render: Render) -> None:
     for name, service in named(objects, "Service").items():
         found = [pod for pod in services(objects).values() if selects(service["spec"]["selector"], pod)]
         assert len(found) == 1, name
-        by_name = {p["name"]: p["containerPort"] for c in found[0]["spec"]["containers"] for p in c["ports"]}
+        by_name = {p.get("name"): p["containerPort"] for c in found[0]["spec"]["containers"] for p in c["ports"]}
         for port in service["spec"]["ports"]:
             target = port.get("targetPort", port["port"])
             assert by_name.get(target, target) in {number for _, number in container_ports(found[0])}, name

@@ -26,11 +26,19 @@ STRIMZI = Path(__file__).with_name("strimzi.yaml")
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TOGETHER = ("helm.sh/helm/v4/cmd/helm", "sigs.k8s.io/kwok/cmd/kwok", "github.com/yannh/kubeconform/cmd/kubeconform")
 PROMTOOL = "github.com/prometheus/prometheus/cmd/promtool@v0.316.0"  # Prometheus 3.16.0
-# Whose resources the chart may ask for: the module, and where in it the definitions are.
+# What the chart may ask of operators: the module, and the definitions in it.
 DEFINITIONS = (
-    ("github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd"),
-    ("github.com/kedacore/keda/v2@v2.21.0", "config/crd/bases"),
-    ("github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds"),
+    (
+        "github.com/prometheus-operator/prometheus-operator@v0.85.0",
+        "example/prometheus-operator-crd/monitoring.coreos.com_{}.yaml",
+        ("servicemonitors", "podmonitors", "prometheusrules"),
+    ),
+    (
+        "github.com/kedacore/keda/v2@v2.21.0",
+        "config/crd/bases/keda.sh_{}.yaml",
+        ("scaledobjects", "triggerauthentications"),
+    ),
+    ("github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/cert-manager.io_{}.yaml", ("certificates",)),
 )
 NEEDED = (
     "the chart's tests need Go 1.26 or newer to build a Kubernetes API server, kwok, Helm 3 and 4, kubeconform and "
@@ -99,10 +107,10 @@ def _build(folder: Path) -> None:
     _go([go, "install", "-trimpath", "-tags", "remove_all_sd", "-ldflags", "-s -w", PROMTOOL], GOBIN=str(folder))
     _step("CustomResourceDefinitions")
     (folder / "crds").mkdir()
-    for module, where in DEFINITIONS:
-        found = json.loads(_go([go, "mod", "download", "-json", module], cwd=folder))
-        for file in (Path(found["Dir"]) / where).glob("*_*.yaml"):
-            (folder / "crds" / file.name).write_bytes(file.read_bytes())
+    for module, where, names in DEFINITIONS:
+        found = Path(json.loads(_go([go, "mod", "download", "-json", module], cwd=folder))["Dir"])
+        for name in names:
+            (folder / "crds" / f"{name}.yaml").write_bytes((found / where.format(name)).read_bytes())
     _step(f"all built in {time.monotonic() - began:.0f} s")
 
 
