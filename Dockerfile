@@ -15,30 +15,32 @@ COPY processors processors
 COPY headrace headrace
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
 
-# An environment for each image: wheels only, by hash, without pip, compiled to byte code.
+# A virtual environment without pip. Only wheels come into it, by their hashes.
 FROM ${PYTHON_IMAGE} AS environment
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ONLY_BINARY=:all:
 RUN python -m venv --without-pip /opt/headrace
 WORKDIR /src
-COPY --from=wheel /wheel /wheel
 COPY scripts/strip_environment.py ./
 
-FROM environment AS bridge-environment
+# Headrace alone: the layer that changes with the code, the same in all images.
+FROM environment AS application
+COPY --from=wheel /wheel /wheel
+RUN python -m pip --python /opt/headrace/bin/python install --no-deps /wheel/*.whl \
+    && /opt/headrace/bin/python strip_environment.py
+
+FROM environment AS bridge-packages
 COPY requirements/bridge.lock ./
 RUN python -m pip --python /opt/headrace/bin/python install --require-hashes -r bridge.lock \
-    && python -m pip --python /opt/headrace/bin/python install --no-deps /wheel/*.whl \
     && /opt/headrace/bin/python strip_environment.py
 
-FROM environment AS processors-environment
+FROM environment AS processors-packages
 COPY requirements/processors.lock ./
 RUN python -m pip --python /opt/headrace/bin/python install --require-hashes -r processors.lock \
-    && python -m pip --python /opt/headrace/bin/python install --no-deps /wheel/*.whl \
     && /opt/headrace/bin/python strip_environment.py
 
-FROM environment AS tools-environment
+FROM environment AS tools-packages
 COPY requirements/tools.lock ./
 RUN python -m pip --python /opt/headrace/bin/python install --require-hashes -r tools.lock \
-    && python -m pip --python /opt/headrace/bin/python install --no-deps /wheel/*.whl \
     && /opt/headrace/bin/python strip_environment.py
 
 # What all three stand on: no pip, and the standard library compiled, which Docker's slim image leaves to each start.
@@ -51,35 +53,49 @@ RUN library=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 ENV PATH=/opt/headrace/bin:$PATH HEADRACE_CONFIG=/etc/headrace/headrace.yaml \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1
 USER 10001:10001
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-ARG SOURCE=unknown
-LABEL org.opencontainers.image.vendor="Headrace" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.source="${SOURCE}"
+LABEL org.opencontainers.image.vendor="Headrace" org.opencontainers.image.licenses="Apache-2.0"
 
 FROM base AS bridge
-COPY --from=bridge-environment /opt/headrace /opt/headrace
-LABEL org.opencontainers.image.title="headrace-bridge" \
-      org.opencontainers.image.description="Headrace's bridge: MQTT to Kafka"
+COPY --from=bridge-packages /opt/headrace /opt/headrace
+COPY --from=application /opt/headrace /opt/headrace
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-m", "headrace.tools.probe", "http://127.0.0.1:8080/readyz"]
 ENTRYPOINT ["python", "-m", "bridge"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="headrace-bridge" \
+      org.opencontainers.image.description="Headrace's bridge: MQTT to Kafka" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"
 
 FROM base AS processors
-COPY --from=processors-environment /opt/headrace /opt/headrace
-LABEL org.opencontainers.image.title="headrace-processors" \
-      org.opencontainers.image.description="Headrace's processors: Kafka to Kafka (clean), Kafka to the lake (archive)"
+COPY --from=processors-packages /opt/headrace /opt/headrace
+COPY --from=application /opt/headrace /opt/headrace
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-m", "headrace.tools.probe", "http://127.0.0.1:8080/readyz"]
 ENTRYPOINT ["python", "-m", "processors"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="headrace-processors" \
+      org.opencontainers.image.description="Headrace's processors: Kafka to Kafka (clean), Kafka to the lake (archive)" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"
 
 FROM base AS tools
-COPY --from=tools-environment /opt/headrace /opt/headrace
-LABEL org.opencontainers.image.title="headrace-tools" \
-      org.opencontainers.image.description="Headrace's command line: provision, simulate, query, verify, dlq and more"
+COPY --from=tools-packages /opt/headrace /opt/headrace
+COPY --from=application /opt/headrace /opt/headrace
 ENTRYPOINT ["headrace"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="headrace-tools" \
+      org.opencontainers.image.description="Headrace's command line: provision, simulate, query, verify, dlq and more" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"

@@ -11,7 +11,6 @@ import sysconfig
 from pathlib import Path
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
-# Folders by what they are; a package named after one of them is listed in full below, or not at all.
 FOLDERS = (
     "*/tests",
     "*/test",

