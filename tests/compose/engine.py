@@ -7,6 +7,7 @@ with engine(tmp_path) as docker:
 """
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,9 @@ from pathlib import Path
 
 from headrace.errors import ConfigError, FatalError
 from tests.compose import plugin, private
+
+# From here on clients build with BuildKit where they have the buildx plugin, and in the old way where not.
+FROM_BUILDX = 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,16 @@ def engine(tmp: Path) -> Iterator[Docker]:
         yield Docker(own, _with_compose(own, env), private=False)
         return
     with private.daemon(tmp) as (client, host):
-        env |= {"DOCKER_HOST": host, "DOCKER_BUILDKIT": "1"}  # Debian 12's client would build in the old way
+        env["DOCKER_HOST"] = host
+        if _major(client) < FROM_BUILDX:
+            env["DOCKER_BUILDKIT"] = "1"  # such a client would build in the old way unless told
         yield Docker(client, _with_compose(client, env), private=True)
+
+
+def _major(client: str) -> int:
+    told = subprocess.run([client, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\d+", told)
+    return int(found[0]) if found is not None else FROM_BUILDX
 
 
 def _answers(client: str, env: Mapping[str, str]) -> bool:
