@@ -73,5 +73,5 @@ def test_repository(name: str, repository: str) -> None:
 def test_a_private_engine_takes_a_net_that_no_route_meets(monkeypatch: pytest.MonkeyPatch) -> None:
     routes = "default via 10.0.0.1 dev eth0\n10.200.0.0/16 dev br0 proto kernel\nlocal 10.201.7.1 dev br1\n"
     done = subprocess.CompletedProcess([], 0, routes, "")
-    monkeypatch.setattr(private.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr("tests.compose.private.subprocess.run", lambda *_, **__: done)
     assert private._free_subnet() == ipaddress.IPv4Network("10.202.0.0/16")
