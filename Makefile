@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test check faults faults-list chart-test observability-test clean lock chart-schema chart-docs sbom images
+.PHONY: help install up down test check faults faults-list compose-test chart-test observability-test clean lock chart-schema chart-docs sbom images
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -55,6 +55,9 @@ lock: install ## renew every pin: Python packages (needs uv), Kafka and the regi
 	uv export --frozen --extra tools --extra query --prune pandas --no-dev --no-emit-project -o requirements/tools.lock
 	uv export --frozen --only-group image --no-emit-project -o requirements/build.lock
 	$(BIN)/python -m headrace.stack.relock
+
+compose-test: install ## docker-compose.yml with the real images, or where none can be pulled with stand-ins made here
+	@$(BIN)/pytest tests/compose $(ARGS)
 
 chart-test: install ## the chart with Helm 3 and 4, kubeconform, and a Kubernetes API server, all built first with Go 1.26
 	@$(BIN)/python -m tests.chart.tools > /dev/null

@@ -11,15 +11,13 @@ import os
 import secrets
 import shlex
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from headrace import provision as steps
 from headrace.config import Config, load
 from headrace.config.find import config_file
-from headrace.errors import ConfigError, HeadraceError, TransientError
+from headrace.errors import ConfigError, HeadraceError
 from headrace.stack import mosquitto, store
 from headrace.stack.plan import DEVICE_USER, HOST, USER, Plan
 from headrace.stack.show import reading
@@ -31,10 +29,8 @@ HEADRACE_GID, MOSQUITTO, SEAWEEDFS, GRAFANA, REGISTRY = 10001, 1883, 1000, 472, 
 HEALTH_USER = "health"  # may read how long the broker is up, and nothing else
 GIVEN_NAMES = ("mqtt_password", "device_password", "s3_access_key", "s3_secret_key", "grafana_password")
 PATIENCE = 60.0  # seconds for servers that have only just become healthy
+NEXT = "bridge, clean and archive start now. What is where, and what to do next: docker compose run --rm welcome"
 ALIAS = """alias headrace='docker compose run --rm --user "$(id -u):10001" headrace'"""
-
-
-_T = TypeVar("_T")
 
 
 class Reader(NamedTuple):
@@ -130,35 +126,13 @@ def _write(folder: Path, files: dict[str, str], reader: Reader) -> None:
         fresh.replace(folder / name)
 
 
-def provide(config: Config, say: Callable[[str], None]) -> None:
-    """Create what the services expect to find. A server that is not quite there yet is waited for, for a minute."""
-    made = _patiently(lambda: steps.topics(config))
-    say(f"topics: {', '.join(made) + ' created' if made else 'all there'}")
-    ids = _patiently(lambda: steps.contracts(config))
-    say(f"contracts: {', '.join(f'{stream} has schema id {n}' for stream, n in ids.items())}")
-    _patiently(lambda: steps.bucket(config))
-    say(f"bucket: {config.store.bucket}")
-    say("bridge, clean and archive start now. What is where, and what to do next: docker compose run --rm welcome")
-
-
-def _patiently(step: Callable[[], _T]) -> _T:
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return step()
-        except TransientError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(1.0)
-
-
 def welcome(folder: Path, environ: Mapping[str, str], config: Config) -> str:
     """Addresses, the device's password, a reading of one's own and what to do next."""
     password = _read(folder / "device_password")
     port = {name: environ[f"{name.upper()}_PORT"] for name in ("mqtt", "kafka", "registry", "s3", "grafana")}
     stream = next(iter(config.streams))
     send = ["-u", DEVICE_USER, "-P", password, "-q", "1", *reading(config)]
-    steps_ = [
+    steps = [
         ("headrace simulate --duration 30", "a fleet of devices, for half a minute"),
         (f"headrace tail {stream}", "its readings as they come"),
         (f"headrace query 'select count(*) from {stream}'", "the lake, a few seconds later"),  # noqa: S608 - shown
@@ -166,7 +140,7 @@ def welcome(folder: Path, environ: Mapping[str, str], config: Config) -> str:
         ("docker compose ps", "how everything is; `docker compose logs SERVICE` for more"),
         ("docker compose down", "stops it; the data stays, unless with --volumes"),
     ]
-    width = max(len(words) for words, _ in steps_)
+    width = max(len(words) for words, _ in steps)
     keys = f"docker compose run --rm --entrypoint cat headrace {SECRETS}/s3_access_key {SECRETS}/s3_secret_key"
     login = f"user admin, password {_read(folder / 'grafana_password')}"
     return "\n".join([
@@ -178,7 +152,7 @@ def welcome(folder: Path, environ: Mapping[str, str], config: Config) -> str:
         "",
         "Next, in the folder of docker-compose.yml:",
         f"  {ALIAS}",
-        *(f"  {words:<{width}}  {what}" for words, what in steps_),
+        *(f"  {words:<{width}}  {what}" for words, what in steps),
         "",
         "A reading of your own:",
         f"  {shlex.join(['mosquitto_pub', '-h', HOST, '-p', port['mqtt'], *send])}",
@@ -205,7 +179,10 @@ def main(argv: list[str]) -> int:
                 made = setup(VOLUMES, GIVEN, os.environ, config)
                 print(f"passwords and keys: {f'{len(made)} made' if made else 'all there'}", file=sys.stderr)
             case ["provision"]:
-                provide(config, lambda words: print(words, file=sys.stderr))
+                from headrace.cli.provision import provision
+
+                provision([], wait=PATIENCE)
+                print(NEXT, file=sys.stderr)
             case ["welcome"]:
                 print(welcome(SECRETS, os.environ, config))
             case _:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headrace.config import Config
-from headrace.errors import ConfigError, TransientError
+from headrace.errors import ConfigError
 from headrace.stack import compose
 from headrace.stack.plan import DEFAULT_CONFIG
 
@@ -102,21 +102,14 @@ def test_welcome_says_what_to_do(volumes: Path) -> None:
         compose.welcome(volumes / "nothing", {}, Config())
 
 
-def test_provision_waits_for_servers_that_are_not_quite_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[str] = []
-    monkeypatch.setattr("headrace.stack.compose.time.sleep", lambda _: None)
-
-    def topics(_: Config) -> list[str]:
-        calls.append("topics")
-        if len(calls) < 3:
-            raise TransientError("Kafka: not yet")
-        return ["imu.raw"]
-
-    monkeypatch.setattr("headrace.provision.topics", topics)
+def test_provision_says_what_comes_next(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEADRACE_CONFIG", raising=False)
+    monkeypatch.setattr("headrace.cli.context.config", Config)
+    monkeypatch.setattr("headrace.provision.topics", lambda _: ["imu.raw"])
     monkeypatch.setattr("headrace.provision.contracts", lambda _: {"imu": 1})
     monkeypatch.setattr("headrace.provision.bucket", lambda _: None)
-    said: list[str] = []
-    compose.provide(Config(), said.append)
+    assert compose.main(["provision"]) == 0
+    said = capsys.readouterr().err.splitlines()
     assert said[:3] == ["topics: imu.raw created", "contracts: imu has schema id 1", "bucket: headrace"]
     assert "docker compose run --rm welcome" in said[3]
 
