@@ -1,13 +1,16 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bridge.decode import Decoder, Reading, Source
 from headrace.config import Config
 from headrace.contracts import files
 from headrace.errors import ConfigError, TransientError
+from headrace.lake import layout
 from headrace.tools import selftest
 from headrace.tools.selftest import Row, message
 
@@ -120,3 +123,24 @@ def test_a_store_that_stays_away_is_said(lake: list[Row | Exception | None]) -> 
     lake.append(TransientError("no store"))
     with pytest.raises(TransientError, match="no store"):
         selftest.run(config(), message(config(), "it"), 0.05)
+
+
+def test_the_row_is_found_in_a_lake_by_its_device_and_day(tmp_path: Path) -> None:
+    cfg = Config.model_validate({
+        "store": {"kind": "folder", "folder": tmp_path}, "streams": {"environment": {"routes": ["{device_id}"]}},
+    })  # fmt: skip
+    sent = message(cfg, "environment")
+    assert selftest.find(cfg, sent) is None
+
+    def store(device: str, day: datetime, offset: int) -> None:
+        path = tmp_path / layout.data_key("environment.clean", "abc", 2, offset, 7, f"{day:%Y-%m-%d}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        row = {"device_id": device, "_topic": "environment.clean", "_partition": 2, "_offset": offset}
+        pq.write_table(pa.table({k: [v] for k, v in row.items()}), path)
+
+    today = datetime.now(UTC)
+    store("another", today, 1)
+    store(sent.device, today - timedelta(days=5), 2)
+    assert selftest.find(cfg, sent) is None
+    store(sent.device, today, 3)
+    assert selftest.find(cfg, sent) == Row("environment.clean", 2, 3)
