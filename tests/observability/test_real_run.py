@@ -5,7 +5,6 @@ back over 10 or 20 minutes look back over 40 seconds.
 """
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -22,10 +21,9 @@ import yaml
 
 from headrace.stack import mosquitto, ports
 from tests.observability.prometheus import Prometheus, process, running, until
+from tests.observability.queries import FILES, queries
 from tests.stack import Stack
 
-ROOT = Path(__file__).resolve().parents[2]
-FILES = ROOT / "helm" / "headrace" / "files"
 RULES = (FILES / "alerts.yaml").read_text()
 STALLED = {"HeadraceBridgeStalled", "HeadraceCleanStalled", "HeadraceArchiveStalled"}
 # Without data in a run in which all is well, and why that is right.
@@ -80,24 +78,10 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
         yield Run(stack, prometheus)
 
 
-def _fill(expr: str) -> str:
-    expr = expr.replace("$__range", "10m").replace("$__rate_interval", "30s").replace("$stream", ".*")
-    assert "$" not in expr
-    return expr
-
-
-def _targets() -> list[tuple[str, str]]:
-    out = []
-    for path in sorted((FILES / "dashboards").glob("*.json")):
-        for panel in json.loads(path.read_text())["panels"]:
-            out += [(f"{path.stem}: {panel['title']}", t["expr"]) for t in panel.get("targets", [])]
-    return out
-
-
 def test_every_query_of_the_dashboards_is_answered(run: Run) -> None:
     empty = []
-    for where, expr in _targets():
-        found = run.prometheus.series(_fill(expr), 60, 5)
+    for where, expr in queries():
+        found = run.prometheus.series(expr, 60, 5)
         if not found and not any(name in expr for name in QUIET):
             empty.append(f"{where}: {expr}")
         assert all(float(v) == float(v) or "/" in expr for s in found for _, v in s["values"]), where
