@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from headrace.errors import FatalError
 from tests.compose.engine import Docker, engine
 from tests.compose.project import SERVERS, WORKERS, Project
 from tests.compose.standins import provide
@@ -27,8 +28,13 @@ PROFILES = ("--profile", "cli", "--profile", "demo", "--profile", "observability
 @pytest.fixture(scope="module")
 def say(request: pytest.FixtureRequest) -> Any:
     """Print a line past pytest's capture."""
-    reporter: Any = request.config.pluginmanager.get_plugin("terminalreporter")
-    return lambda words: reporter.write_line(f"  {words}")
+    capture: Any = request.config.pluginmanager.get_plugin("capturemanager")
+
+    def line(words: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n  {words}", end="", flush=True)
+
+    return line
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,6 @@ def images(docker: Docker, rendered: dict[str, Any], say: Any) -> dict[str, str]
     ours = {s["image"] for s in rendered["services"].values() if "build" in s}
     names = sorted({s["image"] for s in rendered["services"].values()} - ours)
     out = provide(docker, ["python:3.11-slim-bookworm", *names])
-    say("")
     for name, what in out.items():
         say(f"{name}: {what}")
     return out
@@ -72,11 +77,19 @@ def up(project: Project, images: dict[str, str], rendered: dict[str, Any], say: 
         begin = time.monotonic()
         project.compose("build", timeout=1800)
         built = time.monotonic()
-        project.compose("up", "--detach", "--wait", "--wait-timeout", "300")
+        _up(project)
         say(f"images built in {built - begin:.0f} s, the stack up {time.monotonic() - built:.0f} s later")
         yield project
     finally:
         project.compose(*PROFILES, "down", "--volumes", "--timeout", "30", ok=False)
+
+
+def _up(project: Project) -> None:
+    try:
+        project.compose("up", "--detach", "--wait", "--wait-timeout", "600", timeout=900)
+    except FatalError as e:
+        logs = project.compose("logs", "--no-color", "--tail", "25", ok=False)
+        pytest.fail(f"{e}\n{logs}", pytrace=False)
 
 
 def test_every_published_port_is_on_loopback(rendered: dict[str, Any], project: Project) -> None:
@@ -193,7 +206,7 @@ def test_down_and_up_again_keeps_everything(up: Project, say: Any) -> None:
     up.compose("down")
     assert up.left()["containers"] == []
     stopped = time.monotonic()
-    up.compose("up", "--detach", "--wait", "--wait-timeout", "300")
+    _up(up)
     say(f"down in {stopped - begin:.0f} s, up again in {time.monotonic() - stopped:.0f} s")
     assert json.loads(up.headrace("query", "--format", "json", sql)) == before
     assert "passwords and keys: all there" in up.compose("logs", "setup")
