@@ -1,15 +1,15 @@
 """What holds for everything that the chart renders, whatever the values."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from headrace.config import load
+from headrace.config import Config, load
 from tests.chart.api import Object
 from tests.chart.conftest import Render
-from tests.chart.helm import CASES, WORKLOADS, container_ports, documents, named, selects, services, templates
+from tests.chart.helm import CASES, WORKLOADS, container_ports, named, selects, services, templates
 
 pytestmark = pytest.mark.parametrize("case", CASES)
 
@@ -148,15 +148,19 @@ def test_ending_takes_no_longer_than_it_may(case: str, render: Render, tmp_path:
     for name, pod in services(objects).items():
         grace = pod["spec"].get("terminationGracePeriodSeconds", 30)
         if name.endswith("-archive"):
-            assert grace >= _config(objects, "archive", tmp_path).store.timeout_seconds + 5
+            assert grace >= _config(objects, pod, tmp_path).store.timeout_seconds + 5
         assert grace >= 30, name
 
 
-def test_the_services_take_their_configuration(case: str, render: Render, tmp_path: Path) -> None:
-    """Each file of the ConfigMap loads as the service would load it: no unknown key, no value that does not fit."""
+def test_pods_take_their_configuration(case: str, render: Render, tmp_path: Path) -> None:
+    """As the process in the pod loads it: no unknown key, no value that does not fit, no file that is not mounted."""
     objects = render(case)
-    for role in ("bridge", "clean", "archive", "topics", "contracts", "bucket", "tools"):
-        _config(objects, role, tmp_path)
+    checked = set()
+    for owner, pod in templates(objects):
+        if any(v["name"] == "HEADRACE_CONFIG" for c in pod["spec"]["containers"] for v in c.get("env", [])):
+            _config(objects, pod, tmp_path / owner["metadata"]["name"])
+            checked.add(owner["metadata"]["name"].rpartition("-")[2])
+    assert {"bridge", "clean", "archive"} <= checked
 
 
 def test_everything_bears_the_labels(case: str, render: Render) -> None:
@@ -177,10 +181,26 @@ def _sources(pod: Object) -> Iterator[Object]:
         yield from volume["projected"]["sources"] if "projected" in volume else [volume]
 
 
-def _config(objects: list[Object], role: str, folder: Path) -> Any:
-    maps = [m for m in named(objects, "ConfigMap").values() if f"{role}.yaml" in m["data"]]
-    assert len(maps) == 1
-    file = folder / f"{role}.yaml"
-    file.write_text(maps[0]["data"][f"{role}.yaml"], encoding="utf-8")
-    assert len(documents(file.read_text())) <= 1
-    return load(file, {})
+def _config(objects: list[Object], pod: Object, root: Path) -> Config:
+    """What the pod's process loads, with what is mounted into the pod laid out under `root`."""
+    maps = named(objects, "ConfigMap")
+    container = pod["spec"]["containers"][0]
+    volumes = {v["name"]: v for v in pod["spec"]["volumes"]}
+    for mount in container["volumeMounts"]:
+        volume, place = volumes.get(mount["name"], {}), root / mount["mountPath"].lstrip("/")
+        if "secret" in volume:
+            contents = {item["path"]: "secret" for item in volume["secret"]["items"]}
+        elif "configMap" in volume:
+            data = maps[volume["configMap"]["name"]]["data"]
+            items = volume["configMap"].get("items") or [{"key": key, "path": key} for key in data]
+            contents = {item["path"]: data[item["key"]] for item in items}
+        else:
+            continue
+        for path, text in contents.items():
+            assert mount.get("subPath", path) == path
+            file = place if "subPath" in mount else place / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # Whatever is named by its place in the pod is here under `root`.
+            file.write_text(re.sub(r"(?<![\w/])/(run/secrets|etc/headrace)/", rf"{root}/\1/", text), encoding="utf-8")
+    name = next(v["value"] for v in container["env"] if v["name"] == "HEADRACE_CONFIG")
+    return load(root / name.lstrip("/"), {})
