@@ -45,7 +45,7 @@
 {{- if not (dig "kafka" "bootstrap" "" $c) -}}
 {{- $p = append $p "config.kafka.bootstrap: say where Kafka is, or try bundled.kafka.enabled" -}}
 {{- end -}}
-{{- $let := or $v.kafka.existingSecret (dig "kafka" "sasl" "password_file" "" (dict "kafka" (default dict $c.kafka))) -}}
+{{- $let := or $v.kafka.existingSecret (dig "kafka" "sasl" "password_file" "" $c) -}}
 {{- $sasl := dig "kafka" "sasl" (dict) $c -}}
 {{- if and $sasl (not $let) -}}
 {{- $p = append $p "kafka.existingSecret: name the Secret with the password of config.kafka.sasl.username" -}}
