@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test check faults faults-list clean lock
+.PHONY: help install up down test check faults faults-list compose-test chart-test observability-test clean lock chart-schema chart-docs sbom images
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,12 @@ faults: install ## break a stack in every way and audit what is left: hours; FAU
 faults-list: install ## the names of the faults
 	@$(BIN)/python -m tests.faults --list
 
+images: ## the Docker images headrace/bridge, headrace/processors and headrace/tools
+	@sh scripts/images.sh $(ARGS)
+
+sbom: install ## bills of materials of the images in dist/sbom/ (CycloneDX), and THIRD_PARTY.md
+	@sh scripts/sbom.sh
+
 clean: ## remove .venv, caches and builds; the stack's data and the downloads stay
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -44,4 +50,24 @@ clean: ## remove .venv, caches and builds; the stack's data and the downloads st
 lock: install ## renew every pin: Python packages (needs uv), Kafka and the registry (needs Maven)
 	uv lock --upgrade
 	uv export --frozen --all-extras --group dev --no-emit-project -o requirements.lock
+	uv export --frozen --extra bridge --no-dev --no-emit-project -o requirements/bridge.lock
+	uv export --frozen --extra processors --no-dev --no-emit-project -o requirements/processors.lock
+	uv export --frozen --extra tools --extra query --prune pandas --no-dev --no-emit-project -o requirements/tools.lock
+	uv export --frozen --only-group image --no-emit-project -o requirements/build.lock
 	$(BIN)/python -m headrace.stack.relock
+
+compose-test: install ## docker-compose.yml with the real images, or where none can be pulled with stand-ins made here
+	@$(BIN)/pytest tests/compose $(ARGS)
+
+chart-test: install ## the chart with Helm 3 and 4, kubeconform, and a Kubernetes API server, all built first with Go 1.26
+	@$(BIN)/python -m tests.chart.tools > /dev/null
+	@$(BIN)/pytest tests/chart $(ARGS)
+
+observability-test: install ## alert rules with promtool; then a real stack and Prometheus: every query, and alerts that must fire
+	@$(BIN)/pytest tests/observability $(ARGS)
+
+chart-schema: install ## the chart's values.schema.json, from the configuration's models and values.yaml
+	@$(BIN)/python -m headrace.tools.chartschema
+
+chart-docs: ## the chart's README.md, from values.yaml (needs helm-docs 1.14)
+	helm-docs --chart-search-root helm --log-level warning

@@ -1,5 +1,6 @@
 """For all tests: one stack a session, and Hypothesis judges by what it finds, never by how fast a busy machine is."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -13,10 +14,17 @@ settings.load_profile("headrace")
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The session's stack, on free ports. Its logs are printed where it does not come up."""
-    it = Stack(tmp_path_factory.mktemp("stack"))
-    it.run("up", "--detach", "--auto-ports", timeout=600)
+    """The session's stack, on free ports; with STACK=docker its servers are containers."""
+    folder = tmp_path_factory.mktemp("stack")
+    if os.environ.get("STACK") == "docker":
+        from tests.dockerstack import docker_stack
+
+        with docker_stack(folder) as containers:
+            yield containers
+        return
+    it = Stack(folder)
+    it.up()
     try:
         yield it
     finally:
-        it.run("down", timeout=60)
+        it.down()

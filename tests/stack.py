@@ -1,11 +1,15 @@
 """A stack as a user starts it: real Mosquitto, Kafka, registry and S3 server, and the services."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pytest
@@ -21,6 +25,7 @@ class Stack:
     """A running stack, and the command line that talks to it."""
 
     state: Path
+    native: ClassVar[bool] = True  # whether its servers are processes of this machine
 
     def run(self, *args: str, ok: bool = True, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
         """`headrace --state STATE args...`; fails the test with what was printed unless it exits 0, or ok=False."""
@@ -50,3 +55,44 @@ class Stack:
         data = yaml.safe_load((self.state / "headrace.yaml").read_text())
         path.write_text(yaml.safe_dump({**data, **over}))
         return path
+
+    def up(self) -> None:
+        """Start it, on free ports, and wait until it is ready."""
+        self.run("up", "--detach", "--auto-ports", timeout=600)
+
+    def down(self) -> None:
+        """Stop it; its data stays."""
+        self.run("down", timeout=150)
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """What `headrace status` says of each."""
+        found: dict[str, dict[str, Any]] = self.json("status", "--json", ok=False)["services"]
+        return found
+
+    def wait_ready(self, seconds: float = 60, **before: int) -> None:
+        """Until the services named are ready, with another process id than that; without names all of them."""
+        until = time.monotonic() + seconds
+        while True:
+            found = self.services()
+            names = before or found
+            if names and all(found[n]["state"] == "ready" and found[n]["pid"] != before.get(n) for n in names):
+                return
+            if time.monotonic() > until:
+                pytest.fail(f"not ready after {seconds:.0f} s: {found}")
+            time.sleep(0.3)
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """A server that stands still while the block lasts."""
+        pid = self.services()[name]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def strike(self, name: str, number: signal.Signals, seconds: float = 60) -> None:
+        """Signal a service or a server, and wait until it is back."""
+        pid = self.services()[name]["pid"]
+        os.kill(pid, number)
+        self.wait_ready(seconds, **{name: pid})

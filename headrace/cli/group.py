@@ -17,6 +17,7 @@ COMMANDS = {
     "logs": "The log of one service of the local stack.",
     "doctor": "What is missing on this machine or unsafe in this configuration.",
     "provision": "Create topics and bucket and register contracts, where they are missing.",
+    "selftest": "Send one reading over MQTT and find its row in the lake.",
     "simulate": "A fleet of devices over MQTT: motion, a bearing, a room's climate.",
     "replay": "Recorded readings (CSV) over MQTT, as if from devices.",
     "tail": "Live readings of a stream.",

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from headrace.cli import context
-from headrace.errors import TransientError
+from headrace.errors import ConfigError, TransientError
 from headrace.stack import http, show, supervisor
 from headrace.stack.process import Process
 from headrace.stack.state import State
@@ -16,7 +16,13 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """What runs, where, and how fast readings flow. Exit code 1 unless everything is ready."""
-    info = look(State(context.state()))
+    state = State(context.state())
+    if context.config_file() is not None and not state.exists:
+        raise ConfigError(
+            "this is the status of a local stack, and HEADRACE_CONFIG or --config names another installation: "
+            "`headrace doctor` looks at its servers; what runs, `docker compose ps` or `kubectl get pods` tells"
+        )
+    info = look(state)
     info.pop("history", None)
     if as_json:
         typer.echo(json.dumps(info, indent=1))

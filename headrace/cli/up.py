@@ -108,7 +108,7 @@ def _check_config(state: State, wanted: Path | None) -> None:
 
 
 def _foreground(made: Any) -> None:
-    from headrace.stack import run
+    from headrace.stack import run, supervisor
 
     welcomed = False
     if not sys.stdout.isatty():
@@ -122,7 +122,7 @@ def _foreground(made: Any) -> None:
                 welcomed = True
                 typer.echo(show.welcome(snapshot, made.secrets["device"]))
 
-        run.run(made, tick)
+        run.run(made, supervisor.specs(made), tick)
         return
     from rich.console import Console
     from rich.live import Live
@@ -141,7 +141,7 @@ def _foreground(made: Any) -> None:
                 drawn, state = time.monotonic(), snapshot["state"]
                 live.update(show.table(snapshot), refresh=True)
 
-        run.run(made, draw)
+        run.run(made, supervisor.specs(made), draw)
     _say("stopped; the data stays")
 
 

@@ -12,18 +12,18 @@ from typing import Any
 
 from headrace import logs
 from headrace.errors import HeadraceError
-from headrace.stack import download, page, plan
+from headrace.stack import page, plan
 from headrace.stack.newest import Newest
-from headrace.stack.plan import Plan
+from headrace.stack.plan import Plan, Spec
 from headrace.stack.state import State
 from headrace.stack.supervisor import Supervisor, specs
 
 log = logging.getLogger(__name__)
 
 
-def run(made: Plan, tick: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
+def run(made: Plan, services: list[Spec], tick: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
     """Run until SIGINT, SIGTERM or SIGHUP; the caller holds the state. `tick` gets snapshots, several a second."""
-    supervisor = Supervisor(made, specs(made, download.parts()))
+    supervisor = Supervisor(made, services)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
@@ -43,7 +43,8 @@ def main() -> int:
     os.set_inheritable(args.hold, False)
     logs.setup("stack")
     try:
-        run(plan.load_made(State(args.state)))
+        made = plan.load_made(State(args.state))
+        run(made, specs(made))
     except HeadraceError as e:
         log.error("stopped", extra={"error": str(e)})  # noqa: TRY400 - its message says it all
         return 1

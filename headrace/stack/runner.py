@@ -14,10 +14,14 @@ from headrace.errors import ConfigError, HeadraceError
 from headrace.stack import http
 from headrace.stack.plan import HOST, Spec
 from headrace.stack.process import NONE, Process, launch, signal_group, start_time
+from headrace.stack.question import Question
 from headrace.stack.state import State
 
 POLL = 0.1  # between looks at a process, and probes of one that starts
 CHECK = 5.0  # between probes of one that serves
+PATIENCE = (
+    15.0  # with a probe, before it says that there is no answer: a client may hang for as long as a clock went back
+)
 START_SECONDS = 120.0
 ATTEMPTS = 3  # to become ready for the first time
 BACKOFF_FIRST, BACKOFF_MOST = 0.5, 30.0
@@ -64,6 +68,7 @@ class Runner(threading.Thread):
         self._env = {**env, **spec.env}
         self._halt = threading.Event()
         self._was_ready = False
+        self._asked: Question | None = None  # a probe without an answer is waited for, and not put again
 
     def halt(self) -> None:
         """Begin to stop: SIGTERM now, SIGKILL after the grace time. `join` waits for the end."""
@@ -97,6 +102,7 @@ class Runner(threading.Thread):
         with self._state.log_file(self.spec.name).open("ab") as output:
             process = launch(self.spec.argv(), self._env, self._state.tmp, output)
         self.status.process = Process(process.pid, start_time(process.pid))
+        self._asked = None
         self._set(Phase.STARTING)
         try:
             why = self._watch(process, began)
@@ -143,15 +149,21 @@ class Runner(threading.Thread):
 
     def _problem(self) -> str:
         """Why the service does not serve; empty when it does. ConfigError when it never will."""
-        try:
-            self.spec.probe()
-            if not self.ready.is_set():
-                self.spec.provide()
-        except HeadraceError as e:
-            if isinstance(e, ConfigError) and not self._was_ready:
-                raise
-            return str(e)
-        return ""
+        asked = self._asked or Question(self._ask)
+        if not asked.answered(PATIENCE, self._halt):
+            self._asked = asked
+            return f"its probe has had no answer for {asked.age:.0f} s"
+        self._asked = None
+        if asked.error is None:
+            return ""
+        if not isinstance(asked.error, HeadraceError) or (isinstance(asked.error, ConfigError) and not self._was_ready):
+            raise asked.error
+        return str(asked.error)
+
+    def _ask(self) -> None:
+        self.spec.probe()
+        if not self.ready.is_set():
+            self.spec.provide()
 
     def _stalled(self) -> bool:
         if not self.spec.health_port:

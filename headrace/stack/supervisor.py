@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import HeadraceError
-from headrace.stack import java, kafka, mosquitto, process, registry, store, workers
-from headrace.stack.download import Part
+from headrace.stack import download, java, kafka, mosquitto, process, registry, store, workers
 from headrace.stack.plan import Plan, Spec
 from headrace.stack.process import MARK, Process
 from headrace.stack.runner import Phase, Runner
@@ -24,14 +22,13 @@ log = logging.getLogger(__name__)
 STOP_ORDER = (("bridge",), ("clean",), ("archive",), ("mosquitto", "kafka", "registry", "store"))
 LOG_BYTES = 16 << 20
 LOOK_SECONDS = 2.0
-STUCK_SECONDS = 20.0  # longer than any probe takes, beyond the grace time
 # Variables that would change what a service does behind our back.
 _FOREIGN = ("HEADRACE_", "AWS_", "WEED_", "QUARKUS_", "APICURIO_", "KAFKA_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS")
 
 
-def specs(plan: Plan, parts: dict[str, Part]) -> list[Spec]:
+def specs(plan: Plan) -> list[Spec]:
     """Every service of the stack; ConfigError when something it needs is not on this machine."""
-    java_path = java.find()
+    java_path, parts = java.find(), download.parts()
     broker = mosquitto.obtain(log.info)
     return [
         mosquitto.spec(plan, broker),
@@ -142,15 +139,10 @@ class Supervisor:
             group = [self.runners[n] for n in names if n in self.runners and self.runners[n].ident is not None]
             for runner in group:
                 runner.halt()
-            until = time.monotonic() + max((r.spec.grace for r in group), default=0.0) + STUCK_SECONDS
-            while any(r.is_alive() for r in group) and time.monotonic() < until:
+            while any(r.is_alive() for r in group):
                 for runner in group:
                     runner.join(0.05)
                 tick()
-            for runner in group:
-                if runner.is_alive():  # in a probe that never answers
-                    log.warning("%s does not stop: killed", runner.spec.name)
-                    process.signal_group(runner.status.process, signal.SIGKILL)
         store.tidy(self.plan.ports)
         self._say("failed" if self._error else "stopped")
         tick()  # so that what is shown last says so

@@ -14,21 +14,16 @@ from headrace.config.connect import Kafka
 from headrace.errors import HeadraceError
 from headrace.stack import java, ports
 from headrace.stack.download import parts
+from headrace.stack.kafka import LOGGING
 from tests.faults.evidence import CLEAN, RAW
 from tests.faults.fault import Fault
 from tests.faults.world import World
 
 HOST, NODES = "127.0.0.1", (1, 2, 3)
-PIDS = "pid"  # a file in each broker's folder
-LOGGING = """Configuration:
-  status: warn
-  Appenders: {Console: {name: out, PatternLayout: {pattern: "%d %p %c{1} %m%n"}}}
-  Loggers: {Root: {level: warn, AppenderRef: [{ref: out}]}}
-"""
 
 
 class Broker:
-    """One of the three. Its folder holds properties, data, log and pid."""
+    """One of the three. Its folder holds properties, data and log."""
 
     def __init__(self, folder: Path, node: int, chosen: dict[int, tuple[int, int]], cluster: str) -> None:
         folder.mkdir(parents=True)
@@ -57,7 +52,7 @@ class Broker:
         subprocess.run([*self._java, *args], check=True, capture_output=True, timeout=60)
 
     def start(self) -> None:
-        """Start, and note the pid for whoever kills it."""
+        """Start; it is not waited for."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._java, "kafka.Kafka", str(self.folder / "server.properties")],

@@ -54,14 +54,14 @@ def digest() -> str:
 
 
 def commit() -> str:
-    """The commit checked out, with a plus where files differ from it; empty outside a repository."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """The commit checked out, with a plus where files other than the results differ; empty outside a repository."""
+    name = _git("describe", "--always", "--exclude=*")
+    own = [f":!{path.relative_to(ROOT)}" for path in (FILE, PAGE)]
+    return name + ("+" if name and _git("status", "--porcelain", "--", ".", *own) else "")
+
+
+def _git(*args: str) -> str:
+    told = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=False)
     return told.stdout.strip()
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ LIBRARIES = (
     "/usr/lib/*/faketime/libfaketime.so.1",
     "/usr/lib*/faketime/libfaketime.so.1",
 )
-Start = Callable[[Path, dict[str, str]], None]
 
 
 def disks() -> str:

@@ -47,7 +47,7 @@ def letters(stack: Stack) -> list[dict[str, Any]]:
 
 
 def test_each_bad_input_is_a_dead_letter_and_the_next_good_reading_is_stored(stack: Stack) -> None:
-    before = {name: s["pid"] for name, s in services(stack).items()}
+    before = {name: s["pid"] for name, s in stack.services().items()}
     messages = [(f"sensors/{topic}", payload) for topic, payload, _ in BAD.values()]
     asyncio.run(publish(stack, [*messages, ("sensors/good-01/imu", orjson.dumps(GOOD))]))
     report = stack.json("verify", "--wait", "60", "--json", timeout=120)["streams"]["imu"]
@@ -66,7 +66,7 @@ def test_each_bad_input_is_a_dead_letter_and_the_next_good_reading_is_stored(sta
         "count_star()",
         "1",
     ]
-    assert {name: s["pid"] for name, s in services(stack).items()} == before, "a service was restarted"
+    assert {name: s["pid"] for name, s in stack.services().items()} == before, "a service was restarted"
 
 
 def test_a_control_character_in_a_topic_is_refused_before_it_reaches_anyone(stack: Stack) -> None:
@@ -101,8 +101,3 @@ def test_a_waveform_of_12_000_samples_passes_whole(stack: Stack) -> None:
     out = [row["s"] for row in orjson.loads(stack.run("query", "--format", "json", sql).stdout)]
     assert out == pytest.approx(samples, rel=1e-6)
     assert len(out) == 12_000
-
-
-def services(stack: Stack) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = stack.json("status", "--json")["services"]
-    return found

@@ -1,7 +1,6 @@
 """The bridge and a real broker: its session, its refusals, and copies by overlapping filters."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -182,17 +181,13 @@ def test_a_bridge_that_finishes_for_longer_than_its_keepalive_can_still_acknowle
 ) -> None:
     own = Own(stack, tmp_path, keepalive_seconds=5)  # a broker hangs up after 7.5 s of silence
     own.provision()
-    kafka_pid = stack.json("status", "--json")["services"]["kafka"]["pid"]
     with own.running() as bridge:
         own.wait_until_receiving(bridge)
-        os.kill(kafka_pid, signal.SIGSTOP)
-        try:
+        with stack.frozen("kafka"):
             own.publish(row(0))
             bridge.send_signal(signal.SIGTERM)
             with pytest.raises(subprocess.TimeoutExpired):
                 bridge.wait(10)
-        finally:
-            os.kill(kafka_pid, signal.SIGCONT)
         assert bridge.wait(20) == 0
     with own.running() as bridge:
         own.wait_until_receiving(bridge)

@@ -1,7 +1,6 @@
 """From a sensor's MQTT message to a row in the lake, on the real services: every reading once, with the values sent."""
 
 import io
-import os
 import signal
 import subprocess
 import sys
@@ -65,21 +64,6 @@ def test_a_file_replayed_twice_is_stored_once_and_the_repeats_are_counted(stack:
     assert len(stored(stack, "again-01")) == 3000
 
 
-def services(stack: Stack) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = stack.json("status", "--json", ok=False)["services"]
-    return found
-
-
-def wait_running(stack: Stack, name: str, not_pid: int, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        service = services(stack)[name]
-        if service["state"] == "ready" and service["pid"] != not_pid:
-            return
-        time.sleep(0.3)
-    pytest.fail(f"{name} did not come back: {services(stack)[name]}")
-
-
 def test_kills_in_the_middle_lose_nothing_and_double_nothing(stack: Stack, tmp_path: Path) -> None:
     it = make(tmp_path / "killed.csv", 60_000, seed=4)
     sending = subprocess.Popen(
@@ -99,9 +83,7 @@ def test_kills_in_the_middle_lose_nothing_and_double_nothing(stack: Stack, tmp_p
     try:
         time.sleep(1.5)
         for name in ("bridge", "clean", "archive", "kafka"):
-            pid = services(stack)[name]["pid"]
-            os.kill(pid, signal.SIGTERM if name == "kafka" else signal.SIGKILL)
-            wait_running(stack, name, pid)
+            stack.strike(name, signal.SIGTERM if name == "kafka" else signal.SIGKILL)
         assert sending.wait(180) == 0, sending.stderr.read() if sending.stderr else ""
     finally:
         sending.kill()
@@ -114,6 +96,6 @@ def test_data_survives_down_and_up(stack: Stack, tmp_path: Path) -> None:
     it = make(tmp_path / "kept.csv", 500, seed=5)
     stack.run(*replay_args("kept-01", it.path))
     check_whole(stack)
-    stack.run("down", timeout=60)
-    stack.run("up", "--detach", "--auto-ports", timeout=120)
+    stack.down()
+    stack.up()
     pd.testing.assert_frame_equal(stored(stack, "kept-01"), expected(it), check_exact=True)

@@ -198,3 +198,11 @@ def test_wrong_sql_points_at_the_place(headrace: Headrace, tmp_path: Path) -> No
     out = headrace("--config", cfg, "query", "select axe from imu")
     assert out.returncode == 2
     assert "LINE 1: select axe from imu\n               ^" in out.stderr
+
+
+def test_status_of_another_installation_says_where_to_look(headrace: Headrace, tmp_path: Path) -> None:
+    file = tmp_path / "headrace.yaml"
+    file.touch()
+    done = headrace("--config", str(file), "--state", str(tmp_path / "none"), "status")
+    assert done.returncode == 2
+    assert "docker compose ps" in done.stderr

@@ -1,13 +1,14 @@
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from headrace.stack import plan, process
-from headrace.stack import supervisor as module
+from headrace.stack import plan, process, runner
 from headrace.stack.plan import Spec, Wishes
+from headrace.stack.runner import Runner
 from headrace.stack.state import State
 from headrace.stack.supervisor import Supervisor
 
@@ -27,8 +28,7 @@ def test_what_is_shown_last_says_that_the_stack_is_stopped(tmp_path: Path) -> No
     assert state.read_json("stack.json")["state"] == "stopped"
 
 
-def test_a_service_whose_probe_never_answers_is_stopped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK_SECONDS", 0.2)
+def test_a_service_whose_probe_never_answers_is_stopped_too(tmp_path: Path) -> None:
     state, probed, never = State(tmp_path / "state"), threading.Event(), threading.Event()
 
     def probe() -> None:
@@ -51,3 +51,38 @@ def test_a_service_whose_probe_never_answers_is_stopped_too(tmp_path: Path, monk
         assert process.wait_gone(started[:1], 5)
     finally:
         never.set()
+
+
+def test_a_probe_that_never_answers_is_said_and_a_service_that_hangs_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the clock goes back by an hour: the client that the probe uses waits for an hour."""
+    monkeypatch.setattr(runner, "PATIENCE", 0.1)
+    monkeypatch.setattr(runner, "CHECK", 0.1)
+    monkeypatch.setattr(Runner, "_stalled", lambda _: True)
+    never, hang = threading.Event(), threading.Event()
+
+    def probe() -> None:
+        if hang.is_set():
+            never.wait()
+
+    argv = [sys.executable, "-c", "import time; time.sleep(60)"]
+    spec = Spec("clean", lambda: argv, "", probe, grace=0.1)
+    state = State(tmp_path / "state")
+    plan.make(state, Wishes(auto_ports=True))
+    said: list[str] = []
+    it = Runner(spec, state, {}, [], lambda: said.append(it.status.message))
+    it.start()
+    try:
+        assert it.ready.wait(10)
+        hang.set()
+        until = time.monotonic() + 20
+        while it.status.restarts == 0 and time.monotonic() < until:
+            time.sleep(0.02)
+    finally:
+        never.set()
+        it.halt()
+        it.join(10)
+    assert any("no answer" in message for message in said)
+    assert any("it made no progress any more" in message for message in said)
+    assert not it.is_alive()

@@ -1,0 +1,202 @@
+{{- /* What the schema can't see: every problem at once, in the values' own words. */}}
+{{- define "headrace.check" -}}
+{{- $v := .Values -}}
+{{- $c := $v.config -}}
+{{- $p := list -}}
+{{- if not $c.streams -}}
+{{- $p = append $p "config.streams: give at least one stream, with the MQTT topics that feed it" -}}
+{{- end -}}
+
+{{- if $v.bundled.mosquitto.enabled -}}
+{{- if dig "mqtt" "host" "" $c -}}
+{{- $p = append $p "config.mqtt.host and bundled.mosquitto.enabled: which broker? Leave one out" -}}
+{{- end -}}
+{{- if $v.mqtt.existingSecret -}}
+{{- $p = append $p "mqtt.existingSecret: the bundled Mosquitto has its password in bundled.existingSecret" -}}
+{{- end -}}
+{{- else -}}
+{{- if not (dig "mqtt" "host" "" $c) -}}
+{{- $p = append $p "config.mqtt.host: say where the MQTT broker is, or try bundled.mosquitto.enabled" -}}
+{{- end -}}
+{{- $let := or $v.mqtt.existingSecret (dig "mqtt" "password_file" "" $c) -}}
+{{- if and (dig "mqtt" "username" "" $c) (not $let) -}}
+{{- $p = append $p "mqtt.existingSecret: name the Secret with the password of config.mqtt.username" -}}
+{{- end -}}
+{{- if and $v.mqtt.existingSecret (not (dig "mqtt" "username" "" $c)) -}}
+{{- $p = append $p "config.mqtt.username: whose password is in mqtt.existingSecret?" -}}
+{{- end -}}
+{{- $certificate := or $v.mqtt.tls.certKey $v.mqtt.tls.certManager (dig "mqtt" "tls" "cert_file" "" $c) -}}
+{{- if not (or $let $certificate $v.mqtt.anonymous (dig "mqtt" "username" "" $c)) -}}
+{{- $p = append $p "mqtt.existingSecret: how are we let in? Name a Secret with the password of config.mqtt.username, or a client certificate in mqtt.tls, or say mqtt.anonymous: true" -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and $v.bundled.kafka.enabled $v.strimzi.enabled -}}
+{{- $p = append $p "bundled.kafka.enabled and strimzi.enabled: one Kafka or the other" -}}
+{{- end -}}
+{{- if or $v.bundled.kafka.enabled $v.strimzi.enabled -}}
+{{- if dig "kafka" "bootstrap" "" $c -}}
+{{- $p = append $p "config.kafka.bootstrap and a Kafka of the chart's own (bundled.kafka.enabled, strimzi.enabled): which one? Leave one out" -}}
+{{- end -}}
+{{- if $v.kafka.existingSecret -}}
+{{- $p = append $p "kafka.existingSecret: the chart's own Kafka takes no password of yours" -}}
+{{- end -}}
+{{- else -}}
+{{- if not (dig "kafka" "bootstrap" "" $c) -}}
+{{- $p = append $p "config.kafka.bootstrap: say where Kafka is, or try bundled.kafka.enabled" -}}
+{{- end -}}
+{{- $let := or $v.kafka.existingSecret (dig "kafka" "sasl" "password_file" "" $c) -}}
+{{- $sasl := dig "kafka" "sasl" (dict) $c -}}
+{{- if and $sasl (not $let) -}}
+{{- $p = append $p "kafka.existingSecret: name the Secret with the password of config.kafka.sasl.username" -}}
+{{- end -}}
+{{- if and $v.kafka.existingSecret (not (and $sasl $sasl.username)) -}}
+{{- $p = append $p "config.kafka.sasl: give mechanism and username of the password in kafka.existingSecret" -}}
+{{- end -}}
+{{- $certificate := or $v.kafka.tls.certKey $v.kafka.tls.certManager (dig "kafka" "tls" "cert_file" "" $c) -}}
+{{- if not (or $let $certificate $v.kafka.anonymous $sasl) -}}
+{{- $p = append $p "kafka.existingSecret: how are we let in? Give config.kafka.sasl and name the Secret with its password, or a client certificate in kafka.tls, or say kafka.anonymous: true" -}}
+{{- end -}}
+{{- end -}}
+
+{{- if $v.bundled.registry.enabled -}}
+{{- if dig "registry" "url" "" $c -}}
+{{- $p = append $p "config.registry.url and bundled.registry.enabled: which registry? Leave one out" -}}
+{{- end -}}
+{{- $pg := $v.bundled.registry.postgresql -}}
+{{- if and $pg.url (not (and $pg.username $pg.existingSecret)) -}}
+{{- $p = append $p "bundled.registry.postgresql: give username, and in existingSecret the Secret with its password" -}}
+{{- end -}}
+{{- else -}}
+{{- if not (dig "registry" "url" "" $c) -}}
+{{- $p = append $p "config.registry.url: say where the schema registry is, or try bundled.registry.enabled" -}}
+{{- end -}}
+{{- if and (dig "registry" "username" "" $c) (not (or $v.registry.existingSecret (dig "registry" "password_file" "" $c))) -}}
+{{- $p = append $p "registry.existingSecret: name the Secret with the password of config.registry.username" -}}
+{{- end -}}
+{{- if and $v.registry.existingSecret (not (dig "registry" "username" "" $c)) -}}
+{{- $p = append $p "config.registry.username: whose password is in registry.existingSecret?" -}}
+{{- end -}}
+{{- end -}}
+
+{{- if $v.bundled.store.enabled -}}
+{{- if dig "store" "endpoint" "" $c -}}
+{{- $p = append $p "config.store.endpoint and bundled.store.enabled: which store? Leave one out" -}}
+{{- end -}}
+{{- if $v.store.existingSecret -}}
+{{- $p = append $p "store.existingSecret: the bundled store has its keys in bundled.existingSecret" -}}
+{{- end -}}
+{{- else if eq (dig "store" "kind" "s3" $c) "s3" -}}
+{{- if not (dig "store" "endpoint" "" $c) -}}
+{{- $p = append $p "config.store.endpoint: say where the object store is, or try bundled.store.enabled" -}}
+{{- end -}}
+{{- if not (or $v.store.existingSecret (and (dig "store" "access_key_file" "" $c) (dig "store" "secret_key_file" "" $c))) -}}
+{{- $p = append $p "store.existingSecret: name the Secret with the object store's access key and secret key" -}}
+{{- end -}}
+{{- end -}}
+
+{{- range $part := list "mqtt" "kafka" "registry" "store" -}}
+{{- $t := (get $v $part).tls -}}
+{{- if ne (empty $t.certKey) (empty $t.keyKey) -}}
+{{- $p = append $p (printf "%s.tls: certKey and keyKey go together" $part) -}}
+{{- end -}}
+{{- if and $t.certKey (not $t.existingSecret) -}}
+{{- $p = append $p (printf "%s.tls.existingSecret: name the Secret that holds %s" $part $t.certKey) -}}
+{{- end -}}
+{{- if $t.certManager -}}
+{{- if $t.existingSecret -}}
+{{- $p = append $p (printf "%s.tls: existingSecret or certManager, not both" $part) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $part, $own := dict "mqtt" $v.bundled.mosquitto.enabled "kafka" (or $v.bundled.kafka.enabled $v.strimzi.enabled) "registry" $v.bundled.registry.enabled "store" $v.bundled.store.enabled -}}
+{{- $tls := (get $v $part).tls -}}
+{{- if and $own (or $tls.existingSecret $tls.certManager (dig $part "tls" "enabled" false $c)) -}}
+{{- $p = append $p (printf "%s.tls: the chart's own server is there, and says itself whether it is reached with TLS. Leave it out" $part) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (or $v.mqtt.tls.certManager $v.kafka.tls.certManager $v.bundled.mosquitto.tls.certManager) (not $v.certManager.issuerRef.name) -}}
+{{- $p = append $p "certManager.issuerRef.name: name the issuer of the certificates" -}}
+{{- end -}}
+{{- $mt := $v.bundled.mosquitto.tls -}}
+{{- if and $mt.certManager $mt.existingSecret -}}
+{{- $p = append $p "bundled.mosquitto.tls: existingSecret or certManager, not both" -}}
+{{- end -}}
+{{- if and (ne $v.bundled.mosquitto.service.type "ClusterIP") (not (or $mt.certManager $mt.existingSecret)) -}}
+{{- $p = append $p "bundled.mosquitto.tls.existingSecret: a broker that leaves the cluster needs TLS, or passwords would cross the network in plain" -}}
+{{- end -}}
+
+{{- $shared := or (gt (int $v.bridge.replicas) 1) (dig "bridge" "shared_group" "" $c) -}}
+{{- if and (dig "bridge" "leave" false $c) (not $shared) -}}
+{{- $p = append $p "config.bridge.leave: nobody would take what is published until the next start. It is for several bridges (bridge.replicas)" -}}
+{{- end -}}
+{{- if dig "bridge" "client_id" "" $c -}}
+{{- if gt (int $v.bridge.replicas) 1 -}}
+{{- $p = append $p "config.bridge.client_id: several bridges need one each, and have their pods' names. Leave it out; a prefix goes into bridge.clientIdPrefix" -}}
+{{- end -}}
+{{- if $v.bridge.clientIdPrefix -}}
+{{- $p = append $p "config.bridge.client_id and bridge.clientIdPrefix: give one of them" -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.bridge.drain (not $shared) -}}
+{{- $p = append $p "bridge.drain: keep the group's name in config.bridge.shared_group, also for a single bridge: those that went were members of it" -}}
+{{- end -}}
+{{- range $v.bridge.drain -}}
+{{- if lt (int .) (int $v.bridge.replicas) -}}
+{{- $p = append $p (printf "bridge.drain: %d: that bridge runs, since bridge.replicas is %d. Only one that was scaled away may be drained" (int .) (int $v.bridge.replicas)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- range $service := list "bridge" "clean" "archive" -}}
+{{- $of := get $v $service -}}
+{{- $least := include "headrace.leastGrace" (dict "root" $ "service" $service) | int -}}
+{{- if and (not (kindIs "invalid" $of.terminationGracePeriodSeconds)) (lt (int $of.terminationGracePeriodSeconds) $least) -}}
+{{- $p = append $p (printf "%s.terminationGracePeriodSeconds: %d is less than the %d that finishing may take" $service (int $of.terminationGracePeriodSeconds) $least) -}}
+{{- end -}}
+{{- if eq (include "headrace.port" (dict "root" $ "service" $service)) "0" -}}
+{{- $p = append $p (printf "config.%s.http.port: 0 takes a free port, which no probe would find" $service) -}}
+{{- end -}}
+{{- range $of.extraEnv -}}
+{{- if regexMatch "(?i)(password|secret|access_key|token)$" .name -}}
+{{- if hasKey . "value" -}}
+{{- $p = append $p (printf "%s.extraEnv: %s: a secret in plain. Name a Secret: valueFrom.secretKeyRef, or existingSecret of its connection" $service .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- range $service := list "clean" "archive" -}}
+{{- $a := (get $v $service).autoscaling -}}
+{{- $most := include "headrace.partitions" (dict "root" $ "service" $service) | int -}}
+{{- if ne $a.kind "none" -}}
+{{- if and $most (gt (int $a.minReplicas) $most) -}}
+{{- $p = append $p (printf "%s.autoscaling.minReplicas: %d pods, but only %d partitions to share out" $service (int $a.minReplicas) $most) -}}
+{{- end -}}
+{{- if lt (int $a.maxReplicas) (int $a.minReplicas) -}}
+{{- $p = append $p (printf "%s.autoscaling: maxReplicas is less than minReplicas" $service) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $a.kind "keda" -}}
+{{- if and (eq $service "archive") (not $a.prometheus) -}}
+{{- $p = append $p "archive.autoscaling.prometheus: give the URL of the Prometheus that scrapes the archive: its committed offsets tell nothing of what is unread" -}}
+{{- end -}}
+{{- if not ($.Capabilities.APIVersions.Has "keda.sh/v1alpha1") -}}
+{{- $p = append $p (printf "%s.autoscaling.kind: keda: the cluster has no KEDA (keda.sh/v1alpha1). Install it; with helm template add --api-versions keda.sh/v1alpha1" $service) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and $v.strimzi.enabled (not (or ($.Capabilities.APIVersions.Has "kafka.strimzi.io/v1") ($.Capabilities.APIVersions.Has "kafka.strimzi.io/v1beta2"))) -}}
+{{- $p = append $p "strimzi.enabled: the cluster has no Strimzi operator (kafka.strimzi.io/v1). Install it; with helm template add --api-versions kafka.strimzi.io/v1" -}}
+{{- end -}}
+{{- if and (or (ne $v.monitoring.kind "none") $v.monitoring.rules) (not ($.Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) -}}
+{{- $p = append $p "monitoring: the cluster has no Prometheus Operator (monitoring.coreos.com/v1). Install it; with helm template add --api-versions monitoring.coreos.com/v1" -}}
+{{- end -}}
+{{- if and (or $v.mqtt.tls.certManager $v.kafka.tls.certManager $mt.certManager) (not ($.Capabilities.APIVersions.Has "cert-manager.io/v1")) -}}
+{{- $p = append $p "tls.certManager: the cluster has no cert-manager (cert-manager.io/v1). Install it; with helm template add --api-versions cert-manager.io/v1" -}}
+{{- end -}}
+
+{{- if $p -}}
+{{- fail (printf "these values do not hold:\n  - %s\n" (join "\n  - " $p)) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,183 @@
+{{- /* From the values to the configuration that a service reads, and to the Secrets that it names. */}}
+
+{{- /* The connections as YAML: {mqtt: {config: {...}, secret: NAME, items: {file: key}, tls: NAME, tlsItems: {...}}, ...}.
+`config` is what goes into headrace.yaml; secret and tls are mounted under /run/secrets/headrace. */}}
+{{- define "headrace.connections" -}}
+{{- $v := .Values -}}
+{{- $name := include "headrace.fullname" . -}}
+{{- $generated := default (printf "%s-bundled" $name) $v.bundled.existingSecret -}}
+{{- $config := deepCopy $v.config -}}
+{{- $out := dict -}}
+{{- range $part := list "mqtt" "kafka" "registry" "store" -}}
+{{- $own := get $v $part -}}
+{{- $c := default dict (get $config $part) -}}
+{{- $secret := $own.existingSecret -}}
+{{- $items := dict "password" (default "" $own.passwordKey) -}}
+{{- if eq $part "store" -}}
+{{- $items = dict "access-key" $own.accessKeyKey "secret-key" $own.secretKeyKey -}}
+{{- end -}}
+{{- $tls := $own.tls.existingSecret -}}
+{{- $tlsItems := dict -}}
+{{- range $file, $key := dict "ca.crt" $own.tls.caKey "tls.crt" $own.tls.certKey "tls.key" $own.tls.keyKey -}}
+{{- if $key }}{{ $_ := set $tlsItems $file $key }}{{ end -}}
+{{- end -}}
+{{- if $own.tls.certManager -}}
+{{- $tls = printf "%s-%s-client" $name $part -}}
+{{- $tlsItems = dict "ca.crt" "ca.crt" "tls.crt" "tls.crt" "tls.key" "tls.key" -}}
+{{- end -}}
+{{- if and (eq $part "mqtt") $v.bundled.mosquitto.enabled -}}
+{{- $c = merge $c (dict "host" (printf "%s-mosquitto" $name) "port" 1883 "username" "headrace") -}}
+{{- $secret = $generated -}}
+{{- $items = dict "password" "mqtt-password" -}}
+{{- else if and (eq $part "kafka") $v.bundled.kafka.enabled -}}
+{{- $c = merge $c (dict "bootstrap" (printf "%s-kafka:9092" $name)) -}}
+{{- else if and (eq $part "kafka") $v.strimzi.enabled -}}
+{{- $sasl := dict "mechanism" "SCRAM-SHA-512" "username" $name -}}
+{{- $c = merge $c (dict "bootstrap" (printf "%s-kafka-bootstrap:9093" $name) "sasl" $sasl) -}}
+{{- $c = merge $c (dict "replication_factor" (min 3 $v.strimzi.replicas | int) "min_insync_replicas" (min 2 $v.strimzi.replicas | int)) -}}
+{{- $secret = $name -}}
+{{- $items = dict "password" "password" -}}
+{{- $tls = printf "%s-cluster-ca-cert" $name -}}
+{{- $tlsItems = dict "ca.crt" "ca.crt" -}}
+{{- else if and (eq $part "registry") $v.bundled.registry.enabled -}}
+{{- $c = merge $c (dict "url" (printf "http://%s-registry:8080/apis/ccompat/v7" $name)) -}}
+{{- else if and (eq $part "store") $v.bundled.store.enabled -}}
+{{- $c = merge $c (dict "endpoint" (printf "%s-store:8333" $name)) -}}
+{{- $secret = $generated -}}
+{{- $items = dict "access-key" "store-access-key" "secret-key" "store-secret-key" -}}
+{{- end -}}
+{{- $folder := printf "/run/secrets/headrace/%s" $part -}}
+{{- if $secret -}}
+{{- if eq $part "store" -}}
+{{- $c = merge $c (dict "access_key_file" (printf "%s/access-key" $folder) "secret_key_file" (printf "%s/secret-key" $folder)) -}}
+{{- else if eq $part "kafka" -}}
+{{- $_ := set $c "sasl" (merge (default dict $c.sasl) (dict "password_file" (printf "%s/password" $folder))) -}}
+{{- else -}}
+{{- $_ := set $c "password_file" (printf "%s/password" $folder) -}}
+{{- end -}}
+{{- end -}}
+{{- if $tls -}}
+{{- $t := dict "enabled" true -}}
+{{- range $file, $setting := dict "ca.crt" "ca_file" "tls.crt" "cert_file" "tls.key" "key_file" -}}
+{{- if hasKey $tlsItems $file }}{{ $_ := set $t $setting (printf "%s-tls/%s" $folder $file) }}{{ end -}}
+{{- end -}}
+{{- $_ := set $c "tls" (merge (default dict $c.tls) $t) -}}
+{{- end -}}
+{{- $_ := set $out $part (dict "config" $c "secret" $secret "items" $items "tls" $tls "tlsItems" $tlsItems) -}}
+{{- end -}}
+{{- toYaml $out -}}
+{{- end -}}
+
+{{- /* Which connections a role has: it gets no other secret. */}}
+{{- define "headrace.parts" -}}
+{{- get (dict
+  "bridge" "mqtt kafka registry store" "clean" "kafka registry store" "archive" "kafka registry store"
+  "topics" "kafka" "contracts" "registry" "bucket" "store" "tools" "mqtt kafka registry store") . -}}
+{{- end -}}
+
+{{- /* dict root, role: headrace.yaml of a role, with what it reads and no more: a change to another service's section, or
+to a route, replaces no pod of this one. */}}
+{{- define "headrace.config" -}}
+{{- $v := .root.Values -}}
+{{- $config := deepCopy $v.config -}}
+{{- $connections := include "headrace.connections" .root | fromYaml -}}
+{{- $out := dict -}}
+{{- range splitList " " (include "headrace.parts" .role) -}}
+{{- $_ := set $out . (get $connections .).config -}}
+{{- end -}}
+{{- $sections := get (dict
+  "bridge" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge")
+  "clean" (list "streams" "dead_letters" "max_message_bytes" "clean")
+  "archive" (list "streams" "dead_letters" "max_message_bytes" "archive")
+  "topics" (list "streams" "dead_letters" "max_message_bytes")
+  "contracts" (list "streams" "contracts")
+  "bucket" (list)
+  "tools" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge" "clean" "archive")) .role -}}
+{{- range $sections -}}
+{{- if hasKey $config . }}{{ $_ := set $out . (get $config .) }}{{ end -}}
+{{- end -}}
+{{- if and $out.streams (has .role (list "clean" "archive" "topics")) -}}
+{{- $streams := dict -}}
+{{- range $name, $stream := $out.streams }}{{ $_ := set $streams $name (omit (default dict $stream) "routes") }}{{ end -}}
+{{- $_ := set $out "streams" $streams -}}
+{{- end -}}
+{{- if and (has "contracts" $sections) (include "headrace.contracts" .root) -}}
+{{- $_ := set $out "contracts" (prepend (default list $out.contracts) "/etc/headrace/contracts") -}}
+{{- end -}}
+{{- range list "bridge" "clean" "archive" -}}
+{{- if has . $sections -}}
+{{- $http := dict "host" "0.0.0.0" "port" (include "headrace.port" (dict "root" $.root "service" .) | int) -}}
+{{- $section := default dict (get $out .) -}}
+{{- $_ := set $section "http" (merge (default dict $section.http) $http) -}}
+{{- $_ := set $out . $section -}}
+{{- end -}}
+{{- end -}}
+{{- if and (has "bridge" $sections) (gt (int $v.bridge.replicas) 1) (not $out.bridge.shared_group) -}}
+{{- $_ := set $out.bridge "shared_group" (include "headrace.fullname" .root) -}}
+{{- end -}}
+{{- toYaml $out -}}
+{{- end -}}
+
+{{- /* dict root, service: the port of /livez, /readyz and /metrics. */}}
+{{- define "headrace.port" -}}
+{{- dig .service "http" "port" 8080 .root.Values.config | int -}}
+{{- end -}}
+
+{{- /* The ConfigMap with contracts of the user's own; nothing where there is none. */}}
+{{- define "headrace.contracts" -}}
+{{- if .Values.contracts.existingConfigMap -}}
+{{- .Values.contracts.existingConfigMap -}}
+{{- else if .Values.contracts.files -}}
+{{- include "headrace.fullname" . }}-contracts
+{{- end -}}
+{{- end -}}
+
+{{- /* dict root, service: pods that can have something to do. 0: not known. Clean shares out each stream's partitions by
+`range`, so its widest stream counts; the archive shares out all partitions together. */}}
+{{- define "headrace.partitions" -}}
+{{- $config := .root.Values.config -}}
+{{- $streams := default dict $config.streams -}}
+{{- $most := 0 -}}
+{{- if eq .service "clean" -}}
+{{- range $name := default (keys $streams) (dig "clean" "streams" list $config) -}}
+{{- $most = max $most (int (default 3 (get (default dict (get $streams $name)) "partitions"))) -}}
+{{- end -}}
+{{- else if dig "archive" "topics" list $config -}}
+{{- $known := true -}}
+{{- range $topic := $config.archive.topics -}}
+{{- $stream := regexReplaceAll "[.](raw|clean)$" $topic "" -}}
+{{- if hasKey $streams $stream -}}
+{{- $most = add $most (int (default 3 (get (default dict (get $streams $stream)) "partitions"))) -}}
+{{- else -}}
+{{- $known = false -}}
+{{- end -}}
+{{- end -}}
+{{- if not $known }}{{ $most = 0 }}{{ end -}}
+{{- else -}}
+{{- range $stream := values $streams -}}
+{{- $most = add $most (int (default 3 $stream.partitions)) -}}
+{{- end -}}
+{{- end -}}
+{{- $most -}}
+{{- end -}}
+
+{{- /* dict root, service: the seconds that ending takes at most. */}}
+{{- define "headrace.leastGrace" -}}
+{{- $config := .root.Values.config -}}
+{{- if eq .service "bridge" -}}
+{{- dig "bridge" "leave" false $config | ternary 45 30 -}}
+{{- else if eq .service "clean" -}}
+40
+{{- else -}}
+{{- add (ceil (dig "store" "timeout_seconds" 30 $config)) 20 -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* dict root, service, of: what is told to Kubernetes. */}}
+{{- define "headrace.grace" -}}
+{{- if kindIs "invalid" .of.terminationGracePeriodSeconds -}}
+{{- include "headrace.leastGrace" . -}}
+{{- else -}}
+{{- int .of.terminationGracePeriodSeconds -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,188 @@
+{{- /* The pod template of whatever runs an image of Headrace's own.
+dict: root, role (whose configuration), component, of (values of the service), image, args; and for services: env (YAML
+of a list), grace, service: true (probes and a port). Secrets and files are those of the role alone. */}}
+{{- define "headrace.podTemplate" -}}
+{{- $root := .root -}}
+{{- $v := .root.Values -}}
+{{- $of := .of -}}
+{{- $connections := include "headrace.connections" .root | fromYaml -}}
+{{- $parts := splitList " " (include "headrace.parts" .role) -}}
+{{- $contracts := and (has .role (list "bridge" "contracts" "tools")) (include "headrace.contracts" .root) -}}
+{{- $secrets := list $v.secretsRevision -}}
+{{- range $parts -}}
+{{- $one := get $connections . -}}
+{{- $secrets = append $secrets (dict "secret" $one.secret "items" $one.items "tls" $one.tls "tlsItems" $one.tlsItems) -}}
+{{- end -}}
+metadata:
+  labels:
+    {{- include "headrace.selector" (dict "root" $root "component" .component) | nindent 4 }}
+    {{- with $v.commonLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- with $of.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  annotations:
+    checksum/config: {{ printf "%s%s" (include "headrace.config" (dict "root" $root "role" .role)) ($contracts | empty | ternary "" (toYaml $v.contracts)) | sha256sum }}
+    checksum/secret: {{ toYaml $secrets | sha256sum }}
+    {{- with $of.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "headrace.serviceAccount" (dict "root" $root "component" (default .component .account) "of" $of) }}
+  automountServiceAccountToken: false
+  # A Service called headrace would put HEADRACE_... variables into every pod, and they would be taken for settings.
+  enableServiceLinks: false
+  {{- if not .service }}
+  restartPolicy: {{ default "OnFailure" .restartPolicy }}
+  {{- end }}
+  {{- with .grace }}
+  terminationGracePeriodSeconds: {{ . }}
+  {{- end }}
+  securityContext:
+    {{- include "headrace.podSecurity" 10001 | nindent 4 }}
+  {{- with $v.image.pullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $of.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with $of.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $of.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $of.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- if and .service $v.topologySpread.keys }}
+  topologySpreadConstraints:
+    {{- range $v.topologySpread.keys }}
+    - maxSkew: 1
+      topologyKey: {{ . }}
+      whenUnsatisfiable: {{ $v.topologySpread.whenUnsatisfiable }}
+      labelSelector:
+        matchLabels:
+          {{- include "headrace.selector" (dict "root" $root "component" $.component) | nindent 10 }}
+      {{- if eq $v.topologySpread.whenUnsatisfiable "DoNotSchedule" }}
+      matchLabelKeys: [{{ eq $.component "bridge" | ternary "controller-revision-hash" "pod-template-hash" }}]
+      {{- end }}
+    {{- end }}
+  {{- end }}
+  containers:
+    - name: {{ .component }}
+      image: {{ include "headrace.image" (dict "root" $root "image" .image) }}
+      imagePullPolicy: {{ $v.image.pullPolicy }}
+      {{- with .args }}
+      args: {{ toJson . }}
+      {{- end }}
+      securityContext:
+        {{- include "headrace.containerSecurity" . | nindent 8 }}
+      env:
+        - {name: HEADRACE_CONFIG, value: /etc/headrace/headrace.yaml}
+        - {name: HOME, value: /tmp}
+        {{- with .env }}
+        {{- . | nindent 8 }}
+        {{- end }}
+        {{- with $of.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- if .service }}
+      ports:
+        - {name: http, containerPort: {{ include "headrace.port" (dict "root" $root "service" .component) }}, protocol: TCP}
+      startupProbe:
+        httpGet: {path: /livez, port: http}
+        periodSeconds: 2
+        timeoutSeconds: {{ $v.probes.timeoutSeconds }}
+        failureThreshold: {{ max 1 (div $v.probes.startupSeconds 2) }}
+      livenessProbe:
+        httpGet: {path: /livez, port: http}
+        periodSeconds: {{ $v.probes.periodSeconds }}
+        timeoutSeconds: {{ $v.probes.timeoutSeconds }}
+        failureThreshold: {{ $v.probes.failureThreshold }}
+      readinessProbe:
+        httpGet: {path: /readyz, port: http}
+        periodSeconds: {{ $v.probes.periodSeconds }}
+        timeoutSeconds: {{ $v.probes.timeoutSeconds }}
+        failureThreshold: {{ $v.probes.failureThreshold }}
+      {{- end }}
+      resources:
+        {{- toYaml $of.resources | nindent 8 }}
+      volumeMounts:
+        - {name: config, mountPath: /etc/headrace/headrace.yaml, subPath: headrace.yaml, readOnly: true}
+        - {name: tmp, mountPath: /tmp}
+        {{- if $contracts }}
+        - {name: contracts, mountPath: /etc/headrace/contracts, readOnly: true}
+        {{- end }}
+        {{- range $parts }}
+        {{- if (get $connections .).secret }}
+        - {name: {{ . }}, mountPath: /run/secrets/headrace/{{ . }}, readOnly: true}
+        {{- end }}
+        {{- if (get $connections .).tls }}
+        - {name: {{ . }}-tls, mountPath: /run/secrets/headrace/{{ . }}-tls, readOnly: true}
+        {{- end }}
+        {{- end }}
+        {{- with $of.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+  volumes:
+    - name: config
+      configMap:
+        name: {{ include "headrace.fullname" $root }}
+        items: [{key: {{ .role }}.yaml, path: headrace.yaml}]
+    - name: tmp
+      emptyDir: {sizeLimit: 256Mi}
+    {{- if $contracts }}
+    - name: contracts
+      configMap: {name: {{ include "headrace.contracts" $root }}}
+    {{- end }}
+    {{- range $parts }}
+    {{- $one := get $connections . }}
+    {{- if $one.secret }}
+    - name: {{ . }}
+      secret:
+        secretName: {{ $one.secret }}
+        defaultMode: 0440
+        items:
+          {{- range $file, $key := $one.items }}
+          - {key: {{ $key }}, path: {{ $file }}}
+          {{- end }}
+    {{- end }}
+    {{- if $one.tls }}
+    - name: {{ . }}-tls
+      secret:
+        secretName: {{ $one.tls }}
+        defaultMode: 0440
+        items:
+          {{- range $file, $key := $one.tlsItems }}
+          - {key: {{ $key }}, path: {{ $file }}}
+          {{- end }}
+    {{- end }}
+    {{- end }}
+    {{- with $of.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{- /* dict root, component, role, of, image, args, env: a Job named by a checksum of all that its pod is. A Job can't be
+changed, so what changes is another Job, and Helm removes the old one. */}}
+{{- define "headrace.job" -}}
+{{- $p := .root.Values.provision -}}
+{{- $pod := include "headrace.podTemplate" . -}}
+apiVersion: batch/v1
+kind: Job
+metadata:
+  {{- include "headrace.metadata" (dict "root" .root "component" .component "suffix" (printf "%s-%s" (default .component .suffix) (sha256sum $pod | trunc 8))) | nindent 2 }}
+spec:
+  backoffLimit: {{ int $p.backoffLimit }}
+  {{- if not (kindIs "invalid" $p.ttlSecondsAfterFinished) }}
+  ttlSecondsAfterFinished: {{ int $p.ttlSecondsAfterFinished }}
+  {{- end }}
+  template:
+    {{- $pod | nindent 4 }}
+{{- end -}}

@@ -1,0 +1,221 @@
+"""docker-compose.yml runs: readings in, rows out, services killed, down and up again, and nothing left behind.
+
+The tests go on from each other, in this order. Images that can't be pulled are stand-ins (standins.py); it is printed
+which.
+"""
+
+import errno
+import json
+import re
+import shlex
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from headrace.errors import FatalError
+from tests.compose.engine import Docker, engine
+from tests.compose.project import SERVERS, WORKERS, Project
+from tests.compose.standins import provide
+
+PROFILES = ("--profile", "cli", "--profile", "demo", "--profile", "observability")
+
+
+@pytest.fixture(scope="module")
+def say(request: pytest.FixtureRequest) -> Any:
+    """Print a line past pytest's capture."""
+    capture: Any = request.config.pluginmanager.get_plugin("capturemanager")
+
+    def line(words: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n  {words}", end="", flush=True)
+
+    return line
+
+
+@pytest.fixture(scope="module")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
+    with engine(tmp_path_factory.mktemp("engine")) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def project(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    it = Project(docker, tmp_path_factory.mktemp("checkout") / "headrace")
+    it.lay_out()
+    return it
+
+
+@pytest.fixture(scope="module")
+def rendered(project: Project) -> dict[str, Any]:
+    out: dict[str, Any] = json.loads(project.compose(*PROFILES, "config", "--format", "json"))
+    return out
+
+
+@pytest.fixture(scope="module")
+def images(docker: Docker, rendered: dict[str, Any], say: Any) -> dict[str, str]:
+    """What each image is that is not ours."""
+    ours = {s["image"] for s in rendered["services"].values() if "build" in s}
+    names = sorted({s["image"] for s in rendered["services"].values()} - ours)
+    out = provide(docker, ["python:3.11-slim-bookworm", *names])
+    for name, what in out.items():
+        say(f"{name}: {what}")
+    return out
+
+
+@pytest.fixture(scope="module")
+def up(project: Project, images: dict[str, str], rendered: dict[str, Any], say: Any) -> Iterator[Project]:
+    """The stack as `docker compose up` makes it from nothing. Whatever happens, it is gone at the end."""
+    needed = [s for s in SERVERS if images[rendered["services"][s]["image"]].startswith("absent")]
+    if needed:
+        pytest.skip(f"no image for {', '.join(needed)}")
+    try:
+        begin = time.monotonic()
+        project.compose("build", timeout=1800)
+        built = time.monotonic()
+        _up(project)
+        say(f"images built in {built - begin:.0f} s, the stack up {time.monotonic() - built:.0f} s later")
+        yield project
+    finally:
+        project.compose(*PROFILES, "down", "--volumes", "--timeout", "30", ok=False)
+
+
+def _up(project: Project) -> None:
+    try:
+        project.compose("up", "--detach", "--wait", "--wait-timeout", "600", timeout=900)
+    except FatalError as e:
+        logs = project.compose("logs", "--no-color", "--tail", "25", ok=False)
+        pytest.fail(f"{e}\n{logs}", pytrace=False)
+
+
+def test_every_published_port_is_on_loopback(rendered: dict[str, Any], project: Project) -> None:
+    published = [p for s in rendered["services"].values() for p in s.get("ports", [])]
+    assert {p["host_ip"] for p in published} == {"127.0.0.1"}
+    assert {int(p["published"]) for p in published} == set(project.ports.values())
+
+
+def test_env_example_changes_nothing(project: Project) -> None:
+    lines = (project.folder / ".env.example").read_text(encoding="utf-8").splitlines()
+    example = project.folder.parent / "example.env"
+    example.write_text("\n".join(re.sub(r"^#(?=[A-Z0-9_]+=)", "", line) for line in lines), encoding="utf-8")
+    empty = project.folder.parent / "empty.env"
+    empty.touch()
+    one, two = (project.compose(*PROFILES, "--env-file", str(f), "config") for f in (example, empty))
+    assert one == two
+
+
+def test_everything_is_healthy_and_within_its_memory(up: Project, say: Any) -> None:
+    for service in (*SERVERS, *WORKERS):
+        found = up.inspect(service)
+        assert found["State"]["Health"]["Status"] == "healthy"
+        assert not found["State"]["OOMKilled"]
+        for bound in found["NetworkSettings"]["Ports"].values():
+            assert {b["HostIp"] for b in bound or []} <= {"127.0.0.1"}
+    stats = up.docker.run(
+        "stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", *up.compose("ps", "-q").split()
+    )
+    for line in sorted(stats.stdout.splitlines()):
+        say(line.removeprefix(f"{up.name}-"))
+
+
+def test_welcome_tells_a_line_that_works(up: Project) -> None:
+    told = up.compose("--progress", "quiet", "run", "--rm", "--no-TTY", "welcome")
+    line = next(line for line in told.splitlines() if "docker compose exec mosquitto" in line)
+    words = shlex.split(line.strip().removesuffix(")"))[2:]
+    up.compose(words[0], "--no-TTY", *words[1:])
+    until = time.monotonic() + 60
+    sql = "select temperature, humidity from environment where device_id = 'board-01'"
+    while json.loads(up.headrace("query", "--format", "json", sql) or "[]") != [
+        {"temperature": 21.5, "humidity": 40.0}
+    ]:
+        assert time.monotonic() < until
+        time.sleep(1)
+
+
+def test_a_wrong_password_is_refused(up: Project) -> None:
+    args = ("exec", "--no-TTY", "mosquitto", "mosquitto_pub", "-u", "device", "-P", "wrong", "-t", "a", "-m", "b")
+    assert up.docker.compose(*args, cwd=up.folder, ok=False).returncode != 0
+    unsigned = f"http://127.0.0.1:{up.ports['S3_PORT']}/headrace?list-type=2"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(unsigned, timeout=10)
+
+
+def test_nothing_is_lost_where_bridge_or_clean_is_killed(up: Project, say: Any) -> None:
+    before = up.verify()["streams"]["imu"]
+    with up.fleet("--streams", "imu", "--devices", "3", "--rate", "100", "--duration", "40", "--defects") as sent:
+        time.sleep(5)
+        for service in ("bridge", "clean"):
+            begin = time.monotonic()
+            up.kill(service)
+            say(f"{service} killed, and healthy again {time.monotonic() - begin:.0f} s later")
+    after, expected = up.verify()["streams"]["imu"], sent["imu"]["expected"]
+    assert after["stored"] - before["stored"] == expected["stored"]
+    assert after["dead_letters"] - before["dead_letters"] == expected["dead_letters"]
+    assert after["repeats_dropped"] - before["repeats_dropped"] >= expected["repeated"]
+    say(f"{expected['stored']:,} readings stored, none lost, none double")
+
+
+def test_the_store_has_no_other_door_than_s3(up: Project) -> None:
+    """Not from the host, which reaches a container by its address, nor from a container of the same network."""
+    address = next(iter(up.inspect("store")["NetworkSettings"]["Networks"].values()))["IPAddress"]
+    doors = {"master": 9333, "master's gRPC": 19333, "filer": 8888, "filer's gRPC": 18888, "volumes": 8080}
+    if up.docker.private:
+        socket.create_connection((address, 8333), timeout=5).close()
+        for name, port in doors.items():
+            with socket.socket() as door:
+                assert door.connect_ex((address, port)) == errno.ECONNREFUSED, f"{name} is open"
+    code = (
+        "import socket, sys\n"
+        "assert socket.socket().connect_ex(('store', 8333)) == 0\n"
+        f"print([n for n in {sorted(doors.values())} if socket.socket().connect_ex(('store', n)) == 0])"
+    )
+    run = ("--progress", "quiet", "run", "--rm", "--no-TTY", "--entrypoint", "python", "headrace", "-c", code)
+    assert up.compose(*run).strip() == "[]"
+
+
+def test_metrics_are_scraped(up: Project, images: dict[str, str], rendered: dict[str, Any]) -> None:
+    image = rendered["services"]["prometheus"]["image"]
+    if images[image].startswith("absent"):
+        pytest.skip(f"{image}: {images[image]}")
+    names = ("prometheus", "broker-metrics")
+    up.compose("--profile", "observability", "up", "--detach", "--wait", *names)
+    url = f"http://127.0.0.1:{up.ports['PROMETHEUS_PORT']}/api/v1"
+    until = time.monotonic() + 60
+    while True:
+        with urllib.request.urlopen(f"{url}/targets", timeout=10) as answer:
+            targets = json.load(answer)["data"]["activeTargets"]
+        health = {t["labels"]["job"]: t["health"] for t in targets}
+        if set(health.values()) == {"up"}:
+            break
+        assert time.monotonic() < until, targets
+        time.sleep(1)
+    assert set(health) == {"bridge", "clean", "archive", "mosquitto"}
+    with urllib.request.urlopen(f"{url}/rules", timeout=10) as answer:
+        assert json.load(answer)["data"]["groups"]
+    up.compose("--profile", "observability", "rm", "--stop", "--force", *names)
+
+
+def test_down_and_up_again_keeps_everything(up: Project, say: Any) -> None:
+    sql = "select (select count(*) from imu) as imu, (select count(*) from environment) as environment"
+    before = json.loads(up.headrace("query", "--format", "json", sql))
+    begin = time.monotonic()
+    up.compose("down")
+    assert up.left()["containers"] == []
+    stopped = time.monotonic()
+    _up(up)
+    say(f"down in {stopped - begin:.0f} s, up again in {time.monotonic() - stopped:.0f} s")
+    assert json.loads(up.headrace("query", "--format", "json", sql)) == before
+    assert "passwords and keys: all there" in up.compose("logs", "setup")
+    with up.fleet("--streams", "environment", "--devices", "2", "--environment-interval", "1", "--duration", "5"):
+        pass
+    after = up.verify()["streams"]["environment"]
+    assert after["stored"] > before[0]["environment"]
+
+
+def test_nothing_is_left(up: Project) -> None:
+    up.compose(*PROFILES, "down", "--volumes")
+    assert up.left() == {"containers": [], "volumes": [], "networks": []}

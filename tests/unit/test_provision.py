@@ -1,0 +1,79 @@
+from collections.abc import Callable
+
+import pytest
+
+from headrace import provision as steps
+from headrace.cli import context
+from headrace.cli.provision import Part, provision
+from headrace.config import Config
+from headrace.errors import ConfigError, TransientError
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    calls: list[str] = []
+    monkeypatch.setattr(context, "config", Config)
+    monkeypatch.setattr("headrace.cli.provision._PAUSE_SECONDS", 0.01)
+    for name, made in (("topics", []), ("contracts", {}), ("bucket", None)):
+        monkeypatch.setattr(steps, name, step(name, made, calls))
+    return calls
+
+
+def step(name: str, made: object, calls: list[str]) -> Callable[[Config], object]:
+    def run(_: Config) -> object:
+        calls.append(name)
+        return made
+
+    return run
+
+
+def test_all_is_made_where_nothing_is_named(called: list[str]) -> None:
+    provision(None)
+    assert called == ["topics", "contracts", "bucket"]
+
+
+def test_only_what_is_named_is_made(called: list[str]) -> None:
+    provision([Part.BUCKET])
+    assert called == ["bucket"]
+
+
+def away(times: int, calls: list[str]) -> object:
+    def topics(_: Config) -> list[str]:
+        calls.append("topics")
+        if len(calls) <= times:
+            raise TransientError("no Kafka")
+        return ["imu.raw"]
+
+    return topics
+
+
+def test_a_server_that_is_away_is_waited_for(
+    called: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(steps, "topics", away(3, called))
+    provision([Part.TOPICS], wait=5)
+    assert called == ["topics"] * 4
+    said = capsys.readouterr().err
+    assert said == "topics: no Kafka; waiting\ntopics: imu.raw created\n"
+
+
+def test_no_longer_than_was_said(called: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "topics", away(10**9, called))
+    with pytest.raises(TransientError):
+        provision([Part.TOPICS], wait=0.1)
+    assert len(called) > 1
+    called.clear()
+    with pytest.raises(TransientError):
+        provision([Part.TOPICS])
+    assert called == ["topics"]
+
+
+def test_what_no_waiting_mends_is_not_waited_for(called: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def contracts(_: Config) -> dict[str, int]:
+        called.append("contracts")
+        raise ConfigError("incompatible")
+
+    monkeypatch.setattr(steps, "contracts", contracts)
+    with pytest.raises(ConfigError):
+        provision([Part.CONTRACTS], wait=5)
+    assert called == ["contracts"]
