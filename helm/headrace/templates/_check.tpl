@@ -47,7 +47,7 @@
 {{- end -}}
 {{- $let := or $v.kafka.existingSecret (dig "kafka" "sasl" "password_file" "" $c) -}}
 {{- $sasl := dig "kafka" "sasl" (dict) $c -}}
-{{- if and $sasl (not $let) -}}
+{{- if and $sasl (not $let) (ne (dig "mechanism" "PLAIN" $sasl) "OAUTHBEARER") -}}
 {{- $p = append $p "kafka.existingSecret: name the Secret with the password of config.kafka.sasl.username" -}}
 {{- end -}}
 {{- if and $v.kafka.existingSecret (not (and $sasl $sasl.username)) -}}
@@ -90,7 +90,7 @@
 {{- if not (dig "store" "endpoint" "" $c) -}}
 {{- $p = append $p "config.store.endpoint: say where the object store is, or try bundled.store.enabled" -}}
 {{- end -}}
-{{- if not (or $v.store.existingSecret (and (dig "store" "access_key_file" "" $c) (dig "store" "secret_key_file" "" $c))) -}}
+{{- if not (or $v.store.existingSecret (eq (dig "store" "credentials" "keys" $c) "aws") (and (dig "store" "access_key_file" "" $c) (dig "store" "secret_key_file" "" $c))) -}}
 {{- $p = append $p "store.existingSecret: name the Secret with the object store's access key and secret key" -}}
 {{- end -}}
 {{- end -}}
