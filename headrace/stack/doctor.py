@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from headrace import kafka, provision
+from headrace import kafka, provision, tls
 from headrace.config import Config
-from headrace.errors import HeadraceError
+from headrace.errors import ConfigError, HeadraceError, TransientError
 from headrace.stack import download, extras, java, mosquitto, ports, store
 from headrace.stack.plan import DEFAULT_PORTS
 from headrace.stack.state import State
@@ -129,7 +129,11 @@ def _reach(subject: str, look: Callable[[], str]) -> Finding:
 def _mqtt(config: Config) -> str:
     m = config.mqtt
     if m.tls.enabled:
-        return f"{m.host}:{m.port}: with TLS, not tried"
+        if why := tls.look(m.host, m.port, m.tls, "mqtt.tls", "mqtt.host"):
+            raise ConfigError(f"{m.host}:{m.port}: {why}")
+        if not ports.listening(m.port, m.host):
+            raise TransientError(f"{m.host}:{m.port}: nobody listens there")
+        return f"{m.host}:{m.port}: its certificate is good; the password was not tried"
     mosquitto.connect(m.host, m.port, m.username, m.password.get_secret_value() if m.password else None)
     return f"{m.host}:{m.port}"
 

@@ -9,9 +9,11 @@ from cryptography.hazmat.primitives import serialization
 from pydantic import ValidationError
 
 from headrace import tls
+from headrace.config import Config
 from headrace.config.connect import Kafka, Mqtt, Registry, Store, Tls
 from headrace.errors import ConfigError, TransientError
 from headrace.registry import Registry as Client
+from headrace.stack import doctor
 from headrace.store.s3 import S3Store
 from tests.secured.answers import Answers, answering
 from tests.secured.certs import Certs
@@ -140,3 +142,19 @@ def test_hosts_and_ports_are_told_apart() -> None:
     assert tls.split("a.example:9093") == ("a.example", 9093)
     assert tls.split("[::1]:8333") == ("::1", 8333)
     assert tls.split("a.example") == ("a.example", 443)
+
+
+def test_the_doctor_looks_at_the_brokers_certificate(certs: Certs, server: Answers) -> None:
+    def ask(port: int) -> str:
+        secured = {"enabled": True, "ca_file": str(certs.ca)}
+        return doctor._mqtt(Config.model_validate({"mqtt": {"port": port, "tls": secured}}))
+
+    with front("127.0.0.1", server.port, certs.servers["good"]) as door:
+        assert "its certificate is good" in ask(door.port)
+    with pytest.raises(TransientError, match="nobody listens"):
+        ask(door.port)
+    with (
+        front("127.0.0.1", server.port, certs.servers["expired"]) as door,
+        pytest.raises(ConfigError, match="certificate has expired"),
+    ):
+        ask(door.port)
