@@ -64,10 +64,6 @@ class Connection(aiomqtt.Client):
             properties.CorrelationData = number.to_bytes(_CORRELATION_BYTES, "big")
         return self._client.publish(topic, payload, qos=1, properties=properties).mid
 
-    def discard(self) -> None:
-        """Close what a connect that failed has left open."""
-        self._client._sock_close()  # noqa: SLF001 - paho would leave it to the collector
-
     def is_lost(self) -> bool:
         """Whether the connection has ended."""
         return self._disconnected.done()

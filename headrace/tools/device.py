@@ -227,7 +227,6 @@ class Publisher:
                 if self._receipts:
                     await self._listen(connection)
             except aiomqtt.MqttError as e:
-                connection.discard()
                 where = f"{self._cfg.host}:{self._cfg.port}"
                 if why := await asyncio.to_thread(_refused, e, self._cfg):
                     raise ConfigError(f"MQTT broker {where}: {why}") from None

@@ -90,11 +90,11 @@ def run(config: Config, sent: Message, seconds: float, notify: Callable[[str], N
 
 def find(config: Config, sent: Message) -> Row | None:
     """The row of the message in the lake, or None. TransientError while the store is away."""
-    from headrace.lake import sql
+    from headrace.lake import remote, sql
 
     text = (
         f'select _topic, _partition, _offset from "{sent.stream}" '  # noqa: S608 - the stream's name is checked
-        f"where date >= current_date - 1 and device_id = {sql.literal(sent.device)}"
+        f"where date >= current_date - 1 and device_id = {remote.literal(sent.device)}"
     )
     with sql.connect(config, text) as lake, sql.explained(config):
         found = sql.run(lake, text).fetchone()

@@ -1,6 +1,8 @@
 """A real Mosquitto with TLS: the bridge's client and the tools' take a good certificate and refuse the others."""
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -39,7 +41,7 @@ async def device(cfg: Mqtt) -> None:
 
 
 @pytest.fixture(params=[bridge, device])
-def client(request: pytest.FixtureRequest) -> Callable[[Mqtt], None]:
+def client(request: pytest.FixtureRequest) -> Iterator[Callable[[Mqtt], None]]:
     use: Callable[[Mqtt], Awaitable[None]] = request.param
 
     def run(cfg: Mqtt) -> None:
@@ -48,7 +50,10 @@ def client(request: pytest.FixtureRequest) -> Callable[[Mqtt], None]:
 
         asyncio.run(main())
 
-    return run
+    yield run
+    with warnings.catch_warnings():  # paho leaves the socket of a handshake that failed to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def settings(ca: Path | None, pair: Pair | None = None, *, verify_hostname: bool = True) -> Tls:
