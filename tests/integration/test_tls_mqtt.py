@@ -16,7 +16,11 @@ from tests.secured import mosquitto
 from tests.secured.certs import Certs, Pair
 from tests.secured.mosquitto import Server
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # paho leaves the socket of a handshake that failed to the collector
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"),
+]
 SESSION = mqtt.Session("tls-test", 60, 30, 100, 10_000)
 
 
@@ -51,7 +55,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Callable[[Mqtt], None]]:
         asyncio.run(main())
 
     yield run
-    with warnings.catch_warnings():  # paho leaves the socket of a handshake that failed to the collector
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
 
