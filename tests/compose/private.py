@@ -39,8 +39,8 @@ def daemon(tmp: Path) -> Iterator[tuple[str, str]]:
     bridge, subnet = f"{BRIDGE}{os.getpid()}", _free_subnet()
     # A socket's path may have 107 bytes; pytest's folders are long.
     with tempfile.TemporaryDirectory(prefix="hrtest-", ignore_cleanup_errors=True) as short, ExitStack() as stack:
-        folder, run = tmp / "docker", Path(short)
-        folder.mkdir(parents=True)
+        tmp.mkdir(parents=True, exist_ok=True)
+        folder, run = Path(tempfile.mkdtemp(prefix="docker-", dir=tmp)), Path(short)
         stack.callback(_remove, folder, run)
         stack.enter_context(_network(bridge, subnet))
         host, containerd = f"unix://{run / 'docker.sock'}", run / "containerd.sock"
