@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -9,10 +10,11 @@ import typer
 from headrace.cli import context
 from headrace.errors import ConfigError, HeadraceError
 from headrace.stack.process import Process, signal_group, wait_gone
-from headrace.stack.state import State
+from headrace.stack.state import Hold, State
 
 # The supervisor's own stopping is bounded: three services one after the other, then the servers together.
 GRACE = 100.0
+SETTLE = 10.0  # a process that is gone may keep its lock until the last of its threads has ended
 
 
 def down(
@@ -44,7 +46,7 @@ def stop(state: State) -> bool:
     if ran and not wait_gone([boss], GRACE):
         signal_group(boss, signal.SIGKILL)
         wait_gone([boss], 5.0)
-    hold = state.hold() if state.path.is_dir() else None
+    hold = _hold(state, SETTLE if ran else 0.0) if state.path.is_dir() else None
     if hold is None:
         raise HeadraceError(f"another `headrace up` is just starting the stack in {state.path}: try again in a moment")
     try:
@@ -56,6 +58,14 @@ def stop(state: State) -> bool:
     finally:
         hold.close()
     return ran or left > 0
+
+
+def _hold(state: State, seconds: float) -> Hold | None:
+    """The right to run the stack, as soon as it can be had within that time."""
+    until = time.monotonic() + seconds
+    while (hold := state.hold()) is None and time.monotonic() < until:
+        time.sleep(0.1)
+    return hold
 
 
 def _confirm(state: State) -> None:

@@ -111,8 +111,18 @@ def _next(wish: Wish, draft: Draft, config: Path, topic: str, text: str) -> str:
         send += ["-f", str(wish.sample)]
     else:  # a message a line
         send, pipe = [*send, "-l"], f" < {shlex.quote(str(wish.sample))}"
-    running = state.exists
     name = draft.contract.name
+    if context.config_file() is not None and not state.exists:  # in a container, or on a cluster
+        folder = wish.out / FOLDER
+        return "\n".join([
+            "\nNext: give the installation this configuration and its contracts. With docker-compose.yml:",
+            f"  printf 'CONFIG=./{config}\\nCONTRACTS=./{folder}\\n' >> .env",
+            "  docker compose up -d --wait",
+            f"  {shlex.join(send)}{pipe}",
+            "    (port and PASSWORD: docker compose run --rm welcome)",
+            f'  {called} query "select * from {name}"    (within a minute; at once: {called} tail {name})',  # noqa: S608 - shown, not run
+        ])  # fmt: skip
+    running = state.exists
     return "\n".join([
         "\nNext:",
         *([f"  {called} down"] if running else []),

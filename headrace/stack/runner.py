@@ -19,9 +19,8 @@ from headrace.stack.state import State
 
 POLL = 0.1  # between looks at a process, and probes of one that starts
 CHECK = 5.0  # between probes of one that serves
-PATIENCE = (
-    15.0  # with a probe, before it says that there is no answer: a client may hang for as long as a clock went back
-)
+PATIENCE = 15.0  # with a probe; librdkafka may hang for as long as the clock was set back
+UNANSWERED = 5  # probes at most that are left without an answer; then the last one is waited for
 START_SECONDS = 120.0
 ATTEMPTS = 3  # to become ready for the first time
 BACKOFF_FIRST, BACKOFF_MOST = 0.5, 30.0
@@ -68,7 +67,7 @@ class Runner(threading.Thread):
         self._env = {**env, **spec.env}
         self._halt = threading.Event()
         self._was_ready = False
-        self._asked: Question | None = None  # a probe without an answer is waited for, and not put again
+        self._unanswered: list[Question] = []
 
     def halt(self) -> None:
         """Begin to stop: SIGTERM now, SIGKILL after the grace time. `join` waits for the end."""
@@ -102,7 +101,7 @@ class Runner(threading.Thread):
         with self._state.log_file(self.spec.name).open("ab") as output:
             process = launch(self.spec.argv(), self._env, self._state.tmp, output)
         self.status.process = Process(process.pid, start_time(process.pid))
-        self._asked = None
+        self._unanswered = []
         self._set(Phase.STARTING)
         try:
             why = self._watch(process, began)
@@ -149,11 +148,13 @@ class Runner(threading.Thread):
 
     def _problem(self) -> str:
         """Why the service does not serve; empty when it does. ConfigError when it never will."""
-        asked = self._asked or Question(self._ask)
+        full = len(self._unanswered) == UNANSWERED
+        asked = self._unanswered[-1] if full else Question(self._ask)
         if not asked.answered(PATIENCE, self._halt):
-            self._asked = asked
-            return f"its probe has had no answer for {asked.age:.0f} s"
-        self._asked = None
+            if not full:
+                self._unanswered.append(asked)
+            return f"its probe has had no answer for {self._unanswered[0].age:.0f} s"
+        self._unanswered = []
         if asked.error is None:
             return ""
         if not isinstance(asked.error, HeadraceError) or (isinstance(asked.error, ConfigError) and not self._was_ready):

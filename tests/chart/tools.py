@@ -1,8 +1,7 @@
 """What the chart's tests run besides Python, built with Go from pinned sources, once: `python -m tests.chart.tools`.
 
 kube/ is one Go module: its own main package (etcd and Kubernetes' servers) and, as its tools, kwok, Helm 3 and 4 and
-kubeconform. So what they share is compiled once, and kube/go.sum pins every byte of it. promtool is built apart, with
-the versions of its own release.
+kubeconform. So what they share is compiled once, and kube/go.sum pins every byte of it.
 """
 
 import fcntl
@@ -25,7 +24,6 @@ SOURCE = Path(__file__).with_name("kube")
 STRIMZI = Path(__file__).with_name("strimzi.yaml")
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TOGETHER = ("helm.sh/helm/v4/cmd/helm", "sigs.k8s.io/kwok/cmd/kwok", "github.com/yannh/kubeconform/cmd/kubeconform")
-PROMTOOL = "github.com/prometheus/prometheus/cmd/promtool@v0.316.0"  # Prometheus 3.16.0
 # What the chart may ask of operators: the module, and the definitions in it.
 DEFINITIONS = (
     (
@@ -41,8 +39,8 @@ DEFINITIONS = (
     ("github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/cert-manager.io_{}.yaml", ("certificates",)),
 )
 NEEDED = (
-    "the chart's tests need Go 1.26 or newer to build a Kubernetes API server, kwok, Helm 3 and 4, kubeconform and "
-    "promtool, and no `go` is on the PATH or in /usr/local/go/bin: https://go.dev/dl/"
+    "the chart's tests need Go 1.26 or newer, on the PATH or in /usr/local/go/bin, to build a Kubernetes API server, "
+    "kwok, Helm 3 and 4 and kubeconform: https://go.dev/dl/"
 )
 
 
@@ -79,7 +77,7 @@ def tools() -> Tools:
 
 def _digest() -> str:
     pins = [(SOURCE / name).read_bytes() for name in ("go.mod", "go.sum", "main.go")]
-    pins += [repr((TOGETHER, PROMTOOL, DEFINITIONS, _flags(), sys.platform, platform.machine())).encode()]
+    pins += [repr((TOGETHER, DEFINITIONS, _flags(), sys.platform, platform.machine())).encode()]
     return hashlib.sha256(b"\0".join(pins)).hexdigest()[:10]
 
 
@@ -90,21 +88,12 @@ def _build(folder: Path) -> None:
     began = time.monotonic()
     build = [go, "build", "-trimpath", "-ldflags", _flags()]
     _step("Kubernetes, Helm 4, kwok and kubeconform: most of the time goes here")
-    together = (
-        ".",
-        "helm.sh/helm/v4/cmd/helm",
-        "sigs.k8s.io/kwok/cmd/kwok",
-        "github.com/yannh/kubeconform/cmd/kubeconform",
-    )
-    _go([*build, "-o", f"{folder}/", *together])
+    _go([*build, "-o", f"{folder}/", ".", *TOGETHER])
     (folder / "helm").rename(folder / "helm4")
     for server in SERVERS:
         (folder / server).symlink_to("kube")
     _step("Helm 3")
     _go([*build, "-o", str(folder / "helm3"), "helm.sh/helm/v3/cmd/helm"])
-    _step("promtool")
-    # Without service discovery, and so without the client libraries of twenty clouds.
-    _go([go, "install", "-trimpath", "-tags", "remove_all_sd", "-ldflags", "-s -w", PROMTOOL], GOBIN=str(folder))
     _step("CustomResourceDefinitions")
     (folder / "crds").mkdir()
     for module, where, names in DEFINITIONS:
@@ -130,9 +119,9 @@ def _flags() -> str:
     return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in values.items())])
 
 
-def _go(argv: list[str], cwd: Path = SOURCE, **env: str) -> str:
+def _go(argv: list[str], cwd: Path = SOURCE) -> str:
     done = subprocess.run(
-        argv, cwd=cwd, env={**os.environ, "CGO_ENABLED": "0", **env}, stdout=subprocess.PIPE, text=True, check=False
+        argv, cwd=cwd, env={**os.environ, "CGO_ENABLED": "0"}, stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode != 0:
         raise ConfigError(f"exit {done.returncode}: {' '.join(argv)}\n{NEEDED}")

@@ -8,6 +8,7 @@ what is left at the end is what was there. Networks are not isolated from each o
 import fcntl
 import ipaddress
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,8 +24,9 @@ from headrace.stack.download import cache_dir
 PACKAGES = ("docker.io", "iptables", "iproute2")
 CLIENT = "/usr/bin/docker"  # the package's: of the daemon's own version, and so it builds with BuildKit
 SBIN = "/usr/sbin:/sbin"
-FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+FORWARD, FORWARDED = Path("/proc/sys/net/ipv4/ip_forward"), ".ip_forward"
 START_SECONDS, STOP_SECONDS = 180, 45  # either takes one or two on an idle machine
+MARK = ("-m", "comment", "--comment")
 BRIDGE = "hrtest"  # and the process id: at most 15 characters in all
 
 
@@ -37,8 +39,8 @@ def daemon(tmp: Path) -> Iterator[tuple[str, str]]:
     bridge, subnet = f"{BRIDGE}{os.getpid()}", _free_subnet()
     # A socket's path may have 107 bytes; pytest's folders are long.
     with tempfile.TemporaryDirectory(prefix="hrtest-", ignore_cleanup_errors=True) as short, ExitStack() as stack:
-        folder, run = tmp / "docker", Path(short)
-        folder.mkdir(parents=True)
+        tmp.mkdir(parents=True, exist_ok=True)
+        folder, run = Path(tempfile.mkdtemp(prefix="docker-", dir=tmp)), Path(short)
         stack.callback(_remove, folder, run)
         stack.enter_context(_network(bridge, subnet))
         host, containerd = f"unix://{run / 'docker.sock'}", run / "containerd.sock"
@@ -184,8 +186,8 @@ def _free_subnet() -> ipaddress.IPv4Network:
 @contextmanager
 def _network(bridge: str, subnet: ipaddress.IPv4Network) -> Iterator[None]:
     """The default bridge of the engine, and the way out for its containers."""
-    forwarded = FORWARD.read_text()
-    rule = ["POSTROUTING", "-s", str(subnet), "!", "-d", str(subnet), "-j", "MASQUERADE"]
+    _sweep()
+    rule = ["POSTROUTING", "-s", str(subnet), "!", "-d", str(subnet), *MARK, bridge, "-j", "MASQUERADE"]
     with ExitStack() as undo:
         _ip("link", "add", bridge, "type", "bridge")
         undo.callback(_ip, "link", "delete", bridge)
@@ -193,25 +195,53 @@ def _network(bridge: str, subnet: ipaddress.IPv4Network) -> Iterator[None]:
         _ip("link", "set", bridge, "up")
         _tool("iptables", "-t", "nat", "-A", *rule)
         undo.callback(_tool, "iptables", "-t", "nat", "-D", *rule)
-        FORWARD.write_text("1\n")
-        undo.callback(_restore_forwarding, forwarded, bridge)
+        undo.callback(_restore_forwarding, bridge)
+        _forward(bridge)
         yield
 
 
-def _restore_forwarding(value: str, bridge: str) -> None:
-    others = [p for p in Path("/sys/class/net").glob(f"{BRIDGE}*") if p.name != bridge]
-    if not others:  # else another engine needs it
-        FORWARD.write_text(value)
+def _sweep() -> None:
+    """Take away the bridges and rules of engines whose tests were killed."""
+    rules = _tool("iptables", "-t", "nat", "-S", "POSTROUTING").splitlines()
+    found = {name for rule in rules for name in re.findall(rf"\b{BRIDGE}\d+\b", rule)}
+    found |= {p.name for p in Path("/sys/class/net").glob(f"{BRIDGE}*")}
+    for bridge in found:
+        if Path("/proc", bridge.removeprefix(BRIDGE)).exists():
+            continue
+        for rule in rules:
+            if bridge in rule.split():
+                _tool("iptables", "-t", "nat", "-D", *rule.split()[1:])
+        if Path("/sys/class/net", bridge).exists():
+            _ip("link", "delete", bridge)
+
+
+def _forward(bridge: str) -> None:
+    if _alone(bridge):
+        (cache_dir() / FORWARDED).write_text(FORWARD.read_text())
+    FORWARD.write_text("1\n")
+
+
+def _restore_forwarding(bridge: str) -> None:
+    """As it was before the first engine of those that ran at the same time; the last one to end does it."""
+    before = cache_dir() / FORWARDED
+    if _alone(bridge) and before.is_file():
+        FORWARD.write_text(before.read_text())
+        before.unlink()
+
+
+def _alone(bridge: str) -> bool:
+    return not [p for p in Path("/sys/class/net").glob(f"{BRIDGE}*") if p.name != bridge]
 
 
 def _ip(*args: str) -> None:
     _tool("ip", *args)
 
 
-def _tool(name: str, *args: str) -> None:
+def _tool(name: str, *args: str) -> str:
     done = subprocess.run([_find(name) or name, *args], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise FatalError(f"{name} {' '.join(args)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _remove(folder: Path, run: Path) -> None:

@@ -99,6 +99,8 @@ def test_the_bundled_kafka_is_set_up_as_the_local_one(local: plan.Plan) -> None:
     for name, value in wanted.items():
         variable = name.upper().replace(".", "_")
         assert variable in places or found[variable] == value, name
+    logging = template.partition("  log4j2.yaml: |\n")[2].partition("---\n")[0]
+    assert yaml.safe_load(logging) == yaml.safe_load(stack_kafka.LOGGING)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda f: f.stem)

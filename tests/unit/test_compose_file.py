@@ -116,6 +116,11 @@ def test_kafka_is_set_as_in_the_local_stack(plan: Plan) -> None:
             assert env[f"KAFKA_{key.upper().replace('.', '_')}"] == value
 
 
+def test_kafka_logs_as_in_the_local_stack() -> None:
+    text = (ROOT / "compose" / "kafka" / "log4j2.yaml").read_text(encoding="utf-8")
+    assert text.partition("\n")[2] == kafka.LOGGING
+
+
 def test_mosquitto_is_set_as_in_the_local_stack(plan: Plan) -> None:
     def settings(text: str) -> list[str]:
         lines = (line.strip() for line in text.splitlines())

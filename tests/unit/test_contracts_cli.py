@@ -65,6 +65,14 @@ def test_new_says_what_to_do_next() -> None:
     assert 'query "select * from pump"' in said
 
 
+def test_new_in_a_container_speaks_of_compose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.cli.context.config_file", lambda: Path("/etc/headrace/headrace.yaml"))
+    said = new("--from", "sample.json").stderr
+    assert r"printf 'CONFIG=./my.yaml\nCONTRACTS=./contracts\n' >> .env" in said
+    assert "docker compose up -d --wait" in said
+    assert "--config my.yaml" not in said
+
+
 def test_new_takes_lines_and_standard_input(here: Path) -> None:
     (here / "many.jsonl").write_text('{"a": 1}\n{"a": 2.5}\n', encoding="utf-8")
     assert "-l < many.jsonl" in new("--from", "many.jsonl").stderr

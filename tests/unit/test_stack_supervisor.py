@@ -86,3 +86,29 @@ def test_a_probe_that_never_answers_is_said_and_a_service_that_hangs_is_replaced
     assert any("no answer" in message for message in said)
     assert any("it made no progress any more" in message for message in said)
     assert not it.is_alive()
+
+
+def test_a_probe_that_hung_is_put_again_and_the_service_is_ready_when_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client that waits for as long as the clock went back is left behind: a new one is answered at once."""
+    monkeypatch.setattr(runner, "PATIENCE", 0.1)
+    never, first = threading.Event(), threading.Event()
+
+    def probe() -> None:
+        if not first.is_set():
+            first.set()
+            never.wait()
+
+    argv = [sys.executable, "-c", "import time; time.sleep(60)"]
+    state = State(tmp_path / "state")
+    plan.make(state, Wishes(auto_ports=True))
+    it = Runner(Spec("kafka", lambda: argv, "", probe, grace=0.1), state, {}, [], lambda: None)
+    it.start()
+    try:
+        assert it.ready.wait(10)
+    finally:
+        never.set()
+        it.halt()
+        it.join(10)
+    assert not it.is_alive()
