@@ -86,6 +86,11 @@
 {{- if $v.store.existingSecret -}}
 {{- $p = append $p "store.existingSecret: the bundled store has its keys in bundled.existingSecret" -}}
 {{- end -}}
+{{- else if eq (dig "store" "kind" "s3" $c) "azure" -}}
+{{- $azure := dig "store" "azure" (dict) $c -}}
+{{- if not (or $v.store.existingSecret $azure.account_key_file $azure.sas_token_file (dig "azure.workload.identity/use" "" $v.archive.podLabels)) -}}
+{{- $p = append $p "store.existingSecret: name the Secret with the storage account's key (store.accountKeyKey), or use Workload Identity: podLabels azure.workload.identity/use and the annotation of serviceAccount" -}}
+{{- end -}}
 {{- else if eq (dig "store" "kind" "s3" $c) "s3" -}}
 {{- if not (dig "store" "endpoint" "" $c) -}}
 {{- $p = append $p "config.store.endpoint: say where the object store is, or try bundled.store.enabled" -}}

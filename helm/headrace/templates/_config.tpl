@@ -13,7 +13,10 @@
 {{- $c := default dict (get $config $part) -}}
 {{- $secret := $own.existingSecret -}}
 {{- $items := dict "password" (default "" $own.passwordKey) -}}
-{{- if eq $part "store" -}}
+{{- $azure := and (eq $part "store") (eq (default "s3" $c.kind) "azure") -}}
+{{- if $azure -}}
+{{- $items = dict "account-key" $own.accountKeyKey -}}
+{{- else if eq $part "store" -}}
 {{- $items = dict "access-key" $own.accessKeyKey "secret-key" $own.secretKeyKey -}}
 {{- end -}}
 {{- $tls := $own.tls.existingSecret -}}
@@ -48,7 +51,9 @@
 {{- end -}}
 {{- $folder := printf "/run/secrets/headrace/%s" $part -}}
 {{- if $secret -}}
-{{- if eq $part "store" -}}
+{{- if $azure -}}
+{{- $_ := set $c "azure" (merge (default dict $c.azure) (dict "account_key_file" (printf "%s/account-key" $folder))) -}}
+{{- else if eq $part "store" -}}
 {{- $c = merge $c (dict "access_key_file" (printf "%s/access-key" $folder) "secret_key_file" (printf "%s/secret-key" $folder)) -}}
 {{- else if eq $part "kafka" -}}
 {{- $_ := set $c "sasl" (merge (default dict $c.sasl) (dict "password_file" (printf "%s/password" $folder))) -}}
