@@ -64,7 +64,8 @@ class Api:
                 self.close()
                 if last:
                     raise TransientError(f"{method} {path}: {e}") from e
-        is_json = "json" in (answer.headers.get("Content-Type") or "")
+        # /openapi/v3 is JSON that calls itself plain text.
+        is_json = "json" in (answer.headers.get("Content-Type") or "") or text.startswith(b"{")
         return answer.status, json.loads(text) if is_json else text.decode()
 
     def _open(self) -> http.client.HTTPSConnection:

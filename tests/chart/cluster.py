@@ -76,6 +76,8 @@ def cluster(folder: Path, tools: Tools) -> Iterator[Cluster]:
             "use-service-account-credentials=true",
             "leader-elect=false",
             "secure-port=0",
+            # The pretended nodes send no heartbeat: after 50 s they would be not ready, and their pods neither.
+            "node-monitor-grace-period=24h",
         )
         start(
             "kube-scheduler",

@@ -119,6 +119,7 @@ FAULTS = [
     Fault("registry-errors", 2, "half of the registry's answers are 500 or 503", registry(lambda: Manners(errors=0.5))),
     Fault("s3-killed", 2, "the S3 server killed, restarted at once", killed("store")),
     Fault("s3-down", 2, "the S3 server down for a minute", down("store", 60), seeds=3),
+    Fault("s3-away", 2, "the S3 server down for 5 minutes", down("store", 300), seeds=3),
     Fault("s3-frozen", 2, "the S3 server stopped for 30 s", paused("store", 30)),
     Fault("s3-errors", 2, "30 % of the S3 server's answers are 500 or 503", s3(lambda: Manners(errors=0.3))),
     Fault("s3-cut", 2, "half of the connections cut in the middle of a PUT", s3(lambda: Manners(PUT, cut=0.5))),
