@@ -55,12 +55,15 @@ ENV PATH=/opt/headrace/bin:$PATH HEADRACE_CONFIG=/etc/headrace/headrace.yaml \
 USER 10001:10001
 LABEL org.opencontainers.image.vendor="Headrace" org.opencontainers.image.licenses="Apache-2.0"
 
-FROM base AS bridge
-COPY --from=bridge-packages /opt/headrace /opt/headrace
-COPY --from=application /opt/headrace /opt/headrace
+# What serves /livez, /readyz and /metrics.
+FROM base AS service
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-m", "headrace.tools.probe", "http://127.0.0.1:8080/readyz"]
+
+FROM service AS bridge
+COPY --from=bridge-packages /opt/headrace /opt/headrace
+COPY --from=application /opt/headrace /opt/headrace
 ENTRYPOINT ["python", "-m", "bridge"]
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -71,12 +74,9 @@ LABEL org.opencontainers.image.title="headrace-bridge" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}"
 
-FROM base AS processors
+FROM service AS processors
 COPY --from=processors-packages /opt/headrace /opt/headrace
 COPY --from=application /opt/headrace /opt/headrace
-EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-m", "headrace.tools.probe", "http://127.0.0.1:8080/readyz"]
 ENTRYPOINT ["python", "-m", "processors"]
 ARG VERSION=0.1.0
 ARG REVISION=unknown

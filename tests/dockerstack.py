@@ -23,9 +23,8 @@ from headrace.stack.plan import Plan, Wishes
 from headrace.stack.state import State
 from tests.compose import standins
 from tests.compose.engine import Docker, engine
+from tests.compose.project import SERVERS
 from tests.stack import ROOT, Stack
-
-SERVERS = ("mosquitto", "kafka", "registry", "store")
 
 
 @dataclass(frozen=True)

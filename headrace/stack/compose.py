@@ -12,6 +12,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from headrace.stack import mosquitto, store
 from headrace.stack.plan import DEVICE_USER, HOST, USER, Plan
 from headrace.stack.show import reading
 from headrace.stack.state import State
+from headrace.tools.provide import Part, provide
 
 VOLUMES, GIVEN, SECRETS = Path("/volumes"), Path("/given"), Path("/run/secrets")
 # Who reads each volume: the users of the images.
@@ -179,9 +181,7 @@ def main(argv: list[str]) -> int:
                 made = setup(VOLUMES, GIVEN, os.environ, config)
                 print(f"passwords and keys: {f'{len(made)} made' if made else 'all there'}", file=sys.stderr)
             case ["provision"]:
-                from headrace.cli.provision import provision
-
-                provision([], wait=PATIENCE)
+                provide(config, Part, PATIENCE, partial(print, file=sys.stderr, flush=True))
                 print(NEXT, file=sys.stderr)
             case ["welcome"]:
                 print(welcome(SECRETS, os.environ, config))

@@ -27,7 +27,7 @@ _COUNT = {"type": "integer", "minimum": 1}
 _SECONDS_OR_NULL = {"type": ["integer", "null"], "minimum": 0}
 _AUTOSCALING = {"enum": ["none", "hpa", "keda"]}
 
-# By the path in values.yaml, `*` for one key of any name; the longest that fits counts.
+# By the path in values.yaml, `*` for one key of any name; the first that fits counts.
 OWN: dict[str, dict[str, Any]] = {
     "commonLabels": _TEXT_MAP,
     "contracts.files": {
@@ -151,10 +151,12 @@ def _tidy(node: Any) -> Any:
         return [_tidy(n) for n in node]
     if not isinstance(node, dict):
         return node
-    out = {k: _tidy(v) for k, v in node.items() if k not in {"title", "default"} and (k, v) != ("format", "path")}
-    if isinstance(out.get("properties"), dict):
-        given = node["properties"]
-        out["properties"] = {k: _tidy(v) for k, v in given.items() if not _is_secret(v)}
+    out = {}
+    for key, value in node.items():
+        if key == "properties":  # what is below them are names, `title` and `default` perhaps among them
+            out[key] = {name: _tidy(one) for name, one in value.items() if not _is_secret(one)}
+        elif key not in {"title", "default"} and (key, value) != ("format", "path"):
+            out[key] = _tidy(value)
     return out
 
 

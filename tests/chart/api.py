@@ -3,7 +3,6 @@
 import http.client
 import json
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from headrace.errors import FatalError, TransientError
+from tests import waiting
 
 Object = dict[str, Any]
 
@@ -147,14 +147,5 @@ class Api:
 
 
 def until(met: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait for a condition; FatalError when the time is up. A server that is away for now is a condition not met."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            if met():
-                return
-        except TransientError:
-            pass
-        if time.monotonic() > end:
-            raise FatalError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.1)
+    """Wait for a condition. A server that is away for now is a condition not met."""
+    waiting.until(met, seconds, what, not_yet=(TransientError,))

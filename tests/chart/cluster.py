@@ -1,6 +1,5 @@
 """A Kubernetes of one's own on loopback: etcd, API server, controllers and scheduler, and nodes that kwok pretends."""
 
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,9 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from headrace.errors import FatalError
-from headrace.stack import ports, process
+from headrace.stack import ports
 from tests.chart.api import Api, Object, until
 from tests.chart.tools import Tools
+from tests.waiting import running
 
 STAGES = Path(__file__).with_name("kwok.yaml")
 ZONES = ("a", "b", "c")  # one node in each: enough for every spread and anti-affinity of three replicas
@@ -35,10 +35,10 @@ def cluster(folder: Path, tools: Tools) -> Iterator[Cluster]:
     client, peer, secure = (ports.free(taken) for _ in range(3))
     token = secrets.token_urlsafe(24)
     files = _Files(folder, secure, token)
-    with ExitStack() as running:
+    with ExitStack() as servers:
 
         def start(name: str, *flags: str) -> None:
-            running.enter_context(_process(tools.folder / name, [f"--{f}" for f in flags], folder))
+            servers.enter_context(_process(tools.folder / name, [f"--{f}" for f in flags], folder))
 
         start(
             "etcd",
@@ -65,7 +65,7 @@ def cluster(folder: Path, tools: Tools) -> Iterator[Cluster]:
             "service-cluster-ip-range=10.96.0.0/16",
         )
         api = Api(secure, token, files.certificate)
-        running.callback(api.close)
+        servers.callback(api.close)
         ready = "the API server"
         until(lambda: files.certificate.is_file() and api.ask("GET", "/readyz")[0] == 200, 120, f"{ready} ({folder})")
         start(
@@ -119,15 +119,10 @@ class _Files:
 @contextmanager
 def _process(program: Path, flags: list[str], folder: Path) -> Iterator[None]:
     log = folder / f"{program.name}.log"
-    with log.open("wb") as output:
-        started = process.launch([str(program), *flags], os.environ, folder, output)
-    try:
+    with running([str(program), *flags], log, cwd=folder) as started:
         yield
         if started.poll() is not None:
             raise FatalError(f"{program.name} ended by itself:\n{log.read_text(errors='replace')[-2000:]}")
-    finally:
-        process.stop([process.Process(started.pid, process.start_time(started.pid))], 15.0)
-        started.wait(10)
 
 
 def _furnish(api: Api, tools: Tools) -> None:

@@ -20,7 +20,7 @@ import pytest
 from headrace.errors import FatalError
 from tests.compose.engine import Docker, engine
 from tests.compose.project import SERVERS, WORKERS, Project
-from tests.compose.standins import provide
+from tests.compose.standins import PYTHON, provide
 
 PROFILES = ("--profile", "cli", "--profile", "demo", "--profile", "observability")
 
@@ -61,7 +61,7 @@ def images(docker: Docker, rendered: dict[str, Any], say: Any) -> dict[str, str]
     """What each image is that is not ours."""
     ours = {s["image"] for s in rendered["services"].values() if "build" in s}
     names = sorted({s["image"] for s in rendered["services"].values()} - ours)
-    out = provide(docker, ["python:3.11-slim-bookworm", *names])
+    out = provide(docker, [PYTHON, *names])
     for name, what in out.items():
         say(f"{name}: {what}")
     return out

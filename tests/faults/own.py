@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from headrace.store.base import ObjectStore
 from headrace.store.open import open_store
 from headrace.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
 from processors import columns
+from tests import waiting
 from tests.stack import ROOT, Stack
 
 T = TypeVar("T")
@@ -274,15 +275,8 @@ def position(number: int, src: Position, prev: Position) -> Headers:
 
 
 def until(done: Callable[[], T], words: Callable[[], object] = lambda: "") -> T:
-    """The first true answer."""
-    end = time.monotonic() + SECONDS
-    while True:
-        with suppress(FileNotFoundError):
-            found = done()
-            if found:
-                return found
-        assert time.monotonic() < end, words()
-        time.sleep(0.1)
+    """The first true answer; what writes its file has perhaps not begun."""
+    return waiting.until(done, SECONDS, words, not_yet=(FileNotFoundError,))
 
 
 def payload(number: int, **fields: Any) -> bytes:

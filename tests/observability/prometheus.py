@@ -1,14 +1,13 @@
 """Prometheus itself: found, or taken from Debian's package without installing it, run on loopback, and asked."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import yaml
 
 from headrace.stack import ports
 from headrace.stack.download import cache_dir
+from tests.waiting import running, until
 
 NEEDED = "needs prometheus and promtool on the PATH, or `apt-get download prometheus` and dpkg-deb to get them"
 
@@ -47,31 +47,6 @@ def _download(folder: Path) -> None:
     subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(folder)], check=True)
     for package in packages:
         package.unlink()
-
-
-def until(true: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for something, and fail the test where it does not come about."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            pytest.fail(f"not within {seconds:.0f} s: {what}")
-        time.sleep(1)
-
-
-@contextmanager
-def process(argv: list[str], log: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process for as long as the block lasts."""
-    with log.open("wb") as output:
-        it = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **env})
-    try:
-        yield it
-    finally:
-        it.terminate()
-        try:
-            it.wait(20)
-        except subprocess.TimeoutExpired:
-            it.kill()
-            it.wait()
 
 
 class Prometheus:
@@ -123,7 +98,7 @@ class Prometheus:
 
 
 @contextmanager
-def running(folder: Path, jobs: Mapping[str, list[int]], rules: str, every: str) -> Iterator[Prometheus]:
+def scraping(folder: Path, jobs: Mapping[str, list[int]], rules: str, every: str) -> Iterator[Prometheus]:
     """A Prometheus that scrapes ports of loopback by job, and evaluates the text of a rule file, `every` so often."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "alerts.yaml").write_text(rules)
@@ -144,7 +119,7 @@ def running(folder: Path, jobs: Mapping[str, list[int]], rules: str, every: str)
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
     ]
-    with process(argv, folder / "prometheus.log") as it:
+    with running(argv, folder / "prometheus.log") as it:
         prometheus = Prometheus(port)
         until(lambda: prometheus.up or it.poll() is not None, 60, "Prometheus answers")
         assert it.poll() is None, (folder / "prometheus.log").read_text()

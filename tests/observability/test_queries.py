@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from headrace.stack import ports
-from tests.observability.prometheus import Prometheus, process, running, until
+from tests.observability.prometheus import Prometheus, scraping
 from tests.observability.queries import FILES, queries
+from tests.waiting import running, until
 
 JOBS = ("bridge", "clean", "archive", "mosquitto")
 RULES = (FILES / "alerts.yaml").read_text()
@@ -25,8 +26,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
             port = ports.free({p for found in taken.values() for p in found})
             taken[job] = [port]
             argv = [sys.executable, "-m", "tests.observability.every_metric", job, str(port)]
-            stack.enter_context(process(argv, folder / f"{job}.log"))
-        it = stack.enter_context(running(folder / "run", taken, RULES, "1s"))
+            stack.enter_context(running(argv, folder / f"{job}.log"))
+        it = stack.enter_context(scraping(folder / "run", taken, RULES, "1s"))
         until(lambda: bool(it.query("sum(up) == 4")), 60, "four targets are scraped")
         time.sleep(20)
         yield it

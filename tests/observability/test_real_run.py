@@ -19,12 +19,11 @@ import aiomqtt
 import pytest
 import yaml
 
-from headrace.cli.status import look
 from headrace.stack import mosquitto, ports
-from headrace.stack.state import State
-from tests.observability.prometheus import Prometheus, process, running, until
+from tests.observability.prometheus import Prometheus, scraping
 from tests.observability.queries import FILES, queries
 from tests.stack import Stack
+from tests.waiting import running, until
 
 RULES = (FILES / "alerts.yaml").read_text()
 STALLED = {"HeadraceBridgeStalled", "HeadraceCleanStalled", "HeadraceArchiveStalled"}
@@ -70,9 +69,9 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
     simulate = [sys.executable, "-m", "headrace", "--state", str(stack.state), "simulate"]
     simulate += ["--devices", "2", "--rate", "20", "--duration", "900", "--seed", "7", "--defects"]
     with (
-        process([*listen, str(exporter)], folder / "exporter.log"),
-        process(simulate, folder / "simulate.log"),
-        running(folder / "run", {**jobs, "mosquitto": [exporter]}, hurried(RULES), "5s") as prometheus,
+        running([*listen, str(exporter)], folder / "exporter.log"),
+        running(simulate, folder / "simulate.log"),
+        scraping(folder / "run", {**jobs, "mosquitto": [exporter]}, hurried(RULES), "5s") as prometheus,
     ):
         ready = "sum(headrace_archive_rows_total) > 100 and sum(up) == 4"
         until(lambda: bool(prometheus.query(ready)), 240, "readings are stored, and all four targets are scraped")
@@ -126,14 +125,14 @@ def test_faulty_readings_raise_dead_letters(run: Run) -> None:
 
 
 def test_a_store_that_stands_still_stalls_the_archive(run: Run) -> None:
-    with _frozen(run.stack, "store"):
+    with run.stack.frozen("store"):
         _raised(run, 180, "HeadraceArchiveStalled", stream="imu")
         _raised(run, 60, "HeadraceServiceNotReady", job="archive")
     until(lambda: "HeadraceArchiveStalled" not in run.prometheus.firing(), 180, "it is over")
 
 
 def test_a_kafka_that_stands_still_stalls_the_bridge(run: Run) -> None:
-    with _frozen(run.stack, "kafka"):
+    with run.stack.frozen("kafka"):
         _raised(run, 180, "HeadraceBridgeStalled", "HeadraceServiceNotReady", job="bridge")
         _raised(run, 60, "HeadraceServiceNotReady", job="clean")
     until(lambda: "HeadraceBridgeStalled" not in run.prometheus.firing(), 240, "it is over")
@@ -141,38 +140,13 @@ def test_a_kafka_that_stands_still_stalls_the_bridge(run: Run) -> None:
 
 def test_a_service_that_is_killed_again_and_again_is_told_of(run: Run) -> None:
     for _ in range(3):
-        pid = _services(run.stack)["archive"]["pid"]
-        os.kill(pid, signal.SIGKILL)
-        until(lambda pid=pid: _is_new(run.stack, "archive", pid), 300, "the archive is back")  # type: ignore[misc]
+        run.stack.strike("archive", signal.SIGKILL, 300)
     _raised(run, 60, "HeadraceServiceRestarting", job="archive")
 
 
 def test_a_service_that_does_not_answer_is_told_of(run: Run) -> None:
-    with _frozen(run.stack, "archive"):
+    with run.stack.frozen("archive"):
         _raised(run, 60, "HeadraceServiceDown", job="archive")
-
-
-def _services(stack: Stack) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = look(State(stack.state))["services"]  # in this process: quick on a busy machine
-    return found
-
-
-def _is_new(stack: Stack, name: str, pid: int) -> bool:
-    found = _services(stack)[name]
-    return bool(found["state"] == "ready" and found["pid"] != pid)
-
-
-class _frozen:  # noqa: N801 - reads as a verb
-    """A process of the stack that stands still while the block lasts."""
-
-    def __init__(self, stack: Stack, name: str) -> None:
-        self._pid: int = _services(stack)[name]["pid"]
-
-    def __enter__(self) -> None:
-        os.kill(self._pid, signal.SIGSTOP)
-
-    def __exit__(self, *_: object) -> None:
-        os.kill(self._pid, signal.SIGCONT)
 
 
 def test_mosquitto_counts_what_it_drops(tmp_path: Path) -> None:
@@ -189,9 +163,9 @@ def test_mosquitto_counts_what_it_drops(tmp_path: Path) -> None:
     (tmp_path / "headrace.yaml").write_text(yaml.safe_dump({"mqtt": {"port": port}}))
     listen = [sys.executable, "-m", "headrace.tools.brokermetrics", "--config", str(tmp_path / "headrace.yaml")]
     with (
-        process([str(binary), "-c", str(tmp_path / "mosquitto.conf")], tmp_path / "mosquitto.log"),
-        process([*listen, "--port", str(exporter)], tmp_path / "exporter.log"),
-        running(tmp_path / "run", {"mosquitto": [exporter]}, hurried(RULES), "5s") as prometheus,
+        running([str(binary), "-c", str(tmp_path / "mosquitto.conf")], tmp_path / "mosquitto.log"),
+        running([*listen, "--port", str(exporter)], tmp_path / "exporter.log"),
+        scraping(tmp_path / "run", {"mosquitto": [exporter]}, hurried(RULES), "5s") as prometheus,
     ):
         until(
             lambda: bool(prometheus.query('up{job="mosquitto"} == 1 and on () headrace_ready == 1')), 60, "it listens"
