@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from headrace.metrics import LAG
 from tests.chart.api import Object
 from tests.chart.conftest import Render
 from tests.chart.helm import CHART, Helm, named, services, templates
@@ -57,6 +58,25 @@ def test_unknown_keys_are_refused_by_name(setting: str, said: str, helm3: Helm, 
 )
 def test_values_that_do_not_hold_are_refused(settings: str, said: str, helm4: Helm) -> None:
     assert said in helm4.refused("minimal", "--set", settings)
+
+
+def test_pods_whose_identity_is_missing_are_named(helm4: Helm) -> None:
+    """Kafka and Blob take the pods' Workload Identity: each pod has to have one, or another way in."""
+    for component in ("bridge", "clean", "archive", "provision"):
+        message = helm4.refused("shipped-aks", "--set", f"{component}.podLabels=null")
+        assert f"{component}.podLabels: azure.workload.identity/use" in message
+        assert message.count("podLabels: ") == 1
+    keys = "store.existingSecret=account,config.kafka.sasl.token.client_secret_file=/secret"
+    helm4.render("shipped-aks", "--set", f"{keys},bridge.podLabels=null")
+
+
+def test_keda_asks_prometheus_where_kafka_takes_tokens(helm4: Helm, render: Render) -> None:
+    settings = "clean.autoscaling.kind=keda"
+    assert "clean.autoscaling.prometheus: " in helm4.refused("shipped-eks", "--set", settings)
+    objects = render("shipped-eks", "--set", f"{settings},clean.autoscaling.prometheus=http://prometheus:9090")
+    (trigger,) = named(objects, "ScaledObject")["headrace-clean"]["spec"]["triggers"]
+    assert trigger["type"] == "prometheus"
+    assert LAG._name in trigger["metadata"]["query"]
 
 
 def test_every_problem_is_said_at_once(helm4: Helm) -> None:

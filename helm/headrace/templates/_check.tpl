@@ -3,6 +3,7 @@
 {{- $v := .Values -}}
 {{- $c := $v.config -}}
 {{- $p := list -}}
+{{- $workload := list -}}
 {{- if not $c.streams -}}
 {{- $p = append $p "config.streams: give at least one stream, with the MQTT topics that feed it" -}}
 {{- end -}}
@@ -88,8 +89,8 @@
 {{- end -}}
 {{- else if eq (dig "store" "kind" "s3" $c) "azure" -}}
 {{- $azure := dig "store" "azure" (dict) $c -}}
-{{- if not (or $v.store.existingSecret $azure.account_key_file $azure.sas_token_file (dig "azure.workload.identity/use" "" $v.archive.podLabels)) -}}
-{{- $p = append $p "store.existingSecret: name the Secret with the storage account's key (store.accountKeyKey), or use Workload Identity: podLabels azure.workload.identity/use and the annotation of serviceAccount" -}}
+{{- if not (or $v.store.existingSecret $azure.account_key_file $azure.sas_token_file) -}}
+{{- $workload = append $workload "config.store.azure" -}}
 {{- end -}}
 {{- else if eq (dig "store" "kind" "s3" $c) "s3" -}}
 {{- if not (dig "store" "endpoint" "" $c) -}}
@@ -97,6 +98,16 @@
 {{- end -}}
 {{- if not (or $v.store.existingSecret (eq (dig "store" "credentials" "keys" $c) "aws") (and (dig "store" "access_key_file" "" $c) (dig "store" "secret_key_file" "" $c))) -}}
 {{- $p = append $p "store.existingSecret: name the Secret with the object store's access key and secret key" -}}
+{{- end -}}
+{{- end -}}
+
+{{- $token := dig "kafka" "sasl" "token" (dict) $c -}}
+{{- if and (eq (dig "kind" "" $token) "azure") (not (or $token.client_secret_file $token.client_assertion_file)) -}}
+{{- $workload = append $workload "config.kafka.sasl.token" -}}
+{{- end -}}
+{{- range $component := list "bridge" "clean" "archive" "provision" -}}
+{{- if and $workload (ne (get (get $v $component).podLabels "azure.workload.identity/use") "true") -}}
+{{- $p = append $p (printf "%s.podLabels: azure.workload.identity/use: \"true\" is missing: without a key or a secret %s takes the pod's Workload Identity%s" $component (join " and " $workload) (has "config.store.azure" $workload | ternary ". Or name the Secret with the storage account's key in store.existingSecret" "")) -}}
 {{- end -}}
 {{- end -}}
 
@@ -184,6 +195,9 @@
 {{- if eq $a.kind "keda" -}}
 {{- if and (eq $service "archive") (not $a.prometheus) -}}
 {{- $p = append $p "archive.autoscaling.prometheus: give the URL of the Prometheus that scrapes the archive: its committed offsets tell nothing of what is unread" -}}
+{{- end -}}
+{{- if and (eq $service "clean") (eq (dig "kafka" "sasl" "mechanism" "" $c) "OAUTHBEARER") (not $a.prometheus) -}}
+{{- $p = append $p "clean.autoscaling.prometheus: give the URL of the Prometheus that scrapes clean: KEDA can't ask Kafka for its lag with config.kafka.sasl.token" -}}
 {{- end -}}
 {{- if not ($.Capabilities.APIVersions.Has "keda.sh/v1alpha1") -}}
 {{- $p = append $p (printf "%s.autoscaling.kind: keda: the cluster has no KEDA (keda.sh/v1alpha1). Install it; with helm template add --api-versions keda.sh/v1alpha1" $service) -}}
