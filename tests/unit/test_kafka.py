@@ -54,14 +54,6 @@ def secured(certs: Certs, port: int, pair: Pair | None = None) -> Kafka:
     return Kafka.model_validate({"bootstrap": f"127.0.0.1:{port}", "tls": tls})
 
 
-def test_tls_with_a_good_certificate_and_the_clients_own(certs: Certs) -> None:
-    """TLS ends before librdkafka's mock broker, whose own address is never needed: the first connection tells all."""
-    with far_away(1) as cfg:
-        host, port = cfg.bootstrap.split(":")
-        with front(host, int(port), certs.servers["good"], certs.ca) as door:
-            assert kafka.probe(secured(certs, door.port, certs.client), 10) == 1
-
-
 @pytest.mark.parametrize(
     ("what", "words"),
     [
