@@ -10,6 +10,8 @@ from headrace.errors import ConfigError, FatalError, TransientError
 
 # Who issues tokens is away, or refuses us: the log says which. Where it refuses, the next client that is made says so.
 _NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token"  # noqa: S105 - librdkafka's words
+# A broker's answer where the session's token ran out before another could be had: it closes the connection.
+_NO_SESSION = "Request not valid in current SASL state"
 _BROKER = re.compile(r"ssl://([^/\s]+:\d+)/")
 _VERIFY = "certificate verify failed"
 
@@ -76,7 +78,7 @@ def translate(error: Told | Exception, doing: str) -> ConfigError | TransientErr
     """
     e: Told = error.args[0] if isinstance(error, Exception) else error
     text = f"Kafka, {doing}: {e.str()} ({e.name()})"
-    if _NO_TOKEN in e.str():
+    if _NO_TOKEN in e.str() or _NO_SESSION in e.str():
         return TransientError(text)
     if tls.alert(e.str(), Tls(), "kafka.tls"):
         return ConfigError(text)
