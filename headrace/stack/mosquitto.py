@@ -7,11 +7,11 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from headrace.errors import ConfigError, TransientError
+from headrace.stack import apt
 from headrace.stack.plan import DEVICE_USER, HOST, USER, Plan, Spec
 
 SBIN = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/usr/local/opt/mosquitto/sbin")
@@ -31,9 +31,10 @@ def find() -> Path | None:
 def obtain(say: Callable[[str], None]) -> Path:
     """The binary, installed with apt where we are root on Debian or Ubuntu; ConfigError with the command elsewhere."""
     found = find()
-    if found is None and sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get"):
+    if found is None and apt.available():
         say("installing Mosquitto with apt-get")
-        _apt_install()
+        # Its own broker would stand on 1883, open on loopback.
+        apt.install(("mosquitto", "mosquitto-clients"), units=("mosquitto",))
         found = find()
     if found is None:
         raise ConfigError(
@@ -41,27 +42,6 @@ def obtain(say: Callable[[str], None]) -> Path:
             "Fedora, RHEL with EPEL: sudo dnf install mosquitto; macOS: brew install mosquitto. Then run this again"
         )
     return found
-
-
-def _apt_install() -> None:
-    """The package would start a broker of its own on 1883, open on loopback, and at each boot: it is kept from both."""
-    policy = Path("/usr/sbin/policy-rc.d")
-    deny = not policy.exists()
-    if deny:
-        policy.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
-        policy.chmod(0o755)
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "mosquitto", "mosquitto-clients"]
-    try:
-        if subprocess.run(install, env=env, stdout=sys.stderr, check=False).returncode != 0:
-            subprocess.run(["apt-get", "update", "-q"], env=env, stdout=sys.stderr, check=False)
-            if subprocess.run(install, env=env, stdout=sys.stderr, check=False).returncode != 0:
-                raise ConfigError("apt-get install mosquitto failed, see above. Install it, then run the command again")
-    finally:
-        if deny:
-            policy.unlink(missing_ok=True)
-    if Path("/run/systemd/system").is_dir():
-        subprocess.run(["systemctl", "disable", "--quiet", "mosquitto"], check=False)
 
 
 def version(binary: Path) -> tuple[int, ...]:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.errors import ConfigError
+from headrace.stack import apt
 from headrace.stack.download import cache_dir
-from tests.compose.private import apt_install
 
 RELEASE = "bookworm"
 # What Docker's slim image has beyond minbase, and Debian's Python with its pip.
@@ -52,7 +52,7 @@ def _host_bundle() -> bytes:
 def _make(target: Path, bundle: bytes) -> None:
     print("making the stand-in for python:3.11-slim-bookworm with debootstrap, once", file=sys.stderr, flush=True)
     if shutil.which("debootstrap") is None and shutil.which("debootstrap", path="/usr/sbin") is None:
-        apt_install("debootstrap", "debian-archive-keyring")
+        apt.install(("debootstrap", "debian-archive-keyring"))
     env = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     with tempfile.TemporaryDirectory(prefix="hrtest-base-", ignore_cleanup_errors=True) as tmp:
         root = Path(tmp) / "root"

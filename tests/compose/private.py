@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from headrace.errors import ConfigError, FatalError
+from headrace.stack import apt
 from headrace.stack.download import cache_dir
 
 PACKAGES = ("docker.io", "iptables", "iproute2")
@@ -49,37 +50,13 @@ def daemon(tmp: Path) -> Iterator[tuple[str, str]]:
         yield CLIENT, host
 
 
-def apt_install(*packages: str) -> None:
-    """Debian packages, none of which may start its service. ConfigError where that fails."""
-    if shutil.which("apt-get") is None:
-        raise ConfigError(f"no apt-get here: install {', '.join(packages)}")
-    policy = Path("/usr/sbin/policy-rc.d")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "-oDPkg::Lock::Timeout=300", *packages]
-    deny = not policy.exists()
-    if deny:
-        policy.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
-        policy.chmod(0o755)
-    try:
-        for argv in (install, ["apt-get", "update", "-q"], install):
-            if subprocess.run(argv, env=env, stdout=sys.stderr, check=False).returncode == 0 and argv is install:
-                return
-    finally:
-        if deny:
-            policy.unlink(missing_ok=True)
-    raise ConfigError(f"apt-get install {' '.join(packages)} failed, see above")
-
-
 def _install() -> None:
     cache_dir().mkdir(parents=True, exist_ok=True)
     with (cache_dir() / ".apt.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         if Path(CLIENT).exists() and all(_find(name) for name in ("dockerd", "iptables", "ip")):
             return
-        apt_install(*PACKAGES)
-        if Path("/run/systemd/system").is_dir():
-            for unit in ("docker.service", "docker.socket", "containerd.service"):
-                subprocess.run(["systemctl", "disable", "--quiet", unit], check=False)
+        apt.install(PACKAGES, units=("docker.service", "docker.socket", "containerd.service"))
 
 
 def _find(name: str) -> str | None:
