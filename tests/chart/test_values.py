@@ -1,6 +1,7 @@
 """What values do: which are refused, and in what words; what a change replaces, and what it leaves alone."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -158,6 +159,32 @@ def test_a_service_gets_the_secrets_of_its_own_connections_only(render: Render) 
     for name, pod in services(render("external")).items():
         text = json.dumps(pod)
         assert ("plant-mqtt" in text) == (name == "plant-bridge"), name
+    metrics = json.dumps(services(render("observability"))["headrace-broker-metrics"])
+    assert "headrace-mqtt" in metrics
+    assert "headrace-store" not in metrics
+
+
+def test_prometheus_finds_every_job_that_the_alerts_ask_for(render: Render) -> None:
+    """By its label `job`: the component, as the monitor has it."""
+    asked = {
+        job
+        for found in re.findall(r'\bjob=~"([^"]+)"', (CHART / "files" / "alerts.yaml").read_text())
+        for job in found.split("|")
+    }
+    for settings in ((), ("--set", "monitoring.kind=podMonitor")):
+        objects = render("observability", *settings)
+        (monitor,) = [o for o in objects if o["kind"] in ("ServiceMonitor", "PodMonitor")]
+        named_ports = {
+            job: pod["spec"]["containers"][0]["ports"][0]["name"]
+            for pod in services(objects).values()
+            if (job := pod["metadata"]["labels"][monitor["spec"]["jobLabel"]])
+        }
+        assert named_ports == dict.fromkeys(asked, "http")
+        (chosen,) = monitor["spec"]["selector"]["matchExpressions"]
+        assert set(chosen["values"]) == asked
+    assert "headrace-broker-metrics" not in services(
+        render("observability", "--set", "monitoring.broker.enabled=false")
+    )
 
 
 def test_the_rules_and_dashboards_are_the_files(render: Render) -> None:

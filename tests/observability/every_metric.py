@@ -43,13 +43,13 @@ def every(job: str) -> list[Counter | Gauge]:
 
 def main(job: str, port: int) -> None:
     """Serve, and move everything each second; gauges stand at 0 for ten seconds of twenty."""
-    children, told = [] if job == "mosquitto" else every(job), Told()
+    children, told = [] if job == "broker-metrics" else every(job), Told()
     REGISTRY.register(told)
     start_http_server(port, "127.0.0.1")
     for second in itertools.count(1):
         for n, child in enumerate(children):
             child.inc(n % 3 + 1) if isinstance(child, Counter) else child.set(second % 20 // 10 * (second + n))
-        if job == "mosquitto":
+        if job == "broker-metrics":
             for topic in FIGURES:
                 told.take(PREFIX + topic, b"%d" % (10 * second))
         time.sleep(1)

@@ -13,7 +13,7 @@ from tests.observability.prometheus import Prometheus, scraping
 from tests.observability.queries import FILES, queries
 from tests.waiting import running, until
 
-JOBS = ("bridge", "clean", "archive", "mosquitto")
+JOBS = ("bridge", "clean", "archive", "broker-metrics")
 RULES = (FILES / "alerts.yaml").read_text()
 
 

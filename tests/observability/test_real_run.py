@@ -71,7 +71,7 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
     with (
         running([*listen, str(exporter)], folder / "exporter.log"),
         running(simulate, folder / "simulate.log"),
-        scraping(folder / "run", {**jobs, "mosquitto": [exporter]}, hurried(RULES), "5s") as prometheus,
+        scraping(folder / "run", {**jobs, "broker-metrics": [exporter]}, hurried(RULES), "5s") as prometheus,
     ):
         ready = "sum(headrace_archive_rows_total) > 100 and sum(up) == 4"
         until(lambda: bool(prometheus.query(ready)), 240, "readings are stored, and all four targets are scraped")
@@ -165,10 +165,12 @@ def test_mosquitto_counts_what_it_drops(tmp_path: Path) -> None:
     with (
         running([str(binary), "-c", str(tmp_path / "mosquitto.conf")], tmp_path / "mosquitto.log"),
         running([*listen, "--port", str(exporter)], tmp_path / "exporter.log"),
-        scraping(tmp_path / "run", {"mosquitto": [exporter]}, hurried(RULES), "5s") as prometheus,
+        scraping(tmp_path / "run", {"broker-metrics": [exporter]}, hurried(RULES), "5s") as prometheus,
     ):
         until(
-            lambda: bool(prometheus.query('up{job="mosquitto"} == 1 and on () headrace_ready == 1')), 60, "it listens"
+            lambda: bool(prometheus.query('up{job="broker-metrics"} == 1 and on () headrace_ready == 1')),
+            60,
+            "it listens",
         )
         asyncio.run(_overfill(port))
         until(lambda: bool(prometheus.query("headrace_broker_messages_dropped_total >= 90")), 60, "drops are told of")

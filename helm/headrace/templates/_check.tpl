@@ -106,7 +106,7 @@
 {{- $workload = append $workload "config.kafka.sasl.token" -}}
 {{- end -}}
 {{- range $component := list "bridge" "clean" "archive" "provision" -}}
-{{- if and $workload (ne (get (get $v $component).podLabels "azure.workload.identity/use") "true") -}}
+{{- if and $workload (ne (get (default dict (get $v $component).podLabels) "azure.workload.identity/use") "true") -}}
 {{- $p = append $p (printf "%s.podLabels: azure.workload.identity/use: \"true\" is missing: without a key or a secret %s takes the pod's Workload Identity%s" $component (join " and " $workload) (has "config.store.azure" $workload | ternary ". Or name the Secret with the storage account's key in store.existingSecret" "")) -}}
 {{- end -}}
 {{- end -}}

@@ -76,7 +76,7 @@
 {{- /* Which connections a role has: it gets no other secret. */}}
 {{- define "headrace.parts" -}}
 {{- get (dict
-  "bridge" "mqtt kafka registry store" "clean" "kafka registry store" "archive" "kafka registry store"
+  "bridge" "mqtt kafka registry store" "broker-metrics" "mqtt" "clean" "kafka registry store" "archive" "kafka registry store"
   "topics" "kafka" "contracts" "registry" "bucket" "store" "tools" "mqtt kafka registry store") . -}}
 {{- end -}}
 
@@ -92,6 +92,7 @@ to a route, replaces no pod of this one. */}}
 {{- end -}}
 {{- $sections := get (dict
   "bridge" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge")
+  "broker-metrics" (list)
   "clean" (list "streams" "dead_letters" "max_message_bytes" "clean")
   "archive" (list "streams" "dead_letters" "max_message_bytes" "archive")
   "topics" (list "streams" "dead_letters" "max_message_bytes")

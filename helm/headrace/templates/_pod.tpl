@@ -1,6 +1,6 @@
 {{- /* The pod template of whatever runs an image of Headrace's own.
-dict: root, role (whose configuration), component, of (values of the service), image, args; and for services: env (YAML
-of a list), grace, service: true (probes and a port). Secrets and files are those of the role alone. */}}
+dict: root, role (whose configuration), component, of (values of the service), image, args; where it is not the image's:
+command; and for services: env (YAML of a list), grace, service: true (probes and a port). Secrets and files are those of the role alone. */}}
 {{- define "headrace.podTemplate" -}}
 {{- $root := .root -}}
 {{- $v := .root.Values -}}
@@ -78,6 +78,9 @@ spec:
     - name: {{ .component }}
       image: {{ include "headrace.image" (dict "root" $root "image" .image) }}
       imagePullPolicy: {{ $v.image.pullPolicy }}
+      {{- with .command }}
+      command: {{ toJson . }}
+      {{- end }}
       {{- with .args }}
       args: {{ toJson . }}
       {{- end }}
