@@ -1,5 +1,7 @@
 """SQL over the lake with DuckDB: every stream is a view, read from the object store where it lies."""
 
+import tempfile
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,7 +54,13 @@ def connect(
 
     # Nothing is ever downloaded: what is needed is in the wheels.
     lake = duckdb.connect(
-        ":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            # Its own default is the working directory, which in a container can't be written. DuckDB takes it away again.
+            "temp_directory": str(Path(tempfile.gettempdir()) / f"headrace-duckdb-{uuid.uuid4().hex[:12]}"),
+        },
     )
     try:
         with explained(cfg):

@@ -1,6 +1,7 @@
 """SQL over a lake in a folder: the same views as over S3."""
 
 import datetime as dt
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,15 @@ def test_a_store_that_is_away_is_transient_and_no_key_is_shown() -> None:
         headrace.query("from imu", config=cfg)
     assert "thesecret" not in str(caught.value).replace("'", "")
     assert "theaccesskey" not in str(caught.value)
+
+
+def test_what_does_not_fit_into_memory_has_a_folder_of_its_own_where_one_may_write(lake: Path) -> None:
+    """The working directory, DuckDB's own choice, can't be written in a container; two may not share their files."""
+    ask = "select current_setting('temp_directory')"
+    with connect(config(lake), ask) as one, connect(config(lake), ask) as other:
+        folders = {Path(it.execute(ask).fetchall()[0][0]) for it in (one, other)}
+    assert len(folders) == 2
+    assert {f.parent for f in folders} == {Path(tempfile.gettempdir())}
 
 
 def test_the_types_of_columns() -> None:
