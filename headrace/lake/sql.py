@@ -58,7 +58,7 @@ def connect(
         config={
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            # Its own default is the working directory, which in a container can't be written. DuckDB takes it away again.
+            # DuckDB's default is the working directory, which in a container can't be written. It removes what it made.
             "temp_directory": str(Path(tempfile.gettempdir()) / f"headrace-duckdb-{uuid.uuid4().hex[:12]}"),
         },
     )
