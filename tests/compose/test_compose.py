@@ -21,6 +21,7 @@ from headrace.errors import FatalError
 from tests.compose.engine import Docker, engine
 from tests.compose.project import SERVERS, WORKERS, Project
 from tests.compose.standins import PYTHON, provide
+from tests.waiting import until
 
 PROFILES = ("--profile", "cli", "--profile", "demo", "--profile", "observability")
 
@@ -127,13 +128,9 @@ def test_welcome_tells_a_line_that_works(up: Project) -> None:
     line = next(line for line in told.splitlines() if "docker compose exec mosquitto" in line)
     words = shlex.split(line.strip().removesuffix(")"))[2:]
     up.compose(words[0], "--no-TTY", *words[1:])
-    until = time.monotonic() + 60
     sql = "select temperature, humidity from environment where device_id = 'board-01'"
-    while json.loads(up.headrace("query", "--format", "json", sql) or "[]") != [
-        {"temperature": 21.5, "humidity": 40.0}
-    ]:
-        assert time.monotonic() < until
-        time.sleep(1)
+    row = {"temperature": 21.5, "humidity": 40.0}
+    until(lambda: json.loads(up.headrace("query", "--format", "json", sql) or "[]") == [row], 60, "the row", pause=1)
 
 
 def test_a_wrong_password_is_refused(up: Project) -> None:
@@ -184,19 +181,18 @@ def test_metrics_are_scraped(up: Project, images: dict[str, str], rendered: dict
     names = ("prometheus", "broker-metrics")
     up.compose("--profile", "observability", "up", "--detach", "--wait", *names)
     url = f"http://127.0.0.1:{up.ports['PROMETHEUS_PORT']}/api/v1"
-    until = time.monotonic() + 60
-    while True:
+
+    def health() -> dict[str, str]:
         with urllib.request.urlopen(f"{url}/targets", timeout=10) as answer:
-            targets = json.load(answer)["data"]["activeTargets"]
-        health = {t["labels"]["job"]: t["health"] for t in targets}
-        if set(health.values()) == {"up"}:
-            break
-        assert time.monotonic() < until, targets
-        time.sleep(1)
-    assert set(health) == {"bridge", "clean", "archive", "mosquitto"}
-    with urllib.request.urlopen(f"{url}/rules", timeout=10) as answer:
-        assert json.load(answer)["data"]["groups"]
-    up.compose("--profile", "observability", "rm", "--stop", "--force", *names)
+            return {t["labels"]["job"]: t["health"] for t in json.load(answer)["data"]["activeTargets"]}
+
+    try:
+        until(lambda: set(health().values()) == {"up"}, 60, "every service is scraped")
+        assert set(health()) == {"bridge", "clean", "archive", "broker-metrics"}
+        with urllib.request.urlopen(f"{url}/rules", timeout=10) as answer:
+            assert json.load(answer)["data"]["groups"]
+    finally:
+        up.compose("--profile", "observability", "rm", "--stop", "--force", *names)
 
 
 def test_down_and_up_again_keeps_everything(up: Project, say: Any) -> None:
