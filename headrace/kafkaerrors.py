@@ -124,5 +124,5 @@ def _refused(cfg: Kafka, e: Told) -> str:
     where = f"Kafka at {found[1]}"
     if why := tls.alert(words, cfg.tls, "kafka.tls"):
         return f"{where}: {why}"
-    why = tls.look(*tls.split(found[1]), cfg.tls, "kafka.tls", "kafka.bootstrap") if _VERIFY in words else ""
+    why = tls.look(*tls.split(found[1]), cfg.tls, "kafka.tls", "kafka.bootstrap").refused if _VERIFY in words else ""
     return f"{where}: {why}" if why else ""

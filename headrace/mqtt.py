@@ -367,7 +367,7 @@ def _refused(error: OSError, mqtt: Mqtt) -> str:
     if not mqtt.tls.enabled:
         return ""
     names = "mqtt.tls", "mqtt.host"
-    return tls.refusal(error, mqtt.tls, *names) or tls.look(mqtt.host, mqtt.port, mqtt.tls, *names)
+    return tls.refusal(error, mqtt.tls, *names) or tls.look(mqtt.host, mqtt.port, mqtt.tls, *names).refused
 
 
 def _expected(mqtt: Mqtt) -> str:

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from headrace.config.connect import Tls
 from headrace.errors import ConfigError
@@ -17,6 +18,13 @@ _ALERT = re.compile(
     r"alert (certificate required|handshake failure|no certificate|bad certificate|unsupported certificate|"
     r"certificate revoked|certificate expired|certificate unknown|unknown ca|access denied|decrypt error)"
 )
+
+
+class Look(NamedTuple):
+    """What a second look at a server saw. Both empty: TLS was agreed on, and nobody refused a certificate."""
+
+    refused: str = ""  # whose certificate is refused, why, and the remedy
+    absent: str = ""  # why no TLS came about, otherwise: nobody listens, or what listens does not speak it
 
 
 def client_context(tls: Tls, where: str) -> ssl.SSLContext | None:
@@ -73,18 +81,26 @@ def alert(words: str, tls: Tls, setting: str) -> str:
     return f"it refuses the client certificate ({found[1]}). Have {files} issued by an authority that it trusts"
 
 
-def look(host: str, port: int, tls: Tls, setting: str, address: str) -> str:
-    """Try TLS with the server once, where a client did not tell why it failed; as `refusal`. Takes seconds at most."""
+def look(host: str, port: int, tls: Tls, setting: str, address: str) -> Look:
+    """Try TLS with the server once, where a client did not tell why it failed. Takes seconds at most.
+
+    `setting` and `address` as for `refusal`.
+    """
+    agreed = False
     try:
         with (
             socket.create_connection((host, port), timeout=_LOOK_SECONDS) as plain,
             context(tls, setting).wrap_socket(plain, server_hostname=host) as secured,
         ):
+            agreed = True
             secured.settimeout(_ALERT_SECONDS)
             secured.recv(1)
     except OSError as e:
-        return refusal(e, tls, setting, address)
-    return ""
+        if why := refusal(e, tls, setting, address):
+            return Look(refused=why)
+        if not agreed:
+            return Look(absent=str(e) or type(e).__name__)
+    return Look()
 
 
 def split(address: str, port: int = 443) -> tuple[str, int]:

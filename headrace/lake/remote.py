@@ -61,7 +61,7 @@ def refused(store: "Store", text: str) -> HeadraceError:
         from headrace import tls
 
         names = "store.tls", "store.endpoint"  # DuckDB says that a certificate is refused, and not why
-        if why := tls.look(*tls.split(store.endpoint), store.tls, *names):
+        if why := tls.look(*tls.split(store.endpoint), store.tls, *names).refused:
             return ConfigError(f"the lake at {place}: {why}")
     return TransientError(f"the lake at {place} can't be read: {text}. Start the store, or correct `store`")
 

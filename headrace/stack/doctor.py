@@ -129,10 +129,16 @@ def _reach(subject: str, look: Callable[[], str]) -> Finding:
 def _mqtt(config: Config) -> str:
     m = config.mqtt
     if m.tls.enabled:
-        if why := tls.look(m.host, m.port, m.tls, "mqtt.tls", "mqtt.host"):
-            raise ConfigError(f"{m.host}:{m.port}: {why}")
+        found = tls.look(m.host, m.port, m.tls, "mqtt.tls", "mqtt.host")
+        if found.refused:
+            raise ConfigError(f"{m.host}:{m.port}: {found.refused}")
         if not ports.listening(m.port, m.host):
             raise TransientError(f"{m.host}:{m.port}: nobody listens there")
+        if found.absent:
+            raise ConfigError(
+                f"{m.host}:{m.port}: it does not speak TLS ({found.absent}). Set mqtt.port to that of its TLS "
+                "listener, usually 8883, or mqtt.tls.enabled to false"
+            )
         return f"{m.host}:{m.port}: its certificate is good; the password was not tried"
     mosquitto.connect(m.host, m.port, m.username, m.password.get_secret_value() if m.password else None)
     return f"{m.host}:{m.port}"

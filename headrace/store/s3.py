@@ -139,7 +139,7 @@ class S3Store:
         ):
             names = "store.tls", "store.endpoint"
             # A connection that broke in the midst may have hidden the server's words.
-            if why := refusal(error, self._tls, *names) or look(*split(self.endpoint), self._tls, *names):
+            if why := refusal(error, self._tls, *names) or look(*split(self.endpoint), self._tls, *names).refused:
                 return ConfigError(f"{where}: {why}")
             return TransientError(f"{where}: TLS failed: {error.reason}; does it speak TLS? See store.tls")
         reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error

@@ -269,4 +269,4 @@ def _refused(error: aiomqtt.MqttError, cfg: Mqtt) -> str:
     if not cfg.tls.enabled:
         return ""
     names = "mqtt.tls", "mqtt.host"
-    return tls.refusal(error, cfg.tls, *names) or tls.look(cfg.host, cfg.port, cfg.tls, *names)
+    return tls.refusal(error, cfg.tls, *names) or tls.look(cfg.host, cfg.port, cfg.tls, *names).refused

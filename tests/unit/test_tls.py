@@ -1,7 +1,10 @@
 """A certificate that is wrong, expired or for another host is refused, in words that name setting and remedy."""
 
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,32 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Certs:
 def server() -> Iterator[Answers]:
     with answering(lambda request: (404, {}, NO_SUBJECT if request.method == "GET" else b"")) as it:
         yield it
+
+
+@contextmanager
+def plain(answer: bytes) -> Iterator[int]:
+    """The port of a server without TLS, that gives each client `answer` and closes."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=8)
+
+    def serve() -> None:
+        while True:
+            try:
+                one, _ = listener.accept()
+            except OSError:
+                return
+            with one, suppress(OSError):
+                if answer:
+                    one.recv(999)
+                    one.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
 
 
 def ask_registry(port: int, settings: Tls) -> object:
@@ -109,8 +138,14 @@ def test_a_server_without_tls_may_be_another_one_tomorrow(it: str, certs: Certs,
 def test_a_second_look_finds_what_a_client_did_not_tell(certs: Certs, server: Answers) -> None:
     with front("127.0.0.1", server.port, certs.servers["expired"]) as secured:
         found = tls.look("127.0.0.1", secured.port, Tls(enabled=True, ca_file=certs.ca), "kafka.tls", "kafka.bootstrap")
-        assert found.startswith("its certificate is refused: certificate has expired. ")
-    assert tls.look("127.0.0.1", secured.port, Tls(enabled=True), "kafka.tls", "kafka.bootstrap") == ""
+        assert found.refused.startswith("its certificate is refused: certificate has expired. ")
+        assert not found.absent
+    with front("127.0.0.1", server.port, certs.servers["good"]) as secured:
+        trusting = Tls(enabled=True, ca_file=certs.ca)
+        assert tls.look("127.0.0.1", secured.port, trusting, "kafka.tls", "kafka.bootstrap") == tls.Look()
+    away = tls.look("127.0.0.1", secured.port, trusting, "kafka.tls", "kafka.bootstrap")
+    assert not away.refused
+    assert "refused" in away.absent
 
 
 def test_a_key_that_is_encrypted_or_anothers_is_refused_without_a_question(certs: Certs, tmp_path: Path) -> None:
@@ -158,3 +193,6 @@ def test_the_doctor_looks_at_the_brokers_certificate(certs: Certs, server: Answe
         pytest.raises(ConfigError, match="certificate has expired"),
     ):
         ask(door.port)
+    for answer in (b"\x20\x02\x00\x00 of MQTT", b""):  # one without TLS, and one that closes at once
+        with plain(answer) as port, pytest.raises(ConfigError, match=r"does not speak TLS .*Set mqtt\.port"):
+            ask(port)
