@@ -16,13 +16,15 @@ class ObjectStore(Protocol):
     """A bucket, or a folder. Safe to use from several threads.
 
     Every method raises TransientError when the store is away or overloaded, and ConfigError when it refuses the
-    credentials or has no such bucket. Once `put` has returned, the object is durable as far as the store can promise.
+    credentials or, but for `exists`, has no such bucket. Once `put` has returned, the object is durable as far as the
+    store can promise, and encrypted where the settings ask for it.
     """
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
         """Write an object whole: nobody ever sees a part of it.
 
-        With `if_absent` an object that is there already stays as it is, and the answer is False. Else True.
+        With `if_absent` an object that is there already stays as it is, and the answer is False. Else True. ConfigError
+        where the object, also the one that was there, is not encrypted as the settings ask.
         """
         ...
 
@@ -35,7 +37,10 @@ class ObjectStore(Protocol):
         ...
 
     def exists(self, key: str) -> bool:
-        """Whether there is such an object."""
+        """Whether there is such an object; False also where there is no bucket, since servers don't tell these apart.
+
+        ConfigError where it is not encrypted as the settings ask.
+        """
         ...
 
     def delete(self, key: str) -> None:

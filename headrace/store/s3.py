@@ -1,6 +1,6 @@
 """An S3-compatible bucket, through minio, which only this file and aws.py import, as they do urllib3."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,15 +59,12 @@ class S3Store:
             try:
                 done = self._client._put_object(self.bucket, key, data, headers)  # noqa: SLF001
             except S3Error as e:
-                if if_absent and (e.code == "PreconditionFailed" or e.response.status == 412):
-                    return False
-                raise
-        asked, given = self._sse.get(_SSE, ""), done.http_headers.get(_SSE, "")
-        if asked and given != asked:  # some servers take the header, and store the bytes as they are
-            raise ConfigError(
-                f"object store {self.endpoint}: asked to encrypt with {asked}, it answers {given or 'nothing'} of it: "
-                "it does not encrypt. Correct store.sse, or use a store that does"
-            )
+                if not if_absent or (e.code != "PreconditionFailed" and e.response.status != 412):
+                    raise
+                if self._sse:
+                    self._check_encrypted(key, self._client.stat_object(self.bucket, key).metadata)
+                return False
+        self._check_encrypted(key, done.http_headers)
         return True
 
     def get(self, key: str) -> bytes:
@@ -95,11 +92,12 @@ class S3Store:
         """See ObjectStore."""
         with self._translated():
             try:
-                self._client.stat_object(self.bucket, key)
+                found = self._client.stat_object(self.bucket, key)
             except S3Error as e:
                 if e.code in _ABSENT:
                     return False
                 raise
+        self._check_encrypted(key, found.metadata)
         return True
 
     def delete(self, key: str) -> None:
@@ -118,6 +116,19 @@ class S3Store:
                     raise
             except ValueError as e:  # minio checks the bucket's name by itself
                 raise ConfigError(f"store.bucket: {e}") from e
+
+    def _check_encrypted(self, key: str, told: Mapping[str, str] | None) -> None:
+        """ConfigError where `told`, the store's headers, show the object otherwise than `store.sse` asks.
+
+        Some servers take the request for encryption, and store the bytes as they are.
+        """
+        asked, given = self._sse.get(_SSE, ""), (told or {}).get(_SSE, "")
+        if asked and given != asked:
+            raise ConfigError(
+                f"object store {self.endpoint}: store.sse asks for {asked}, and of {key} it tells "
+                f"{given or 'no encryption'}. Use a store that encrypts, or correct store.sse. An object that is older "
+                "than that setting is encrypted by copying it onto itself, with the encryption asked for"
+            )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -162,6 +173,11 @@ class S3Store:
             return ConfigError(
                 f"{where}: refused the credentials that AWS gave: {error.code}: {error.message}. Let the role use "
                 "the bucket, and its key where store.sse names one"
+            )
+        if error.code == "NotImplemented":
+            return ConfigError(
+                f"{where}: it can't do what is asked: {error.message}. Correct store.sse, or use a store that encrypts "
+                "and takes conditional writes (If-None-Match)"
             )
         if error.code in _KMS:
             return ConfigError(f"{where}: {error.code}: {error.message}. Correct store.sse.key, or let us use it")

@@ -1,9 +1,11 @@
 """Objects into the store, so that none is ever replaced by another: a late or repeated write changes nothing."""
 
 import logging
+import threading
 import uuid
 
-from headrace.errors import ConfigError, FatalError
+from headrace.errors import ConfigError, FatalError, TransientError
+from headrace.health import Health
 from headrace.lake import ledger
 from headrace.lake.ledger import Entry, StoredFile
 from headrace.store.base import ObjectStore
@@ -11,20 +13,49 @@ from processors.archive import parquet
 from processors.archive.plan import File
 
 log = logging.getLogger(__name__)
+_FIRST_SECONDS, _MOST_SECONDS = 0.25, 10.0
 
 
-def keeps_conditions(store: ObjectStore) -> bool:
-    """Whether the store refuses a conditional write over what is there. Asks with an object of its own."""
-    key = f"_probe/{uuid.uuid4().hex}"
+def await_store(store: ObjectStore, health: Health, stop: threading.Event) -> bool | None:
+    """Wait until the store has taken a probe object, encrypted where that is asked for, and has deleted it.
+
+    Whether it refuses a conditional write over what is there; None when `stop` came before. /readyz tells what is
+    waited for. ConfigError: the store refuses us, or does not encrypt.
+    """
+    key = f"_probe/{uuid.uuid4().hex}"  # one for all attempts: what an outage left of one, the next takes away
+    delay = _FIRST_SECONDS
+    while not stop.is_set():
+        try:
+            health.progress()
+            store.ensure_bucket()
+            health.progress()
+            conditional = keeps_conditions(store, key)
+        except TransientError as e:
+            health.ready("store", False, str(e))
+            log.warning("waiting", extra={"for": "store", "error": str(e), "again_in_s": delay})
+            stop.wait(delay)
+            delay = min(2 * delay, _MOST_SECONDS)
+        else:
+            if not conditional:
+                log.warning("the store ignores conditions of writes: each object is looked for before it is written")
+            return conditional
+    return None
+
+
+def keeps_conditions(store: ObjectStore, key: str) -> bool:
+    """Whether the store refuses a conditional write over what is there. Asks with an object of its own, `key`.
+
+    The object is gone afterwards, except on TransientError: ask again with the same key.
+    """
     try:
-        return store.put(key, b"1", if_absent=True) and not store.put(key, b"2", if_absent=True)
-    except ConfigError as e:
-        log.warning(
-            "the store takes no conditional write: existing objects are compared first", extra={"error": str(e)}
-        )
-        return False
-    finally:
-        store.delete(key)
+        # False is fine here: the answer was lost, and the HTTP client's second try met the object of the first.
+        store.put(key, b"1", if_absent=True)
+        kept = not store.put(key, b"2", if_absent=True)
+    except ConfigError:
+        store.delete(key)  # what does not encrypt has it all the same
+        raise
+    store.delete(key)
+    return kept
 
 
 def put_file(store: ObjectStore, file: File, *, conditional: bool) -> StoredFile:

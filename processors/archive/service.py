@@ -16,11 +16,13 @@ from headrace.kafkawatch import KafkaWatch
 from headrace.lake import layout
 from headrace.names import clean_topic
 from headrace.registry import Registry
+from headrace.store.base import ObjectStore
 from headrace.store.open import open_store
 from processors.archive.find import Incarnations, Positions
 from processors.archive.letters import Letters
 from processors.archive.partition import Partition
 from processors.archive.patience import CHECK, Patience
+from processors.archive.put import await_store
 from processors.archive.reader import Key, Reader
 from processors.archive.rotation import Cause, due, largest
 from processors.archive.schemas import Schemas
@@ -57,8 +59,12 @@ def run(config: Config, stop: threading.Event) -> None:
             registry.latest(f"{topics[0]}-value")
         if not await_kafka(config.kafka, config.archive.group, topics, health, stop):
             return
+        lake = open_store(config.store)
+        conditional = await_store(lake, health, stop)
+        if conditional is None:
+            return
         with (
-            Archive(config, topics, health, registry) as archive,
+            Archive(config, topics, health, registry, lake, conditional=conditional) as archive,
             Watch(archive.positions, store, topics, health),
             KafkaWatch(config.kafka, health, archive.clients),
         ):
@@ -89,13 +95,21 @@ def topics_of(config: Config) -> list[str]:
 class Archive:
     """A member of the archive's group, from `with` to its end."""
 
-    def __init__(self, config: Config, topics: list[str], health: Health, registry: Registry) -> None:
+    def __init__(
+        self,
+        config: Config,
+        topics: list[str],
+        health: Health,
+        registry: Registry,
+        store: ObjectStore,
+        *,
+        conditional: bool,
+    ) -> None:
         self._limits = config.archive
         self._health = health
         self._parts: dict[Key, Partition] = {}
         self._reader = Reader(config, topics, self._taken, self._left)
         self.positions = Positions(config.kafka, config.archive.group)
-        store = open_store(config.store)
         self._letters = Letters(config, store)
         kit = Kit(
             Incarnations(config.kafka),
@@ -104,7 +118,7 @@ class Archive:
             Schemas(registry.schema_text),
             self._letters,
         )
-        self._work = Work(config.archive, kit, Patience(health))
+        self._work = Work(config.archive, kit, Patience(health), conditional=conditional)
         self._full = False
         self._gauges_at = 0.0
 

@@ -19,7 +19,7 @@ from processors.archive.buffer import Chunk, join
 from processors.archive.commit import Token
 from processors.archive.patience import Patience
 from processors.archive.plan import DeadRow, Place, Plan, Shape, Span, gap, plans
-from processors.archive.put import keeps_conditions, put_entry, put_file
+from processors.archive.put import put_entry, put_file
 from processors.archive.recovery import Action, Finish, Lost, decide
 from processors.archive.schemas import Schemas
 
@@ -62,9 +62,9 @@ class Kit:
 class Work:
     """Jobs on threads. Each holds while a dependency is away, and ends with Revoked once its token is void."""
 
-    def __init__(self, settings: Archive, kit: Kit, patience: Patience) -> None:
+    def __init__(self, settings: Archive, kit: Kit, patience: Patience, *, conditional: bool) -> None:
         self._settings, self._kit, self._patience = settings, kit, patience
-        self._conditional: bool | None = None
+        self._conditional = conditional
         self._jobs = ThreadPoolExecutor(_JOBS, thread_name_prefix="job")
         self._puts = ThreadPoolExecutor(settings.uploads, thread_name_prefix="put")
 
@@ -115,12 +115,11 @@ class Work:
         hold, topic = self._patience.hold, plan.entry.topic
         if plan.dead:
             hold(token, "writing dead letters", lambda: self._kit.letters.write(token, topic, plan.dead))
-        conditional = hold(token, "asking the store for conditional writes", self._keeps_conditions)
         if plan.low > plan.entry.start:
             return self._store_rest(token, plan)
         puts = [
             self._puts.submit(
-                hold, token, "storing a file", lambda f=f: put_file(self._kit.store, f, conditional=conditional)
+                hold, token, "storing a file", lambda f=f: put_file(self._kit.store, f, conditional=self._conditional)
             )
             for f in plan.files
         ]
@@ -135,19 +134,14 @@ class Work:
         entry = hold(
             token,
             "storing what the log still has",
-            lambda: salvage.store_rest(store, place, plan, conditional=self._keeps_conditions()),
+            lambda: salvage.store_rest(store, place, plan, conditional=self._conditional),
         )
         hold(token, "storing the ledger", lambda: self._put_entry(entry))
         _tell_lost(entry)
         return entry
 
     def _put_entry(self, entry: Entry) -> None:
-        put_entry(self._kit.store, entry, conditional=self._keeps_conditions())
-
-    def _keeps_conditions(self) -> bool:
-        if self._conditional is None:
-            self._conditional = keeps_conditions(self._kit.store)
-        return self._conditional
+        put_entry(self._kit.store, entry, conditional=self._conditional)
 
 
 def _tell_lost(entry: Entry) -> None:

@@ -209,7 +209,7 @@ class Process:
         self.world = world
         patience = Patience(cast("Health", _Health()))
         kit = Kit(_Id(world), world, world.store, Schemas(lambda _: json.dumps(SCHEMA)), world)
-        self.work = Work(settings or Archive(uploads=1), kit, patience)
+        self.work = Work(settings or Archive(uploads=1), kit, patience, conditional=True)
         self.place: int | None = None
         self.paused = False
         self.stored: list[Plan] = []

@@ -8,11 +8,10 @@ import pytest
 
 from headrace.errors import FatalError, PoisonError, Reason, TransientError
 from headrace.intent import Intent, Note
-from headrace.store.base import ObjectStore
 from headrace.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
 from processors.archive import parquet
 from processors.archive.plan import File, Place, Plan, Shape, Span, plans
-from processors.archive.put import keeps_conditions, put_file
+from processors.archive.put import put_file
 from processors.archive.schemas import Schemas
 from tests.unit.archive_world import DAY, ID, SCHEMA, FakeMessage, World, chunk_of, row
 
@@ -140,26 +139,6 @@ def test_many_dates_in_one_batch() -> None:
     assert len(plan.files) == 400
     assert sum(f.rows for f in plan.files) == 400
     assert date.fromisoformat(plan.files[-1].key.split("/")[1].removeprefix("date=")).toordinal() == 719163 + 399
-
-
-class Unconditional:
-    """A store that takes no notice of conditions, as some do."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-
-    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
-        return self._store.put(key, data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-
-def test_a_store_that_ignores_conditions_is_recognised() -> None:
-    store: Any = World().store
-    assert keeps_conditions(store)
-    assert not keeps_conditions(Unconditional(store))
-    assert not list(store.list(""))
 
 
 @pytest.mark.parametrize("conditional", [True, False])

@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 from headrace.config import Config
 from headrace.health import Health
 from headrace.registry import Registry
+from headrace.store.open import open_store
 from processors.archive.commit import Token
 from processors.archive.partition import Partition
 from processors.archive.service import Archive
@@ -48,7 +49,8 @@ def test_the_lag_of_a_partition_goes_with_it(tmp_path: Path, monkeypatch: pytest
     cfg = Config.model_validate(
         {"kafka": {"bootstrap": "127.0.0.1:1"}, "store": {"kind": "folder", "folder": str(tmp_path)}}
     )
-    archive = Archive(cfg, [KEY[0]], cast("Health", Stub()), cast("Registry", Stub()))
+    health, registry = cast("Health", Stub()), cast("Registry", Stub())
+    archive = Archive(cfg, [KEY[0]], health, registry, open_store(cfg.store), conditional=True)
     try:
         monkeypatch.setattr(archive._reader, "end", lambda *_: 9)
         archive._parts[KEY] = cast("Partition", Part())
