@@ -16,6 +16,13 @@ OF_THE_NAMESPACE = {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
 CHANGE = ("--set", "config.max_message_bytes=1500000")
 WAIT = ("--wait", "--wait-for-jobs", "--timeout", "3m")
 
+# What the notes say of some cases, and of no other.
+NOTED = {
+    "monitoring.kind is none": {"keda"},
+    "Mosquitto reads its certificate at the start only": {"strimzi"},
+    "keeps the KafkaTopics, the Kafka and its KafkaNodePool": {"strimzi"},
+}
+
 Lifecycle = Callable[[Helm, str, str], None]
 
 
@@ -81,13 +88,27 @@ def _live(helm: Helm, api: Api, case: str, namespace: str) -> None:
 
     said = helm.run("test", RELEASE, "-n", namespace, "--timeout", "2m").stdout
     assert "Succeeded" in said
-    assert helm.run("get", "notes", RELEASE, "-n", namespace).stdout.strip()
+    notes = helm.run("get", "notes", RELEASE, "-n", namespace).stdout
+    assert notes.strip()
+    for told, cases in NOTED.items():
+        assert (told in notes) == (case in cases), told
 
+    kept = _kept(first)
+    _removed(helm, api, namespace, kept)
+    if kept:  # a release of the same name takes over what was kept
+        helm.run(*_install(case, namespace))
+        _all_there(api, namespace, first)
+        _removed(helm, api, namespace, kept)
+    assert any(n.startswith("KafkaTopic/") for n in kept) == bool(named(first, "Kafka"))
+    assert api.names() == outside
+
+
+def _removed(helm: Helm, api: Api, namespace: str, kept: set[str]) -> None:
+    """Uninstall the release; then nothing is left but what is kept on purpose."""
     helm.run("uninstall", RELEASE, "-n", namespace, "--wait", "--timeout", "2m")
-    wanted = OF_THE_NAMESPACE | _kept(first)
+    wanted = OF_THE_NAMESPACE | kept
     until(lambda: api.names(namespace) <= wanted, 60, f"only {wanted} in {namespace}, not {api.names(namespace)}")
     assert api.names(namespace) == wanted
-    assert api.names() == outside
 
 
 def _all_there(api: Api, namespace: str, objects: list[Object]) -> None:

@@ -187,6 +187,19 @@ def test_prometheus_finds_every_job_that_the_alerts_ask_for(render: Render) -> N
     )
 
 
+def test_bundled_servers_go_where_they_are_told_and_are_mended_by_an_upgrade(render: Render) -> None:
+    """In order, Kubernetes would wait for a pod that can't start before it replaced it: by hand alone would it go."""
+    servers = ("mosquitto", "kafka", "registry", "store")
+    told = ",".join(f"bundled.{s}.nodeSelector.disk={s},bundled.{s}.tolerations[0].key={s}" for s in servers)
+    found = named(render("dev", "--set", told), "StatefulSet")
+    for server in servers:
+        spec = found[f"headrace-{server}"]["spec"]
+        assert spec["podManagementPolicy"] == "Parallel"
+        pod = spec["template"]["spec"]
+        assert (pod["nodeSelector"], pod["tolerations"]) == ({"disk": server}, [{"key": server}])
+    assert {s["spec"]["podManagementPolicy"] for s in found.values()} == {"Parallel"}
+
+
 def test_the_rules_and_dashboards_are_the_files(render: Render) -> None:
     objects = render("observability")
     rules = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())

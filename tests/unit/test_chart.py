@@ -103,6 +103,19 @@ def test_the_bundled_kafka_is_set_up_as_the_local_one(local: plan.Plan) -> None:
     assert yaml.safe_load(logging) == yaml.safe_load(stack_kafka.LOGGING)
 
 
+def test_the_bundled_store_is_started_as_composes() -> None:
+    """In Compose by the image's entry point, which adds what stands here; in the chart without it."""
+    template = (CHART / "templates/bundled/store.yaml").read_text()
+    given = template.partition("          args:\n")[2].partition("          env:\n")[0]
+    compose = yaml.safe_load((CHART.parents[1] / "docker-compose.yml").read_text())["services"]["store"]["command"]
+    added = ["-dir=/data", "-volume.max=0", "-master.volumeSizeLimitMB=1024"]
+
+    def flags(args: list[str]) -> set[str]:
+        return {a for a in args if not a.startswith(("-s3.config=", "-logtostderr="))}
+
+    assert flags(yaml.safe_load(given)) == flags([*compose, *added])
+
+
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda f: f.stem)
 def test_librdkafka_takes_the_settings_of_the_shipped_values(file: Path) -> None:
     given = yaml.safe_load(file.read_text())["config"].get("kafka", {})

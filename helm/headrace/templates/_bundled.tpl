@@ -76,6 +76,8 @@ metadata:
 spec:
   replicas: 1
   serviceName: {{ include "headrace.fullname" .root }}-{{ .component }}
+  # Otherwise an upgrade would wait for ever for a pod that can't start, and not replace it.
+  podManagementPolicy: Parallel
   selector:
     matchLabels:
       {{- include "headrace.selector" . | nindent 6 }}
@@ -96,6 +98,15 @@ spec:
         {{- include "headrace.podSecurity" .user | nindent 8 }}
       {{- with .root.Values.image.pullSecrets }}
       imagePullSecrets:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- $of := get .root.Values.bundled .component }}
+      {{- with $of.nodeSelector }}
+      nodeSelector:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $of.tolerations }}
+      tolerations:
         {{- toYaml . | nindent 8 }}
       {{- end }}
 {{- end -}}

@@ -1,7 +1,7 @@
 {{- /* What the schema can't see: every problem at once, in the values' own words. */}}
 {{- define "headrace.check" -}}
 {{- $v := .Values -}}
-{{- $c := $v.config -}}
+{{- $c := include "headrace.given" . | fromYaml -}}
 {{- $p := list -}}
 {{- $workload := list -}}
 {{- if not $c.streams -}}
@@ -48,11 +48,21 @@
 {{- end -}}
 {{- $let := or $v.kafka.existingSecret (dig "kafka" "sasl" "password_file" "" $c) -}}
 {{- $sasl := dig "kafka" "sasl" (dict) $c -}}
-{{- if and $sasl (not $let) (ne (dig "mechanism" "PLAIN" $sasl) "OAUTHBEARER") -}}
+{{- $token := dig "token" (dict) $sasl -}}
+{{- if $token -}}
+{{- if and (eq $token.kind "oidc") (not (or $let $token.client_secret_file $token.client_assertion_file)) -}}
+{{- $p = append $p "kafka.existingSecret: name the Secret with the client secret of config.kafka.sasl.token.client_id, its key in kafka.passwordKey; or give config.kafka.sasl.token.client_assertion_file" -}}
+{{- end -}}
+{{- if and $v.kafka.existingSecret (or (eq $token.kind "aws-msk-iam") $token.client_secret_file $token.client_assertion_file) -}}
+{{- $p = append $p "kafka.existingSecret: config.kafka.sasl.token takes no secret, or names a file of its own. Leave one out" -}}
+{{- end -}}
+{{- else -}}
+{{- if and $sasl (not $let) -}}
 {{- $p = append $p "kafka.existingSecret: name the Secret with the password of config.kafka.sasl.username" -}}
 {{- end -}}
-{{- if and $v.kafka.existingSecret (not (and $sasl $sasl.username)) -}}
+{{- if and $v.kafka.existingSecret (not $sasl.username) -}}
 {{- $p = append $p "config.kafka.sasl: give mechanism and username of the password in kafka.existingSecret" -}}
+{{- end -}}
 {{- end -}}
 {{- $certificate := or $v.kafka.tls.certKey $v.kafka.tls.certManager (dig "kafka" "tls" "cert_file" "" $c) -}}
 {{- if not (or $let $certificate $v.kafka.anonymous $sasl) -}}
@@ -102,12 +112,12 @@
 {{- end -}}
 
 {{- $token := dig "kafka" "sasl" "token" (dict) $c -}}
-{{- if and (eq (dig "kind" "" $token) "azure") (not (or $token.client_secret_file $token.client_assertion_file)) -}}
+{{- if and (eq (dig "kind" "" $token) "azure") (not (or $v.kafka.existingSecret $token.client_secret_file $token.client_assertion_file)) -}}
 {{- $workload = append $workload "config.kafka.sasl.token" -}}
 {{- end -}}
 {{- range $component := list "bridge" "clean" "archive" "provision" -}}
-{{- if and $workload (ne (get (default dict (get $v $component).podLabels) "azure.workload.identity/use") "true") -}}
-{{- $p = append $p (printf "%s.podLabels: azure.workload.identity/use: \"true\" is missing: without a key or a secret %s takes the pod's Workload Identity%s" $component (join " and " $workload) (has "config.store.azure" $workload | ternary ". Or name the Secret with the storage account's key in store.existingSecret" "")) -}}
+{{- if and $workload (ne (get (include "headrace.podLabels" (dict "root" $ "of" (get $v $component)) | fromYaml) "azure.workload.identity/use") "true") -}}
+{{- $p = append $p (printf "%s.podLabels: azure.workload.identity/use: \"true\" is missing: without a key or a secret %s takes the pod's Workload Identity%s%s" $component (join " and " $workload) (has "config.kafka.sasl.token" $workload | ternary ". Or name the Secret with the application's client secret in kafka.existingSecret" "") (has "config.store.azure" $workload | ternary ". Or name the Secret with the storage account's key in store.existingSecret" "")) -}}
 {{- end -}}
 {{- end -}}
 
@@ -163,6 +173,13 @@
 {{- end -}}
 {{- end -}}
 
+{{- range $pods := list "bridge" "clean" "archive" "provision" -}}
+{{- range (get $v $pods).extraEnv -}}
+{{- if and (regexMatch "(?i)(password|secret|access_key|token)$" .name) (hasKey . "value") -}}
+{{- $p = append $p (printf "%s.extraEnv: %s: a secret in plain. Name a Secret: valueFrom.secretKeyRef, or existingSecret of its connection" $pods .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $service := list "bridge" "clean" "archive" -}}
 {{- $of := get $v $service -}}
 {{- $least := include "headrace.leastGrace" (dict "root" $ "service" $service) | int -}}
@@ -171,13 +188,6 @@
 {{- end -}}
 {{- if eq (include "headrace.port" (dict "root" $ "service" $service)) "0" -}}
 {{- $p = append $p (printf "config.%s.http.port: 0 takes a free port, which no probe would find" $service) -}}
-{{- end -}}
-{{- range $of.extraEnv -}}
-{{- if regexMatch "(?i)(password|secret|access_key|token)$" .name -}}
-{{- if hasKey . "value" -}}
-{{- $p = append $p (printf "%s.extraEnv: %s: a secret in plain. Name a Secret: valueFrom.secretKeyRef, or existingSecret of its connection" $service .name) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -199,12 +209,18 @@
 {{- if and (eq $service "clean") (eq (dig "kafka" "sasl" "mechanism" "" $c) "OAUTHBEARER") (not $a.prometheus) -}}
 {{- $p = append $p "clean.autoscaling.prometheus: give the URL of the Prometheus that scrapes clean: KEDA can't ask Kafka for its lag with config.kafka.sasl.token" -}}
 {{- end -}}
+{{- if and (eq $service "clean") $v.bundled.kafka.enabled (not $a.prometheus) -}}
+{{- $p = append $p "clean.autoscaling.prometheus: give the URL of the Prometheus that scrapes clean: KEDA can't reach the bundled Kafka, which is known in its own namespace only" -}}
+{{- end -}}
 {{- if not ($.Capabilities.APIVersions.Has "keda.sh/v1alpha1") -}}
 {{- $p = append $p (printf "%s.autoscaling.kind: keda: the cluster has no KEDA (keda.sh/v1alpha1). Install it; with helm template add --api-versions keda.sh/v1alpha1" $service) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
+{{- if and $v.strimzi.enabled (gt (len (include "headrace.fullname" .)) 27) -}}
+{{- $p = append $p (printf "fullnameOverride: Strimzi names its pods %s-%s-pool-0, and a name ends at 63 characters: give one of 27 at most" (include "headrace.fullname" .) (include "headrace.fullname" .)) -}}
+{{- end -}}
 {{- if and $v.strimzi.enabled (not (or ($.Capabilities.APIVersions.Has "kafka.strimzi.io/v1") ($.Capabilities.APIVersions.Has "kafka.strimzi.io/v1beta2"))) -}}
 {{- $p = append $p "strimzi.enabled: the cluster has no Strimzi operator (kafka.strimzi.io/v1). Install it; with helm template add --api-versions kafka.strimzi.io/v1" -}}
 {{- end -}}

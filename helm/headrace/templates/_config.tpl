@@ -1,12 +1,36 @@
 {{- /* From the values to the configuration that a service reads, and to the Secrets that it names. */}}
 
+{{- /* `config` as YAML, as it is meant: without keys that are null, which an overlay writes to take one away (a stream of
+null has its defaults), and without a token that the mechanism does not use. */}}
+{{- define "headrace.given" -}}
+{{- $config := deepCopy (default dict .Values.config) -}}
+{{- range $name, $stream := default dict $config.streams -}}
+{{- if kindIs "invalid" $stream }}{{ $_ := set $config.streams $name dict }}{{ end -}}
+{{- end -}}
+{{- include "headrace.withoutNulls" $config -}}
+{{- $sasl := dig "kafka" "sasl" dict $config -}}
+{{- if ne (default "PLAIN" $sasl.mechanism) "OAUTHBEARER" }}{{ $_ := unset $sasl "token" }}{{ end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{- /* Takes keys that are null out of a mapping, however deep. */}}
+{{- define "headrace.withoutNulls" -}}
+{{- range $key, $value := . -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $ $key -}}
+{{- else if kindIs "map" $value -}}
+{{- include "headrace.withoutNulls" $value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The connections as YAML: {mqtt: {config: {...}, secret: NAME, items: {file: key}, tls: NAME, tlsItems: {...}}, ...}.
 `config` is what goes into headrace.yaml; secret and tls are mounted under /run/secrets/headrace. */}}
 {{- define "headrace.connections" -}}
 {{- $v := .Values -}}
 {{- $name := include "headrace.fullname" . -}}
 {{- $generated := default (printf "%s-bundled" $name) $v.bundled.existingSecret -}}
-{{- $config := deepCopy $v.config -}}
+{{- $config := include "headrace.given" . | fromYaml -}}
 {{- $out := dict -}}
 {{- range $part := list "mqtt" "kafka" "registry" "store" -}}
 {{- $own := get $v $part -}}
@@ -19,6 +43,8 @@
 {{- else if eq $part "store" -}}
 {{- $items = dict "access-key" $own.accessKeyKey "secret-key" $own.secretKeyKey -}}
 {{- end -}}
+{{- $bearer := and (eq $part "kafka") (hasKey (default dict $c.sasl) "token") -}}
+{{- if $bearer }}{{ $items = dict "client-secret" $own.passwordKey }}{{ end -}}
 {{- $tls := $own.tls.existingSecret -}}
 {{- $tlsItems := dict -}}
 {{- range $file, $key := dict "ca.crt" $own.tls.caKey "tls.crt" $own.tls.certKey "tls.key" $own.tls.keyKey -}}
@@ -36,7 +62,7 @@
 {{- $c = merge $c (dict "bootstrap" (printf "%s-kafka:9092" $name)) -}}
 {{- else if and (eq $part "kafka") $v.strimzi.enabled -}}
 {{- $sasl := dict "mechanism" "SCRAM-SHA-512" "username" $name -}}
-{{- $c = merge $c (dict "bootstrap" (printf "%s-kafka-bootstrap:9093" $name) "sasl" $sasl) -}}
+{{- $c = merge $c (dict "bootstrap" (printf "%s-kafka-bootstrap.%s.svc:9093" $name $.Release.Namespace) "sasl" $sasl) -}}
 {{- $c = merge $c (dict "replication_factor" (min 3 $v.strimzi.replicas | int) "min_insync_replicas" (min 2 $v.strimzi.replicas | int)) -}}
 {{- $secret = $name -}}
 {{- $items = dict "password" "password" -}}
@@ -55,6 +81,8 @@
 {{- $_ := set $c "azure" (merge (default dict $c.azure) (dict "account_key_file" (printf "%s/account-key" $folder))) -}}
 {{- else if eq $part "store" -}}
 {{- $c = merge $c (dict "access_key_file" (printf "%s/access-key" $folder) "secret_key_file" (printf "%s/secret-key" $folder)) -}}
+{{- else if $bearer -}}
+{{- $_ := set $c.sasl "token" (merge $c.sasl.token (dict "client_secret_file" (printf "%s/client-secret" $folder))) -}}
 {{- else if eq $part "kafka" -}}
 {{- $_ := set $c "sasl" (merge (default dict $c.sasl) (dict "password_file" (printf "%s/password" $folder))) -}}
 {{- else -}}
@@ -84,7 +112,7 @@
 to a route, replaces no pod of this one. */}}
 {{- define "headrace.config" -}}
 {{- $v := .root.Values -}}
-{{- $config := deepCopy $v.config -}}
+{{- $config := include "headrace.given" .root | fromYaml -}}
 {{- $connections := include "headrace.connections" .root | fromYaml -}}
 {{- $out := dict -}}
 {{- range splitList " " (include "headrace.parts" .role) -}}
@@ -115,6 +143,8 @@ to a route, replaces no pod of this one. */}}
 {{- $http := dict "host" "0.0.0.0" "port" (include "headrace.port" (dict "root" $.root "service" .) | int) -}}
 {{- $section := default dict (get $out .) -}}
 {{- $_ := set $section "http" (merge (default dict $section.http) $http) -}}
+{{- /* Nothing listens in the pods of the tools: to `verify`, port 0 says that the bridge can't be asked. */ -}}
+{{- if eq $.role "tools" }}{{ $_ := set $section.http "port" 0 }}{{ end -}}
 {{- $_ := set $out . $section -}}
 {{- end -}}
 {{- end -}}
@@ -126,7 +156,7 @@ to a route, replaces no pod of this one. */}}
 
 {{- /* dict root, service: the port of /livez, /readyz and /metrics. */}}
 {{- define "headrace.port" -}}
-{{- dig .service "http" "port" 8080 .root.Values.config | int -}}
+{{- include "headrace.given" .root | fromYaml | dig .service "http" "port" 8080 | int -}}
 {{- end -}}
 
 {{- /* The ConfigMap with contracts of the user's own; nothing where there is none. */}}
@@ -141,7 +171,7 @@ to a route, replaces no pod of this one. */}}
 {{- /* dict root, service: pods that can have something to do. 0: not known. Clean shares out each stream's partitions by
 `range`, so its widest stream counts; the archive shares out all partitions together. */}}
 {{- define "headrace.partitions" -}}
-{{- $config := .root.Values.config -}}
+{{- $config := include "headrace.given" .root | fromYaml -}}
 {{- $streams := default dict $config.streams -}}
 {{- $most := 0 -}}
 {{- if eq .service "clean" -}}
@@ -169,7 +199,7 @@ to a route, replaces no pod of this one. */}}
 
 {{- /* dict root, service: the seconds that ending takes at most. */}}
 {{- define "headrace.leastGrace" -}}
-{{- $config := .root.Values.config -}}
+{{- $config := include "headrace.given" .root | fromYaml -}}
 {{- if eq .service "bridge" -}}
 {{- dig "bridge" "leave" false $config | ternary 45 30 -}}
 {{- else if eq .service "clean" -}}

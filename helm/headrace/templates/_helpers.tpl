@@ -39,6 +39,11 @@ labels:
   {{- include "headrace.labels" . | nindent 2 }}
 {{- end -}}
 
+{{- /* dict root, of (the values of pods): their labels by the values; podLabels count before commonLabels. */}}
+{{- define "headrace.podLabels" -}}
+{{- merge dict (default dict .of.podLabels) (default dict .root.Values.commonLabels) | toYaml -}}
+{{- end -}}
+
 {{- /* dict root, image: the name of an image of Headrace's own. */}}
 {{- define "headrace.image" -}}
 {{- $tag := default (default .root.Chart.AppVersion .root.Values.image.tag) .image.tag -}}

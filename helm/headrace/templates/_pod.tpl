@@ -8,6 +8,12 @@ command; and for services: env (YAML of a list), grace, service: true (probes an
 {{- $connections := include "headrace.connections" .root | fromYaml -}}
 {{- $parts := splitList " " (include "headrace.parts" .role) -}}
 {{- $contracts := and (has .role (list "bridge" "contracts" "tools")) (include "headrace.contracts" .root) -}}
+{{- /* What is said of a connection goes to the pods that have it: half a connection would end the others. */ -}}
+{{- $env := list -}}
+{{- range $of.extraEnv -}}
+{{- $part := regexFind "^(MQTT|KAFKA|REGISTRY|STORE)__" (trimPrefix "HEADRACE_" (upper .name)) | trimSuffix "__" | lower -}}
+{{- if or (not (hasPrefix "HEADRACE_" (upper .name))) (not $part) (has $part $parts) }}{{ $env = append $env . }}{{ end -}}
+{{- end -}}
 {{- $secrets := list $v.secretsRevision -}}
 {{- range $parts -}}
 {{- $one := get $connections . -}}
@@ -16,10 +22,7 @@ command; and for services: env (YAML of a list), grace, service: true (probes an
 metadata:
   labels:
     {{- include "headrace.selector" (dict "root" $root "component" .component) | nindent 4 }}
-    {{- with $v.commonLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-    {{- with $of.podLabels }}
+    {{- with include "headrace.podLabels" (dict "root" $root "of" $of) | fromYaml }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
@@ -92,7 +95,7 @@ spec:
         {{- with .env }}
         {{- . | nindent 8 }}
         {{- end }}
-        {{- with $of.extraEnv }}
+        {{- with $env }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
       {{- if .service }}
