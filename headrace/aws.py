@@ -7,7 +7,9 @@ AWS_CONTAINER_CREDENTIALS_FULL_URI with AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE (
 import base64
 import hashlib
 import hmac
+import math
 import os
+import re
 import time
 import urllib.parse
 from datetime import UTC
@@ -19,41 +21,71 @@ from minio.credentials.providers import EnvAWSProvider, IamAwsProvider, Provider
 from minio.error import MinioException
 
 from headrace.errors import ConfigError, TransientError
+from headrace.renewal import Renewed
 
 _TOKEN_SECONDS = 900
+_RENEW_SECONDS = 300.0  # of life left: AWS has new ones by then
+_SPARE_SECONDS = 10.0  # that old ones must have to be used
+_QUERY = re.compile(r"\?\S*")  # of a URL: that of STS holds the pod's token
+_REFUSED = re.compile(r"status code 40[0134]\b|AccessDenied")
 
 
 class Identity(Provider):
-    """Credentials of the pod or the machine, fetched again before they expire.
+    """Credentials of the pod or the machine, renewed from five minutes before they end: see Renewed.
 
-    TransientError: whoever gives them is away. ConfigError: it refuses us.
+    Errors are raised only while no credentials hold. TransientError: whoever gives them is away, or refuses what it
+    has given before. ConfigError: it refuses us.
     """
 
     def __init__(self, timeout: float) -> None:
         retry = urllib3.Retry(total=1, redirect=0, status=0, backoff_factor=0.2)
-        http = urllib3.PoolManager(timeout=urllib3.Timeout(min(2.0, timeout), timeout), retries=retry)
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        # As in AWS's own clients: the endpoint of a private network.
-        sts = os.environ.get("AWS_ENDPOINT_URL_STS") if os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE") else None
-        static = os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY")
-        self._provider: Provider = (
-            EnvAWSProvider() if static else IamAwsProvider(custom_endpoint=sts, http_client=http, region=region)
+        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(min(2.0, timeout), timeout), retries=retry)
+        self._had = False
+        self._renewed = Renewed(
+            "AWS credentials",
+            self._fetch,
+            lambda it: _ends(it) - time.time() > _RENEW_SECONDS,
+            lambda it: _ends(it) - time.time() > _SPARE_SECONDS,
+            timeout,
         )
 
     def retrieve(self) -> Credentials:
         """As minio asks for them, before each request."""
+        return self._renewed.get()
+
+    def _fetch(self) -> Credentials:
         try:
-            return self._provider.retrieve()
-        except (urllib3.exceptions.HTTPError, OSError, MinioException, ValueError, KeyError) as e:
-            reason = getattr(e, "reason", None) or e
-            words = f"AWS credentials: {reason}"
-            if isinstance(e.__cause__ or e, FileNotFoundError | PermissionError):
-                raise ConfigError(f"{words}. Give the pod its service account, with IRSA or Pod Identity") from e
-            if any(f"status code {n}" in words for n in (400, 401, 403, 404)) or "AccessDenied" in words:
-                raise ConfigError(f"{words}. Let this service account assume the role") from e
-            raise TransientError(
-                f"{words}. Has the pod an identity (IRSA, Pod Identity), or the machine a role?"
-            ) from e
+            found = self._provider().retrieve()
+        # SyntaxError is what the XML parser raises; an answer that is something else altogether makes the last three.
+        except (
+            urllib3.exceptions.HTTPError, OSError, MinioException, ValueError, SyntaxError, LookupError, TypeError,
+            AttributeError,
+        ) as e:  # fmt: skip
+            raise self._told(e) from None  # its own words, and those of what caused it, may hold the pod's token
+        self._had = True
+        return found
+
+    def _provider(self) -> Provider:
+        """A new one each time: minio's would give what it has until its last ten seconds."""
+        if os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY"):
+            return EnvAWSProvider()
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        # As in AWS's own clients: the endpoint of a private network.
+        sts = os.environ.get("AWS_ENDPOINT_URL_STS") if os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE") else None
+        return IamAwsProvider(custom_endpoint=sts, http_client=self._http, region=region)
+
+    def _told(self, e: Exception) -> ConfigError | TransientError:
+        words = _QUERY.sub("", f"AWS credentials: {getattr(e, 'reason', None) or e}")
+        if not self._had and isinstance(e.__cause__ or e, FileNotFoundError | PermissionError):
+            return ConfigError(f"{words}. Give the pod its service account, with IRSA or Pod Identity")
+        if not self._had and _REFUSED.search(words):
+            return ConfigError(f"{words}. Let this service account assume the role")
+        return TransientError(f"{words}. Has the pod an identity (IRSA, Pod Identity), or the machine a role?")
+
+
+def _ends(it: Credentials) -> float:
+    """When they end, in seconds since 1970. minio keeps it in UTC, unsaid."""
+    return math.inf if it.expiration is None else it.expiration.replace(tzinfo=UTC).timestamp()
 
 
 @lru_cache(maxsize=4)
@@ -90,7 +122,4 @@ def msk_token(region: str, identity: Provider, now: float) -> tuple[str, float]:
         key = hmac.digest(key, part.encode(), "sha256")
     url = f"https://{host}/?{words}&X-Amz-Signature={key.hex()}&User-Agent=headrace"
     token = base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
-    expires = now + _TOKEN_SECONDS
-    if who.expiration is not None:
-        expires = min(expires, who.expiration.replace(tzinfo=UTC).timestamp())  # minio keeps it in UTC, unsaid
-    return token, expires
+    return token, min(now + _TOKEN_SECONDS, _ends(who))

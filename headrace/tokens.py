@@ -1,8 +1,10 @@
 """Tokens for SASL OAUTHBEARER: fetched from where the configuration says, and kept while they are fresh."""
 
+import http.client
 import json
 import logging
 import os
+import re
 import ssl
 import threading
 import time
@@ -17,6 +19,7 @@ from headrace import tls
 from headrace.config.connect import Kafka
 from headrace.config.connect import Token as Settings
 from headrace.errors import ConfigError, HeadraceError, TransientError
+from headrace.renewal import Renewed
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,8 @@ _WHERE = "kafka.sasl.token"
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523, section 2.2
 _MAX_BYTES = 1024 * 1024
 _SPARE_SECONDS = 20.0  # of life that an old token must have to be used while no new one can be had
-_RETRIABLE = frozenset({408, 425, 429})
+# 404 is a wrong path, or a proxy that has no issuer behind it just now: from here they look the same, so we wait.
+_RETRIABLE = frozenset({404, 408, 425, 429})
 
 
 class Token(NamedTuple):
@@ -41,30 +45,33 @@ class Token(NamedTuple):
 
 
 _lock = threading.Lock()
-_kept: list[tuple[Settings, str, Token]] = []  # every look at Kafka makes a client, and each asks
+_kept: list[tuple[Settings, str, Renewed[Token]]] = []  # every look at Kafka makes a client, and each asks
 
 
 def current(cfg: Kafka) -> Token:
-    """A token with some life left, fetched unless there is one.
+    """A token with some life left, fetched unless there is one: see Renewed.
 
-    TransientError: whoever issues it is away. ConfigError: it refuses us, or the settings do not hold.
+    While an old one serves nothing is raised, whatever the issuer does. Without one, TransientError: the issuer is
+    away. ConfigError: it refuses us, or the settings do not hold.
     """
     settings = cfg.sasl.token if cfg.sasl is not None else None
     assert settings is not None, "only for OAUTHBEARER"
     with _lock:
-        known = next((i for i in _kept if i[0] == settings and i[1] == cfg.bootstrap), None)
-        if known is not None and known[2].fresh:
-            return known[2]
-        try:
-            found = _FETCH[settings.kind](settings, cfg)
-        except TransientError:
-            if known is not None and known[2].expires - time.time() > _SPARE_SECONDS:
-                return known[2]
-            raise
-        if known is not None:
-            _kept.remove(known)
-        _kept.append((settings, cfg.bootstrap, found))
-        return found
+        found = next((i[2] for i in _kept if i[0] == settings and i[1] == cfg.bootstrap), None)
+        if found is None:
+            found = _renewed(settings, cfg)
+            _kept.append((settings, cfg.bootstrap, found))
+    return found.get()
+
+
+def _renewed(settings: Settings, cfg: Kafka) -> Renewed[Token]:
+    return Renewed(
+        _WHERE,
+        lambda: _FETCH[settings.kind](settings, cfg),
+        lambda token: token.fresh,
+        lambda token: token.expires - time.time() > _SPARE_SECONDS,
+        settings.timeout_seconds,
+    )
 
 
 def callback(cfg: Kafka) -> Callable[[Any], tuple[str, float, str, dict[str, str]]]:
@@ -140,24 +147,24 @@ def _form(settings: Settings, client_id: str, assertion: Path | None) -> dict[st
 
 
 def _ask(settings: Settings, url: str, form: Mapping[str, str]) -> Token:
-    where = f"token endpoint {url}"
-    request = urllib.request.Request(  # noqa: S310 - the model takes http and https only
-        url, urllib.parse.urlencode(form).encode(), {"Accept": "application/json"}
-    )
+    where = "token endpoint " + re.sub(r"(?<=//)[^/]*@|[?#].*", "", url)  # without what may be a secret
     secured = tls.context(settings.tls, f"{_WHERE}.tls") if url.startswith("https://") else None
     now = time.time()
     try:
-        with urllib.request.urlopen(request, timeout=settings.timeout_seconds, context=secured) as answer:  # noqa: S310
-            data = json.loads(answer.read(_MAX_BYTES))
-    except urllib.error.HTTPError as e:
-        with e:
-            raise _refused(where, e.code, e.read(_MAX_BYTES)) from None
-    except (OSError, ValueError) as e:
+        status, body = _answer(url, form, settings.timeout_seconds, secured)
+    except (OSError, http.client.HTTPException, ValueError) as e:
         if why := tls.refusal(e, settings.tls, f"{_WHERE}.tls", f"{_WHERE}.url"):
             raise ConfigError(f"{where}: {why}") from None
-        reason = e.reason if isinstance(e, urllib.error.URLError) else e
-        words = "its answer is no JSON" if isinstance(e, ValueError) and not isinstance(e, ssl.SSLError) else reason
+        words = e.reason if isinstance(e, urllib.error.URLError) else e
+        if not isinstance(e, OSError):
+            words = f"not an HTTP answer ({type(e).__name__})"
         raise TransientError(f"{where}: {words}. Start it, or correct {_WHERE}") from None
+    if not 200 <= status < 300:
+        raise _refused(where, status, body)
+    try:
+        data = json.loads(body)
+    except ValueError:
+        raise TransientError(f"{where}: its answer is no JSON. Start it, or correct {_WHERE}") from None
     if not isinstance(data, dict) or not isinstance(data.get("access_token"), str):
         raise ConfigError(f"{where}: its answer holds no access_token. Correct {_WHERE}.url")
     try:
@@ -167,6 +174,18 @@ def _ask(settings: Settings, url: str, form: Mapping[str, str]) -> Token:
     if life <= 0:
         raise ConfigError(f"{where}: it does not say how long its tokens hold (expires_in). Use one that does")
     return Token(data["access_token"], now, now + life)
+
+
+def _answer(url: str, form: Mapping[str, str], seconds: float, secured: ssl.SSLContext | None) -> tuple[int, bytes]:
+    """(status, body) of what is posted. `seconds` are for each address and each read."""
+    words = urllib.parse.urlencode(form).encode()
+    try:
+        request = urllib.request.Request(url, words, {"Accept": "application/json"})  # noqa: S310 - http and https only
+        with urllib.request.urlopen(request, timeout=seconds, context=secured) as answer:  # noqa: S310 - likewise
+            return answer.status, answer.read(_MAX_BYTES)
+    except urllib.error.HTTPError as e:
+        with e:
+            return e.code, e.read(_MAX_BYTES)
 
 
 def _refused(where: str, status: int, body: bytes) -> ConfigError | TransientError:

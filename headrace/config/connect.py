@@ -108,6 +108,8 @@ class Token(Section):
             raise ValueError("kind: oidc needs url and client_id")
         if self.kind == "oidc" and (self.client_secret is None) == (self.client_assertion_file is None):
             raise ValueError("kind: oidc needs client_secret_file or client_assertion_file, one of them")
+        if self.tls != Tls() and any(url.startswith("http://") for url in (self.url, self.authority) if url):
+            raise ValueError("tls is for a url or an authority that begins with https://, and this one does not")
         return self
 
 
@@ -153,6 +155,13 @@ class Kafka(Section):
     librdkafka: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="further librdkafka settings, over Headrace's own where those may be changed"
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Kafka":
+        token = self.sasl.token if self.sasl is not None else None
+        if token is not None and token.kind != "oidc" and not self.tls.enabled:
+            raise ValueError(f"sasl.token of kind: {token.kind} needs tls.enabled: true")
+        return self
 
 
 class Registry(Section):

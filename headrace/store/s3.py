@@ -9,7 +9,7 @@ from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
-from headrace.aws import Identity
+from headrace.aws import credentials
 from headrace.config.connect import Sse, Store
 from headrace.errors import ConfigError, FatalError, HeadraceError, TransientError
 from headrace.store.base import ObjectInfo
@@ -42,7 +42,7 @@ class S3Store:
                 config.endpoint,
                 access_key=keys[0].get_secret_value() if keys[0] is not None else None,
                 secret_key=keys[1].get_secret_value() if keys[1] is not None else None,
-                credentials=Identity(config.timeout_seconds) if self._given else None,
+                credentials=credentials(config.timeout_seconds) if self._given else None,
                 secure=config.tls.enabled,
                 region=config.region,
                 http_client=http,

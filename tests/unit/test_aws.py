@@ -4,6 +4,8 @@ with them. That the stand-ins speak as AWS does is taken from AWS's documentatio
 """
 
 import base64
+import time
+import traceback
 import urllib.parse
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from minio.credentials.providers import StaticProvider
 
-from headrace import aws
+from headrace import aws, renewal
 from headrace.config.connect import Store
 from headrace.errors import ConfigError, TransientError
 from headrace.store.s3 import S3Store
@@ -80,8 +82,50 @@ def test_a_refusal_is_told_from_an_outage(
 ) -> None:
     with answering(lambda _: (status, {}, b"AccessDenied" if status == 403 else b"")) as sts:
         irsa(monkeypatch, token, sts.port)
-        with pytest.raises(kind, match="AWS credentials"):
+        with pytest.raises(kind, match="AWS credentials") as error:
             aws.Identity(5).retrieve()
+    shown = "".join(traceback.format_exception(error.value))
+    assert "/?" not in shown
+    for secret in ("signed", "WebIdentityToken"):
+        assert secret not in shown
+
+
+@pytest.mark.parametrize("body", [b"<html><p>", b"<html/>", b"", b"\xff"])
+def test_what_is_no_answer_of_sts_is_an_outage(body: bytes, monkeypatch: pytest.MonkeyPatch, token: Path) -> None:
+    with answering(lambda _: (200, {}, body)) as sts:
+        irsa(monkeypatch, token, sts.port)
+        with pytest.raises(TransientError, match="AWS credentials"):
+            aws.Identity(5).retrieve()
+
+
+def until(minutes: float) -> Answer:
+    """Credentials that hold for so long."""
+    end = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return 200, {}, STS.replace(SOON.encode(), end.encode())
+
+
+@pytest.mark.parametrize("status", [400, 403, 503])
+def test_old_ones_serve_to_their_end_whatever_sts_says(
+    status: int, monkeypatch: pytest.MonkeyPatch, token: Path
+) -> None:
+    monkeypatch.setattr(renewal, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(renewal, "_QUICK_SECONDS", 10.0)
+    with answering(lambda _: until(4)) as sts:
+        irsa(monkeypatch, token, sts.port)
+        identity = aws.Identity(5)
+        first = identity.retrieve()
+        sts.answer = lambda _: (status, {}, b"")
+        assert identity.retrieve() == first
+        assert len(sts.requests) == 2, "in the last five minutes new ones are asked for"
+        _, expires = aws.msk_token("eu-central-1", identity, time.time())
+        assert 200 < expires - time.time() <= 240
+        sts.answer = lambda _: until(60)
+        assert identity.retrieve() != first
+        now = time.time()
+        monkeypatch.setattr("time.time", lambda: now + 3595)
+        sts.answer = lambda _: (status, {}, b"")
+        with pytest.raises(TransientError, match=f"status code {status}"):
+            identity.retrieve()
 
 
 def test_a_pod_without_its_token_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -143,5 +187,5 @@ def test_every_object_is_asked_to_be_encrypted(sse: dict[str, str], headers: dic
 
 
 def test_a_store_that_takes_the_header_and_does_not_encrypt_is_found_out() -> None:
-    with answering(lambda _: (200, {}, b"")) as s3, pytest.raises(ConfigError, match="does not encrypt"):
+    with answering(lambda _: (200, {}, b"")) as s3, pytest.raises(ConfigError, match="tells no encryption"):
         store(s3.port, sse={"kind": "s3"}).put("k", b"1")

@@ -1,0 +1,80 @@
+"""What expires and is fetched anew before it does: whoever issues it may be slow, silent or gone meanwhile."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+from headrace.errors import HeadraceError, TransientError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_AGAIN_SECONDS = 15.0  # between the beginnings of two fetches while the old one serves
+_QUICK_SECONDS = 1.0  # to wait for a fetch, while the old one serves
+_HUNG_SECONDS = 60.0  # beyond the time-out: then a fetch counts as lost, and another may begin
+
+
+class Renewed(Generic[T]):
+    """One thing that expires. Any thread may ask for it.
+
+    While it is `fresh` it is given as it is. While it only `serves`, one caller at a time fetches it anew: that one
+    waits a second at most, the others not at all, and a failure only shows in the log. Once it does not serve, callers
+    wait `seconds` at most, in all.
+    """
+
+    def __init__(
+        self, what: str, fetch: Callable[[], T], fresh: Callable[[T], bool], serves: Callable[[T], bool], seconds: float
+    ) -> None:
+        """`what` it is, for errors. `fetch` raises HeadraceError; it runs on a thread of its own, and may hang."""
+        self._what, self._fetch, self._fresh, self._serves, self._seconds = what, fetch, fresh, serves, seconds
+        self._lock = threading.Lock()
+        self._known: T | None = None
+        self._coming: Future[T] | None = None
+        self._lost_at = self._again = 0.0
+
+    def get(self) -> T:
+        """It, with some life left. Raises what `fetch` does, TransientError where that does not end in time."""
+        with self._lock:
+            known, now = self._known, time.monotonic()
+            if known is not None and self._fresh(known):
+                return known
+            old = known if known is not None and self._serves(known) else None
+            coming = self._coming if self._coming is not None and now < self._lost_at else None
+            if old is not None and (coming is not None or now < self._again):
+                return old
+            coming = coming or self._begin(now)
+        try:
+            return coming.result(self._seconds if old is None else _QUICK_SECONDS)
+        except (HeadraceError, TimeoutError) as e:
+            if old is not None:
+                return old
+            if isinstance(e, HeadraceError):
+                raise
+        raise TransientError(f"{self._what}: no answer in {self._seconds:g} s. Start it, or correct its address")
+
+    def _begin(self, now: float) -> "Future[T]":
+        coming = self._coming = Future[T]()
+        self._lost_at, self._again = now + self._seconds + _HUNG_SECONDS, now + _AGAIN_SECONDS
+        threading.Thread(target=self._run, args=(coming,), name=self._what, daemon=True).start()
+        return coming
+
+    def _run(self, coming: "Future[T]") -> None:
+        try:
+            found = self._fetch()
+        except Exception as e:  # noqa: BLE001 - whoever waits gets it
+            if self._known is not None:
+                log.warning("not renewed", extra={"what": self._what, "error": str(e)})
+            self._done(coming)
+            coming.set_exception(e)
+        else:
+            self._known = found
+            self._done(coming)
+            coming.set_result(found)
+
+    def _done(self, coming: "Future[T]") -> None:
+        with self._lock:
+            if self._coming is coming:
+                self._coming = None
