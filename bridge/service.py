@@ -81,7 +81,11 @@ async def _main(config: Config, work: Work, stop: threading.Event, health: Healt
 
     async def begin() -> None:
         found = await startup.find(config, work, health)
-        bridge.append(Bridge(config, work, found, health, departure))
+        # On a thread: its Kafka client may have to wait for a token.
+        made = await startup.until_there(
+            "kafka", health, lambda: asyncio.to_thread(Bridge, config, work, found, health, departure)
+        )
+        bridge.append(made)
 
     async def beat() -> None:  # while waiting for servers the loop is well, though not ready
         while True:

@@ -16,12 +16,14 @@ _BROKER = re.compile(r"ssl://([^/\s]+:\d+)/")
 _VERIFY = "certificate verify failed"
 
 # By librdkafka's names of its errors.
+_GROUP_REFUSED = "GROUP_AUTHORIZATION_FAILED"
 _CONFIG_ERRORS = {
     "_AUTHENTICATION",
     "_SSL",
     "SASL_AUTHENTICATION_FAILED",
     "TOPIC_AUTHORIZATION_FAILED",
-    "GROUP_AUTHORIZATION_FAILED",
+    _GROUP_REFUSED,
+    "OFFSET_METADATA_TOO_LARGE",
     "CLUSTER_AUTHORIZATION_FAILED",
     "_INVALID_ARG",
     "POLICY_VIOLATION",
@@ -55,6 +57,10 @@ _TRANSIENT_ERRORS = {
 }
 
 
+class GroupRefusedError(ConfigError):
+    """Kafka does not let this user into the group."""
+
+
 class Told(Protocol):
     """confluent-kafka's KafkaError, as far as it matters here."""
 
@@ -82,6 +88,8 @@ def translate(error: Told | Exception, doing: str) -> ConfigError | TransientErr
         return TransientError(text)
     if tls.alert(e.str(), Tls(), "kafka.tls"):
         return ConfigError(text)
+    if e.name() == _GROUP_REFUSED:
+        return GroupRefusedError(f"{text}. Let this user read that group")
     # A handshake that breaks off is an outage as well as a plain listener; only a certificate's refusal stays one.
     if e.name() in _CONFIG_ERRORS and (e.name() != "_SSL" or "verif" in e.str()):
         return ConfigError(text)

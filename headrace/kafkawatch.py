@@ -6,18 +6,15 @@ While all of its brokers are fenced, as after a machine was suspended, Kafka ans
 """
 
 import logging
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from headrace import kafka
 from headrace.config.connect import Kafka
-from headrace.errors import FatalError, HeadraceError
+from headrace.errors import HeadraceError
 from headrace.health import Health
+from headrace.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -27,38 +24,19 @@ _SEVERED_SECONDS = 15.0  # with an answer for everybody else all the while
 _LAST_SECONDS = 10.0  # for a last question: what a slow link has yet to send of a client goes before its questions
 
 
-class KafkaWatch:
+class KafkaWatch(Watcher):
     """Asks a service's Kafka clients, by name, every few seconds for as long as the block lasts.
 
-    A client that gets no answer for some time, though a new one does at once, is severed: the process is sent SIGTERM,
-    finishes what it can, and the block ends with FatalError (exit code 1). Kafka's absence severs nobody: it shows as
-    the check `kafka_answers` of /readyz.
+    A client that gets no answer for some time, though a new one does at once, is severed: the process ends, as Watcher
+    has it. Kafka's absence severs nobody: it shows as the check `kafka_answers` of /readyz.
     """
 
     CHECK = "kafka_answers"
 
     def __init__(self, cfg: Kafka, health: Health, clients: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__("kafka watch", _EVERY_SECONDS)
         self._cfg, self._health, self._clients = cfg, health, clients
         self._since: dict[str, float] = {}
-        self._why = ""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="kafka watch", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._why and not isinstance(error, HeadraceError):
-            raise FatalError(self._why) from error
-
-    def _run(self) -> None:
-        while not self.look():
-            if self._stop.wait(_EVERY_SECONDS):
-                return
-        os.kill(os.getpid(), signal.SIGTERM)
 
     def look(self) -> str:
         """Ask each client once; in words, which one is severed. Empty while none is."""
@@ -71,12 +49,12 @@ class KafkaWatch:
                 self._health.ready(self.CHECK, True)
                 self._since.pop(name)
             else:
-                self._why = (
+                log.error("severed from Kafka", extra={"client": name})
+                return (
                     f"the Kafka client for {name} finds no broker, and a new one does: this process ends, to be "
                     "started again"
                 )
-                log.error("severed from Kafka", extra={"client": name})
-        return self._why
+        return ""
 
     def _alone(self, client: Any) -> bool:
         """Whether the client gets no answer where another does. Sets the check."""

@@ -1,5 +1,6 @@
 """Commits with metadata beside the offset. The guarantees rest on its coming back, and not every broker keeps it."""
 
+import logging
 import random
 import time
 from collections.abc import Sequence
@@ -7,6 +8,9 @@ from collections.abc import Sequence
 from headrace import intent, kafka
 from headrace.config.connect import Kafka
 from headrace.errors import ConfigError, FatalError, TransientError
+from headrace.kafkaerrors import GroupRefusedError
+
+log = logging.getLogger(__name__)
 
 PROBE = "headrace-probe ".ljust(intent.MAX_BYTES, "x")  # as long as the longest note
 _TRIES = 5
@@ -20,7 +24,9 @@ def prove(cfg: Kafka, group: str, topics: Sequence[str]) -> None:
     """See that Kafka gives the metadata of an offset back, before anything depends on it.
 
     In a group of its own, `<group>-probe`, that is deleted then: what `group` has committed is not touched.
-    TransientError: Kafka is away, or has none of the topics yet. ConfigError: it refuses us, or does not give it back.
+    Where this user may not use that group, the log says so, and the first commit of `group` is what proves it: see
+    Commits. TransientError: Kafka is away, or has none of the topics yet. ConfigError: it refuses us, or does not give
+    it back. FatalError: the client is of no use any more.
     """
     have = kafka.describe(cfg, topics)
     if not have:
@@ -29,9 +35,14 @@ def prove(cfg: Kafka, group: str, topics: Sequence[str]) -> None:
     client = kafka.consumer(cfg, own)
     try:
         found = _round_trip(client, topic)
-    except (ConfigError, FatalError) as e:
+    except GroupRefusedError as e:
+        remedy = f"to have the trial, let this user read and delete groups that begin with {group}"
+        about = {"group": own, "error": str(e), "remedy": remedy}
+        log.warning("no trial of offsets' metadata: the first commit is the proof", extra=about)
+        return
+    except ConfigError as e:
         raise ConfigError(
-            f"{e}. This was a trial in the group {own}: let this user read {group} and what begins with it. {_REMEDY}"
+            f"{e}. This was a trial commit in the group {own}: let this user read {topic}. {_REMEDY}"
         ) from None
     finally:
         client.close()

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from headrace.config.connect import Kafka
 from headrace.errors import TransientError
@@ -10,6 +11,7 @@ from headrace.health import Health
 from processors import metadata
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _FIRST_SECONDS, _MOST_SECONDS = 0.25, 10.0
 
@@ -19,11 +21,24 @@ def await_kafka(cfg: Kafka, group: str, topics: Sequence[str], health: Health, s
 
     False: `stop` came before. ConfigError: Kafka refuses us, or does not keep it.
     """
+
+    def prove() -> bool:
+        metadata.prove(cfg, group, topics)
+        return True
+
+    return until_there(prove, health, stop) is True
+
+
+def until_there(call: Callable[[], T], health: Health, stop: threading.Event) -> T | None:
+    """What `call` returns, tried again for as long as it raises TransientError; /readyz tells why, as `kafka`.
+
+    None: `stop` came before.
+    """
     delay = _FIRST_SECONDS
     while not stop.is_set():
         health.progress()
         try:
-            metadata.prove(cfg, group, topics)
+            out = call()
         except TransientError as e:
             health.ready("kafka", False, str(e))
             log.warning("waiting", extra={"for": "kafka", "error": str(e), "again_in_s": delay})
@@ -31,5 +46,5 @@ def await_kafka(cfg: Kafka, group: str, topics: Sequence[str], health: Health, s
             delay = min(2 * delay, _MOST_SECONDS)
         else:
             health.ready("kafka", True)
-            return True
-    return False
+            return out
+    return None

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -28,7 +29,7 @@ from processors.archive.rotation import Cause, due, largest
 from processors.archive.schemas import Schemas
 from processors.archive.watch import ANSWER_SECONDS, Watch
 from processors.archive.work import Kit, Work
-from processors.startup import await_kafka
+from processors.startup import await_kafka, until_there
 
 log = logging.getLogger(__name__)
 SERVICE = "archive"
@@ -63,8 +64,12 @@ def run(config: Config, stop: threading.Event) -> None:
         conditional = await_store(lake, health, stop)
         if conditional is None:
             return
+        make = partial(Archive, config, topics, health, registry, lake, conditional=conditional)
+        archive = until_there(make, health, stop)
+        if archive is None:
+            return
         with (
-            Archive(config, topics, health, registry, lake, conditional=conditional) as archive,
+            archive,
             Watch(archive.positions, store, topics, health),
             KafkaWatch(config.kafka, health, archive.clients),
         ):

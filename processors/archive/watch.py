@@ -1,14 +1,12 @@
 """Whether Kafka, the topics and the store are there, asked every few seconds, for /readyz."""
 
 import logging
-import threading
 import time
-from types import TracebackType
-from typing import Self
 
 from headrace.errors import HeadraceError
 from headrace.health import Health
 from headrace.store.base import ObjectStore
+from headrace.watcher import Watcher
 from processors.archive.find import Positions
 
 log = logging.getLogger(__name__)
@@ -18,31 +16,21 @@ ANSWER_SECONDS = 2.0
 _REPEAT_SECONDS = 30.0
 
 
-class Watch:
+class Watch(Watcher):
     """A thread that keeps the readiness checks true to the world."""
 
     CHECKS = ("kafka", "topics", "store")
 
     def __init__(self, positions: Positions, store: ObjectStore, topics: list[str], health: Health) -> None:
+        super().__init__("watch", _EVERY_SECONDS)
         self._positions, self._store, self._topics, self._health = positions, store, topics, health
         self._told: dict[str, float] = {}  # when the log was last told of a check that fails
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            self._kafka()
-            self._lake()
-            if self._stop.wait(_EVERY_SECONDS):
-                return
+    def look(self) -> str:
+        """Ask each once; nothing that it finds ends the process."""
+        self._kafka()
+        self._lake()
+        return ""
 
     def _kafka(self) -> None:
         try:

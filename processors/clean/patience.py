@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from headrace import kafka
-from headrace.errors import FatalError, TransientError
+from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.health import Health
 from headrace.kafka import Message
 from processors.assignment import Place
@@ -29,6 +29,10 @@ class Patience:
     """Everything that waits does it here. `backlog` collects messages that came while waiting, in their order.
 
     While it is `working` on a batch, SIGTERM leaves it some time to finish that; else it ends at once.
+
+    A ConfigError ends the process until everybody has let us in once (`let_in`). From then on it is waited out like an
+    outage: brokers, registries and stores refuse for a while too, and who mends their settings need not restart us. A
+    FatalError always ends it: no wait makes a log whole, or a topic the one it was.
     """
 
     def __init__(self, consumer: kafka.Consumer, health: Health, stop: threading.Event) -> None:
@@ -37,23 +41,27 @@ class Patience:
         self._paused = False
         self.backlog: list[Message] = []
         self._ends: dict[Place, int] = {}
-        self.working = False
+        self.working = self.let_in = False
 
     def hold(
         self, check: str, doing: str, call: Callable[[], T], wanted: Callable[[], bool] = lambda: True
     ) -> T | None:
         """What `call` returns, however long its dependency is away; None once it is not `wanted` any more.
 
-        `check` is what /readyz calls the dependency. Stopped when SIGTERM has come, and there is nothing to finish.
+        `check` is what /readyz calls the dependency. ConfigError until we are `let_in`. Stopped when SIGTERM has come,
+        and there is nothing to finish.
         """
         delay, failed = _FIRST_DELAY, False
         while wanted():
             try:
                 out = call()
-            except TransientError as e:
+            except (TransientError, ConfigError) as e:
+                if isinstance(e, ConfigError) and not self.let_in:
+                    raise
                 failed = True
                 self._health.ready(check, False, str(e))
-                log.warning("waiting", extra={"for": check, "doing": doing, "error": str(e), "again_in_s": delay})
+                about = {"for": check, "doing": doing, "error": str(e), "again_in_s": delay}
+                log.log(_level(e), "waiting", extra=about)
                 self._breathe(delay)
                 delay = min(2 * delay, _MOST_DELAY)
             else:
@@ -142,7 +150,7 @@ class Patience:
         return False
 
     def _complain(self, error: kafka.KafkaError, where: str = "") -> None:
-        """Log what passes, raise what doesn't."""
+        """Log what passes, raise what doesn't. /readyz has what a person must mend, until Kafka is looked at again."""
         if error.name() == "_AUTO_OFFSET_RESET":
             raise FatalError(
                 f"{where}: readings were deleted before clean read them: {error.str()}. Restart clean: it says which, "
@@ -151,6 +159,12 @@ class Patience:
         if error.name() in _HARMLESS:
             return
         translated = kafka.translate(error, f"consuming {where}")
-        if not isinstance(translated, TransientError):
+        if isinstance(translated, FatalError) or (isinstance(translated, ConfigError) and not self.let_in):
             raise translated
-        log.warning("Kafka has trouble", extra={"error": str(translated)})
+        if isinstance(translated, ConfigError):
+            self._health.ready("kafka", False, str(translated))
+        log.log(_level(translated), "Kafka has trouble", extra={"error": str(translated)})
+
+
+def _level(e: TransientError | ConfigError) -> int:
+    return logging.ERROR if isinstance(e, ConfigError) else logging.WARNING

@@ -36,7 +36,7 @@ from processors.clean.patience import Patience, Stopped
 from processors.clean.schemas import Schemas
 from processors.clean.topics import Pair
 from processors.metadata import Commits
-from processors.startup import await_kafka
+from processors.startup import await_kafka, until_there
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,9 @@ def run(config: Config, stop: threading.Event) -> None:
         log.info("clean started", extra={"streams": list(streams), "http_port": health.port})
         if not await_kafka(config.kafka, config.clean.group, [raw_topic(s) for s in streams], health, stop):
             return
-        consumer = kafka.consumer(config.kafka, config.clean.group, **_CONSUMER)
+        consumer = until_there(lambda: kafka.consumer(config.kafka, config.clean.group, **_CONSUMER), health, stop)
+        if consumer is None:
+            return
         patience = Patience(consumer, health, stop)
         try:
             cleaner = _Cleaner(config, streams, health, registry, consumer, patience)
@@ -110,7 +112,9 @@ class _Cleaner:
         limits = [
             n for pair in self._pairs.values() for n in (pair.raw.max_message_bytes, pair.clean.max_message_bytes)
         ]
-        self._emitter = Emitter(config, limits, patience.delivering)
+        emitter = patience.hold("kafka", "making a producer", lambda: Emitter(config, limits, patience.delivering))
+        assert emitter is not None, "it is wanted until it is there"
+        self._emitter = emitter
         self._assignment = Assignment(consumer)
         self._assignment.subscribe([raw_topic(s) for s in streams])
 
@@ -165,6 +169,7 @@ class _Cleaner:
         self._partitions = fresh
         self._patience.forget()
         self._assignment.start({place: partition.begin for place, partition in fresh.items()})
+        self._patience.let_in = True
 
     def _process(self, messages: list[Message]) -> None:
         stretches = self._take_apart(messages)

@@ -6,17 +6,18 @@ from typing import Any, cast
 import pytest
 
 from headrace import kafka
-from headrace.errors import TransientError
+from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.health import Health
+from processors.clean import patience as module
 from processors.clean.patience import Patience, Stopped
 
 
 class Message:
     """A record, or the end of a partition's log."""
 
-    def __init__(self, offset: int, *, end: bool = False) -> None:
+    def __init__(self, offset: int, *, end: bool = False, error: int = kafka.KafkaError._PARTITION_EOF) -> None:
         self._offset = offset
-        self._error = kafka.KafkaError(kafka.KafkaError._PARTITION_EOF) if end else None
+        self._error = kafka.KafkaError(error) if end else None
 
     def topic(self) -> str:
         return "imu.raw"
@@ -112,3 +113,48 @@ def test_sigterm_ends_a_wait_at_once_where_nothing_is_in_hand() -> None:
 
     with pytest.raises(Stopped):
         it.hold("registry", "judging", fail)
+
+
+@pytest.mark.parametrize("let_in", [False, True])
+def test_a_refusal_ends_a_start_and_is_waited_out_later(let_in: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_DELAY", 0.0)
+    checks, answers = Checks(), [ConfigError("refused"), ConfigError("refused"), None]
+    it = patience(Consumer(), checks)
+    it.let_in = let_in
+    seen = []
+
+    def look() -> str:
+        seen.append(dict(checks.of))
+        if (error := answers.pop(0)) is not None:
+            raise error
+        return "there"
+
+    if not let_in:
+        with pytest.raises(ConfigError, match="refused"):
+            it.hold("kafka", "looking", look)
+        return
+    assert it.hold("kafka", "looking", look) == "there"
+    assert seen == [{}, {"kafka": False}, {"kafka": False}]
+    assert checks.of == {"kafka": True}
+
+
+def test_what_no_wait_mends_ends_it_always() -> None:
+    it = patience(Consumer())
+    it.let_in = True
+
+    def fail() -> None:
+        raise FatalError("the topic is another one")
+
+    with pytest.raises(FatalError):
+        it.hold("kafka", "looking", fail)
+
+
+def test_a_refusal_of_what_is_read_ends_a_start_and_shows_later() -> None:
+    refusal = Message(0, end=True, error=kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    checks = Checks()
+    it = patience(Consumer(refusal, refusal), checks)
+    with pytest.raises(ConfigError, match="TOPIC_AUTHORIZATION_FAILED"):
+        it.consume(1, 0.0)
+    it.let_in = True
+    assert it.consume(1, 0.0) == []
+    assert checks.of == {"kafka": False}

@@ -108,3 +108,17 @@ def test_an_error_of_the_service_itself_comes_first(world: World, health: Health
 
     with pytest.raises(TransientError, match="mine"):
         serve()
+
+
+def test_a_watch_that_fails_itself_ends_the_process(
+    world: World, health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    def clients() -> dict[str, Client]:
+        raise LookupError("a mistake")
+
+    with (
+        pytest.raises(FatalError, match="kafka watch failed: LookupError"),
+        kafkawatch.KafkaWatch(Kafka(), health, clients),
+    ):
+        assert world.told.wait(5)
+    assert "a watch failed" in caplog.text

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import Producer
@@ -69,11 +69,42 @@ def test_another_service_of_the_group_may_have_deleted_it_meanwhile(
 
 def test_one_that_takes_no_such_note_is_refused_with_the_remedy(cfg: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
-        raise FatalError("Kafka, committing imu.raw/0 at 0: OFFSET_METADATA_TOO_LARGE")
+        raise kafka.translate(kafka.KafkaError(kafka.KafkaError.OFFSET_METADATA_TOO_LARGE), "committing")
 
     monkeypatch.setattr(kafka, "commit", refuse)
     with pytest.raises(ConfigError, match=r"archive-probe.*offset\.metadata\.max\.bytes at 512"):
         metadata.prove(cfg, "archive", TOPICS)
+
+
+def test_a_user_who_may_not_use_the_trials_group_is_let_on_with_a_warning(
+    cfg: Kafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise kafka.translate(kafka.KafkaError(kafka.KafkaError.GROUP_AUTHORIZATION_FAILED), "committing")
+
+    monkeypatch.setattr(kafka, "commit", refuse)
+    with caplog.at_level("WARNING"):
+        metadata.prove(cfg, "archive", TOPICS)
+    assert "the first commit is the proof" in caplog.text
+
+
+def test_what_ends_a_client_is_no_wrong_configuration(cfg: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise FatalError("Kafka, committing: fatal")
+
+    monkeypatch.setattr(kafka, "commit", fail)
+    with pytest.raises(FatalError, match="fatal"):
+        metadata.prove(cfg, "archive", TOPICS)
+
+
+def test_the_first_commit_is_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka, "commit", lambda *_: None)
+    answers(monkeypatch, (1, ""), (1, "note"))
+    commits = metadata.Commits(cast("kafka.Consumer", None))
+    with pytest.raises(FatalError, match="this broker can't be used"):
+        commits.commit("imu.raw", 0, 1, "note")
+    commits.commit("imu.raw", 0, 1, "note")
+    commits.commit("imu.raw", 0, 2, "another")
 
 
 def test_the_service_waits_for_kafka_and_its_topics_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
