@@ -106,7 +106,12 @@ def _azure(lake: "duckdb.DuckDBPyConnection", azure: "Azure") -> dict[str, objec
     lake.load_extension(str(_extension("azure")))
     lake.execute("SET azure_transport_option_type = 'curl'")  # its own client does not find a system's certificates
     if azure.account_key is None and azure.sas_token is None:
-        return {"PROVIDER": "credential_chain", "CHAIN": "workload_identity", "ACCOUNT_NAME": azure.account}
+        chain: dict[str, object] = {
+            "PROVIDER": "credential_chain",
+            "CHAIN": "workload_identity",
+            "ACCOUNT_NAME": azure.account,
+        }
+        return chain | ({"ENDPOINT": _endpoint(azure.account, azure.url)} if azure.url else {})
     url = azure.url or f"https://{azure.account}.blob.core.windows.net"
     parts = {"DefaultEndpointsProtocol": url.partition(":")[0], "AccountName": azure.account, "BlobEndpoint": url}
     if azure.account_key is not None:
@@ -114,6 +119,18 @@ def _azure(lake: "duckdb.DuckDBPyConnection", azure: "Azure") -> dict[str, objec
     elif azure.sas_token is not None:
         parts["SharedAccessSignature"] = azure.sas_token.get_secret_value().removeprefix("?")
     return {"CONNECTION_STRING": ";".join(f"{k}={v}" for k, v in parts.items())}
+
+
+def _endpoint(account: str, url: str) -> str:
+    """The host without the account, which is all that DuckDB can be told of a URL where it gets a token."""
+    begin = f"https://{account}."
+    host = url.removeprefix(begin).rstrip("/")
+    if not url.startswith(begin) or "/" in host:
+        raise ConfigError(
+            f"store.azure.url: with Workload Identity DuckDB reads from {begin}ENDPOINT only: the lake can be written "
+            "and not queried"
+        )
+    return host
 
 
 def _extension(name: str) -> Path:

@@ -167,7 +167,7 @@ def _store(config: Config) -> str:
     from headrace.lake import remote
     from headrace.store.open import open_store
 
-    open_store(config.store).exists("_doctor")
+    next(iter(open_store(config.store).list("_doctor/")), None)  # a listing, alone, tells of a missing bucket
     return f"{remote.where(config.store)}, bucket {config.store.bucket}"
 
 

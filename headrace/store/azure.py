@@ -1,10 +1,11 @@
 """An Azure Blob container, through obstore."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
@@ -26,35 +27,62 @@ _REFUSED = (
 )
 
 
+_THERE = "<Code>BlobAlreadyExists</Code>"  # of the several things that a 409 may mean
+_NO_IDENTITY = re.compile(r"token request: .*status code: (?:400|401|403)|reading federated token file", re.DOTALL)
+_SECONDS_PER_MIB = 2  # of what is sent: as slow as a link may be
+_let_in: set[str] = set()  # the URLs that have served this process once
+
+
 class AzureBlobStore:
-    """One container. Waits `timeout_seconds` at most for an answer, and retries once."""
+    """One container. Waits `timeout_seconds` at most for an answer, and for the next bytes of one; retries once.
+
+    What is sent has 2 to 4 seconds more for each MiB: the HTTP client can't tell a slow link from silence.
+    """
 
     def __init__(self, config: Store) -> None:
         assert config.azure is not None  # the model sees to it
         self.container = config.bucket
         self.url = config.azure.url or f"https://{config.azure.account}.blob.core.windows.net"
-        wait = timedelta(seconds=config.timeout_seconds)
-        try:
-            self._store = AzureStore(
-                config.bucket,
-                config=_credentials(config.azure) | {"account_name": config.azure.account, "endpoint": self.url},
-                client_options={
-                    "timeout": wait,
-                    "connect_timeout": min(wait, timedelta(seconds=5)),
-                    "allow_http": self.url.startswith("http://"),
-                },
-                retry_config={"max_retries": 1, "retry_timeout": wait},
-            )
-        except (BaseError, ValueError) as e:
-            raise ConfigError(f"store.azure: {_brief(e)}") from e
+        self._settings: AzureConfig = _credentials(config.azure) | {
+            "account_name": config.azure.account,
+            "endpoint": self.url,
+        }
+        self._wait = timedelta(seconds=config.timeout_seconds)
+        self._clients: dict[int, AzureStore] = {}
+        self._store = self._client(0)
+
+    def _client(self, size: int) -> AzureStore:
+        """The client for requests that send `size` bytes."""
+        extra = _SECONDS_PER_MIB * size >> 20
+        seconds = 1 << extra.bit_length() if extra else 0  # few clients: each has connections and a token of its own
+        if seconds not in self._clients:
+            try:
+                made = AzureStore(
+                    self.container,
+                    config=self._settings,
+                    client_options={
+                        "timeout": timedelta(days=1),  # of a whole request: a large object may take long
+                        "read_timeout": self._wait + timedelta(seconds=seconds),
+                        "connect_timeout": min(self._wait, timedelta(seconds=5)),
+                        "allow_http": self.url.startswith("http://"),
+                    },
+                    retry_config={"max_retries": 1, "retry_timeout": self._wait},
+                )
+            except (BaseError, ValueError) as e:
+                raise ConfigError(f"store.azure: {_brief(e)}") from e
+            self._clients.setdefault(seconds, made)
+        return self._clients[seconds]
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
         """See ObjectStore. The conditional write is `If-None-Match: *`."""
         with self._translated():
             try:
-                obstore.put(self._store, key, data, mode="create" if if_absent else "overwrite", use_multipart=False)
-            except AlreadyExistsError:
-                return False
+                mode: Literal["create", "overwrite"] = "create" if if_absent else "overwrite"
+                obstore.put(self._client(len(data)), key, data, mode=mode, use_multipart=False)
+            except AlreadyExistsError as e:
+                if if_absent and _THERE in str(e):
+                    return False
+                raise
         return True
 
     def get(self, key: str) -> bytes:
@@ -78,8 +106,7 @@ class AzureBlobStore:
         with self._translated():
             try:
                 obstore.head(self._store, key)
-            except FileNotFoundError as e:
-                self._look_for_container(e)
+            except FileNotFoundError:
                 return False
         return True
 
@@ -106,6 +133,7 @@ class AzureBlobStore:
             yield
         except (BaseError, OSError, ValueError) as e:
             raise self._translate(e) from e
+        _let_in.add(self.url)
 
     def _translate(self, error: Exception) -> HeadraceError:
         where, words = f"Azure Blob {self.url}", str(error)
@@ -118,6 +146,11 @@ class AzureBlobStore:
             return ConfigError(
                 f"{where}: refused the credentials: {_brief(error)}. Correct store.azure, or give the identity the "
                 "role Storage Blob Data Contributor"
+            )
+        if self.url not in _let_in and _NO_IDENTITY.search(words):
+            return ConfigError(
+                f"{where}: the pod's identity is not taken: {_brief(error)}. Give the pod a service account with "
+                "Workload Identity, and its identity a federated credential for that service account"
             )
         if "invalid peer certificate" in words:
             return ConfigError(
