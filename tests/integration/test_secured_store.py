@@ -14,6 +14,7 @@ from headrace.config import Config
 from headrace.config.connect import Store
 from headrace.errors import ConfigError, HeadraceError, TransientError
 from headrace.lake import sql
+from headrace.stack import doctor
 from headrace.store.open import open_store
 from tests.secured import seaweed
 from tests.secured.certs import Certs
@@ -62,6 +63,19 @@ def test_encryption_with_the_stores_own_key_is_asked_for_and_given(server: Serve
     store = open_store(settings(server, certs, sse={"kind": "s3"}))
     store.put("secret", b"rows")
     assert store.get("secret") == b"rows"
+    assert store.exists("secret")
+    assert not store.put("secret", b"others", if_absent=True)
+    open_store(settings(server, certs)).put("plain", b"rows")
+    with pytest.raises(ConfigError, match="of plain it tells no encryption"):
+        store.exists("plain")
+    with pytest.raises(ConfigError, match="of plain it tells no encryption"):
+        store.put("plain", b"rows", if_absent=True)
+
+
+def test_the_doctor_finds_a_bucket_that_is_missing(server: Server, certs: Certs) -> None:
+    assert "bucket lake" in doctor._store(Config(store=settings(server, certs)))
+    with pytest.raises(ConfigError, match="no bucket 'nowhere'"):
+        doctor._store(Config(store=settings(server, certs, bucket="nowhere")))
 
 
 def test_encryption_that_it_can_not_do_is_no_success(server: Server, certs: Certs) -> None:
