@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type:
 from headrace.config.connect import Kafka
 from headrace.errors import ConfigError, TransientError
 from headrace.kafkaconnect import connection
-from headrace.kafkaerrors import translate, unanswered
+from headrace.kafkaerrors import GroupRefusedError, translate, unanswered
 from headrace.wire import Headers
 
 __all__ = [
@@ -232,6 +232,17 @@ def commit(client: Consumer, topic: str, partition: int, offset: int, metadata: 
     for tp in done or ():
         if tp.error is not None:
             raise translate(tp.error, f"committing {topic}/{partition} at {offset}")
+
+
+def meet_group(cfg: Kafka, group: str) -> None:
+    """GroupRefusedError where this user may not know of the group: a commit in it would wait long, untold."""
+    client = admin(cfg)
+    try:
+        client.describe_consumer_groups([group], request_timeout=CALL_SECONDS)[group].result()
+    except KafkaException as e:
+        found = translate(e, f"looking at the group {group}")
+        if isinstance(found, GroupRefusedError):
+            raise found from None  # whatever else is wrong, what comes next tells it better
 
 
 def forget_group(cfg: Kafka, group: str) -> None:

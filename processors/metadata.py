@@ -32,9 +32,9 @@ def prove(cfg: Kafka, group: str, topics: Sequence[str]) -> None:
     if not have:
         raise TransientError(f"Kafka has no topic {', '.join(topics)} yet; `headrace provision` creates them")
     own, topic = f"{group}-probe", min(have)
-    client = kafka.consumer(cfg, own)
     try:
-        found = _round_trip(client, topic)
+        kafka.meet_group(cfg, own)
+        found = _round_trip(cfg, own, topic)
     except GroupRefusedError as e:
         remedy = f"to have the trial, let this user read and delete groups that begin with {group}"
         about = {"group": own, "error": str(e), "remedy": remedy}
@@ -44,8 +44,6 @@ def prove(cfg: Kafka, group: str, topics: Sequence[str]) -> None:
         raise ConfigError(
             f"{e}. This was a trial commit in the group {own}: let this user read {topic}. {_REMEDY}"
         ) from None
-    finally:
-        client.close()
     kafka.forget_group(cfg, own)
     if found != PROBE:
         what = "nothing" if not found else f"{len(found)} other characters"
@@ -55,13 +53,17 @@ def prove(cfg: Kafka, group: str, topics: Sequence[str]) -> None:
         )
 
 
-def _round_trip(client: kafka.Consumer, topic: str) -> str:
-    for _ in range(_TRIES):
-        kafka.commit(client, topic, 0, 0, PROBE)
-        offset, found = kafka.committed(client, [(topic, 0)])[topic, 0]
-        if offset is not None:
-            return found
-        time.sleep(random.random())  # noqa: S311 - another service of the group has just deleted its own trial
+def _round_trip(cfg: Kafka, group: str, topic: str) -> str:
+    client = kafka.consumer(cfg, group)
+    try:
+        for _ in range(_TRIES):
+            kafka.commit(client, topic, 0, 0, PROBE)
+            offset, found = kafka.committed(client, [(topic, 0)])[topic, 0]
+            if offset is not None:
+                return found
+            time.sleep(random.random())  # noqa: S311 - another service of the group has just deleted its own trial
+    finally:
+        client.close()
     return ""
 
 

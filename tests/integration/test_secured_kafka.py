@@ -13,6 +13,13 @@ from typing import Any
 import orjson
 import pytest
 import yaml
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from headrace import kafka, provision, tokens
 from headrace.config import Config
@@ -301,6 +308,33 @@ def test_a_token_that_is_refused_says_so(world: World, tmp_path: Path) -> None:
     assert code == 2, words
     assert "HTTP 401 invalid_client" in words
     assert "kafka.sasl.token" in words
+
+
+def test_a_user_who_may_not_use_the_trials_group_is_let_on_but_not_into_a_group_that_is_closed(
+    world: World, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    group = f"{world.stream}-{uuid.uuid4().hex[:6]}"
+    rule = AclBinding(
+        ResourceType.GROUP, f"{group}-probe", ResourcePatternType.LITERAL,
+        "User:alice", "*", AclOperation.ALL, AclPermissionType.DENY,
+    )  # fmt: skip
+    inner = kafka.admin(Kafka(bootstrap=world.server.address("inner")))
+    for future in inner.create_acls([rule]).values():
+        future.result()
+    cfg = good(world, "SCRAM-SHA-512")
+    with caplog.at_level("WARNING"):
+        metadata.prove(cfg, group, [world.topic])
+    assert "the first commit is the proof" in caplog.text
+    client = kafka.consumer(cfg, group)
+    try:
+        metadata.Commits(client).commit(world.topic, 0, 0, "note")
+    finally:
+        client.close()
+    over = {"kafka": world.settings("scram", world.sasl("SCRAM-SHA-512")), "archive": {"group": f"{group}-probe"}}
+    code, words = run(world, "processors archive", over, tmp_path)
+    assert code == 2, words
+    assert "GROUP_AUTHORIZATION_FAILED" in words
+    assert "Let this user read that group" in words
 
 
 def test_a_broker_that_drops_the_metadata_of_offsets_is_refused_at_start(world: World, tmp_path: Path) -> None:

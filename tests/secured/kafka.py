@@ -167,6 +167,10 @@ class Server:
             "num.network.threads": 1,
             "num.io.threads": 2,
             "background.threads": 2,
+            # Everything is allowed but what a test's ACL forbids; without SASL everything.
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+            "allow.everyone.if.no.acl.found": "true",
         }
         for name, listener in self._listeners.items():
             settings |= {f"listener.name.{name}.{key}": value for key, value in listener.settings.items()}

@@ -25,6 +25,7 @@ def cfg(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kafka]:
     found = owner.list_topics(TOPICS[0], timeout=30).brokers.values()
     monkeypatch.setattr(kafka, "describe", lambda _cfg, topics: {t: TopicInfo("id", 1, 1000) for t in topics})
     monkeypatch.setattr(kafka, "forget_group", lambda _cfg, group: forgotten.append(group))
+    monkeypatch.setattr(kafka, "meet_group", lambda *_: None)
     forgotten: list[str] = []
     yield Kafka(bootstrap=",".join(f"{b.host}:{b.port}" for b in found))
     assert set(forgotten) <= {"archive-probe"}
@@ -76,13 +77,14 @@ def test_one_that_takes_no_such_note_is_refused_with_the_remedy(cfg: Kafka, monk
         metadata.prove(cfg, "archive", TOPICS)
 
 
+@pytest.mark.parametrize("call", ["meet_group", "commit"])
 def test_a_user_who_may_not_use_the_trials_group_is_let_on_with_a_warning(
-    cfg: Kafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    call: str, cfg: Kafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: Any) -> None:
         raise kafka.translate(kafka.KafkaError(kafka.KafkaError.GROUP_AUTHORIZATION_FAILED), "committing")
 
-    monkeypatch.setattr(kafka, "commit", refuse)
+    monkeypatch.setattr(kafka, call, refuse)
     with caplog.at_level("WARNING"):
         metadata.prove(cfg, "archive", TOPICS)
     assert "the first commit is the proof" in caplog.text
