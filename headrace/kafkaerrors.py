@@ -10,8 +10,9 @@ from headrace.errors import ConfigError, FatalError, TransientError
 
 # Who issues tokens is away, or refuses us: the log says which. Where it refuses, the next client that is made says so.
 _NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token"  # noqa: S105 - librdkafka's words
-# A broker's answer where the session's token ran out before another could be had: it closes the connection.
-_NO_SESSION = "Request not valid in current SASL state"
+# A broker's answer where the session's token ran out before another could be had: it closes the connection. With
+# passwords it is that of a listener that knows no SASL.
+_NO_SESSION = "SASL OAUTHBEARER mechanism handshake failed: Broker: Request not valid in current SASL state"
 _BROKER = re.compile(r"ssl://([^/\s]+:\d+)/")
 _VERIFY = "certificate verify failed"
 

@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,7 @@ class DockerStack(Stack):
 
     docker: Docker
     servers: DockerCompose
+    supervisors: list[subprocess.Popen[bytes]] = field(default_factory=list)
     native = False
 
     def up(self) -> None:
@@ -45,13 +46,18 @@ class DockerStack(Stack):
         argv = [sys.executable, "-m", __name__, "--state", str(self.state)]
         made.write_json("stack.json", {})
         with made.log_file("stack").open("ab") as out:
-            subprocess.Popen(argv, cwd=ROOT, stdout=out, stderr=out, start_new_session=True, pass_fds=[hold.fileno()])
+            self.supervisors.append(
+                subprocess.Popen(
+                    argv, cwd=ROOT, stdout=out, stderr=out, start_new_session=True, pass_fds=[hold.fileno()]
+                )
+            )
         hold.close()  # the supervisor has it now
         self.wait_ready()
 
     def down(self) -> None:
         """Services, then containers; the volumes stay."""
         super().down()
+        self.supervisors.pop().wait(60)
         self.servers.stop(down=False)
 
     @contextmanager
@@ -81,8 +87,9 @@ class DockerStack(Stack):
 def docker_stack(folder: Path) -> Iterator[DockerStack]:
     """A stack in `folder`, gone at the end with its containers and volumes. Says which images are stand-ins."""
     folder.mkdir(exist_ok=True)
-    with engine(folder / "engine") as docker, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**docker.env, "COMPOSE_PROJECT_NAME": f"headrace-it-{uuid.uuid4().hex[:8]}"}.items():
+    with engine(folder / "engine") as found, pytest.MonkeyPatch.context() as patch:
+        docker = replace(found, env={**found.env, "COMPOSE_PROJECT_NAME": f"headrace-it-{uuid.uuid4().hex[:8]}"})
+        for name, value in docker.env.items():
             patch.setenv(name, value)
         services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
         images = [standins.PYTHON, *(services[name]["image"] for name in SERVERS)]
@@ -100,6 +107,8 @@ def docker_stack(folder: Path) -> Iterator[DockerStack]:
             yield stack
         finally:
             stack.run("down", ok=False, timeout=150)
+            for supervisor in stack.supervisors:
+                supervisor.wait(60)
             servers.services = None  # the networks and the volumes too
             servers.stop()
 
