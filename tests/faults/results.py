@@ -86,20 +86,27 @@ def read(file: Path = FILE) -> list[Result]:
 
 
 def table(faults: list[Fault], results: list[Result]) -> str:
-    """The table of docs/reliability.md: a row for each fault that was run."""
+    """The table of docs/reliability.md: a row for each fault that was run, of its runs on the data path as it is now.
+
+    Where there is none yet, of those on an older one, and the row says so.
+    """
     now = digest()
     out = [
         "| fault | runs | readings | lost | stored twice | redelivered | recovery p50, s | max, s | commit |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for fault in faults:
-        runs = [r for r in results if r.fault == fault.name]
-        if not runs:
+        ever = [r for r in results if r.fault == fault.name]
+        if not ever:
             continue
+        runs = [r for r in ever if r.path == now] or ever
         times = [r.recovery for r in runs if r.recovery is not None]
         total = {k: sum(r.counts.get(k, 0) for r in runs) for k in runs[-1].counts}
         failed = sum(not r.passed for r in runs)
-        marks = ["" if not failed else f" **{failed} failed**", "" if all(r.path == now for r in runs) else " (stale)"]
+        marks = [
+            "" if not failed else f" **{failed} failed**",
+            "" if runs[0].path == now else " (stale)",
+        ]
         out.append(
             f"| {fault.says}{''.join(marks)} | {len(runs)} | {total['obligations']:,} | {total['lost']:,} "
             f"| {total['doubled']:,} | {total['copies']:,} | {_figure(median(times) if times else None)} "
