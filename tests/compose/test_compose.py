@@ -109,6 +109,17 @@ def test_env_example_changes_nothing(project: Project) -> None:
     assert one == two
 
 
+def test_images_are_small(up: Project, docker: Docker, rendered: dict[str, Any], say: Any) -> None:
+    """Those of the Dockerfile, with their base."""
+    sizes = {}
+    for image in sorted({s["image"] for s in rendered["services"].values() if "build" in s}):
+        sizes[image] = int(docker.run("image", "inspect", "--format", "{{.Size}}", image).stdout) / 1e6
+        say(f"{image}: {sizes[image]:.0f} MB")
+    (bridge,), (processors,) = ([n for name, n in sizes.items() if part in name] for part in ("bridge", "processors"))
+    assert bridge < 250
+    assert processors < 800
+
+
 def test_everything_is_healthy_and_within_its_memory(up: Project, say: Any) -> None:
     for service in (*SERVERS, *WORKERS):
         found = up.inspect(service)
