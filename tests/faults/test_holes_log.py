@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
 from headrace import cleanmeta, kafka, provision
-from headrace.errors import FatalError
+from headrace.errors import ConfigError, FatalError
 from processors.clean import service as clean_service
 from tests.faults.own import Make, Own, Service, until
 from tests.stack import ROOT
@@ -298,12 +298,12 @@ def test_a_partition_count_raised_while_the_bridge_runs(own: Make) -> None:
 
 
 def test_offset_metadata_too_large(own: Make) -> None:
-    """Kafka refuses it: that is an end and no reason to try again."""
+    """Kafka refuses it: its setting offset.metadata.max.bytes is for a person to mend, and no reason to try again."""
     it = own()
     client = kafka.consumer(it.config.kafka, it.config.archive.group)
     try:
         kafka.commit(client, it.clean_topic, 0, 0, "x" * 4_000)
-        with pytest.raises(FatalError, match="OFFSET_METADATA_TOO_LARGE"):
+        with pytest.raises(ConfigError, match="OFFSET_METADATA_TOO_LARGE"):
             kafka.commit(client, it.clean_topic, 0, 1, "x" * 5_000)
         assert kafka.committed(client, [(it.clean_topic, 0)])[it.clean_topic, 0][0] == 0
     finally:
