@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from headrace.errors import HeadraceError, TransientError
+from headrace.errors import TransientError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -48,10 +48,10 @@ class Renewed(Generic[T]):
             coming = coming or self._begin(now)
         try:
             return coming.result(self._seconds if old is None else _QUICK_SECONDS)
-        except (HeadraceError, TimeoutError) as e:
+        except Exception as e:
             if old is not None:
                 return old
-            if isinstance(e, HeadraceError):
+            if not isinstance(e, TimeoutError):
                 raise
         raise TransientError(f"{self._what}: no answer in {self._seconds:g} s. Start it, or correct its address")
 

@@ -19,6 +19,7 @@ _CREDENTIALS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNo
 _KMS = frozenset({"KMS.NotFoundException", "KMS.DisabledException", "KMS.InvalidKeyUsageException", "InvalidKeyId"})
 _SSE = "x-amz-server-side-encryption"
 _ABSENT = frozenset({"NoSuchKey", "NoSuchObject"})
+_NO_S3 = "not an S3 answer, is something else listening there?"
 
 
 class S3Store:
@@ -64,6 +65,8 @@ class S3Store:
                 if self._sse:
                     self._check_encrypted(key, self._client.stat_object(self.bucket, key).metadata)
                 return False
+        if not done.etag:  # a page of a load balancer's is a 200 too, and nothing was stored
+            raise TransientError(f"{self._where}: {_NO_S3} Its answer to a PUT has no ETag")
         self._check_encrypted(key, done.http_headers)
         return True
 
@@ -135,16 +138,22 @@ class S3Store:
         """What minio and urllib3 raise in the block becomes one of our errors."""
         try:
             yield
-        except (MinioException, HTTPError, OSError) as e:
+        except (MinioException, HTTPError, OSError, SyntaxError) as e:  # the last is XML's ParseError
             raise self._translate(e) from e
 
+    @property
+    def _where(self) -> str:
+        return f"object store {self.endpoint}"
+
     def _translate(self, error: Exception) -> HeadraceError:
-        where = f"object store {self.endpoint}"
+        where = self._where
         if isinstance(error, S3Error):
             return self._answered(error, where)
         if isinstance(error, InvalidResponseError | ServerError):
             words = str(error).partition(", Content-Type")[0].partition("\n")[0]  # without the page that came instead
-            return TransientError(f"{where}: not an S3 answer, is something else listening there? {words}")
+            return TransientError(f"{where}: {_NO_S3} {words}")
+        if isinstance(error, SyntaxError):
+            return TransientError(f"{where}: {_NO_S3} No XML: {error}")
         if isinstance(error, urllib3.exceptions.MaxRetryError) and isinstance(
             error.reason, urllib3.exceptions.SSLError
         ):

@@ -161,7 +161,8 @@ def test_s3_is_asked_with_the_pods_credentials(monkeypatch: pytest.MonkeyPatch, 
 
 
 def encrypting(request: Request) -> Answer:
-    return 200, {n: v for n, v in request.headers.items() if n.startswith("x-amz-server-side-encryption")}, b""
+    told = {n: v for n, v in request.headers.items() if n.startswith("x-amz-server-side-encryption")}
+    return 200, {"ETag": '"1"', **told}, b""
 
 
 @pytest.mark.parametrize(
@@ -187,5 +188,8 @@ def test_every_object_is_asked_to_be_encrypted(sse: dict[str, str], headers: dic
 
 
 def test_a_store_that_takes_the_header_and_does_not_encrypt_is_found_out() -> None:
-    with answering(lambda _: (200, {}, b"")) as s3, pytest.raises(ConfigError, match="tells no encryption"):
+    with (
+        answering(lambda _: (200, {"ETag": '"1"'}, b"")) as s3,
+        pytest.raises(ConfigError, match="tells no encryption"),
+    ):
         store(s3.port, sse={"kind": "s3"}).put("k", b"1")
