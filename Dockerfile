@@ -1,4 +1,4 @@
-# The images of Headrace, one target each: bridge, processors, tools. How to build and push them: docs/images.md.
+# The images of Headrace, one target each: bridge, processors, hub, tools. How to build and push them: docs/images.md.
 # Nothing here depends on the architecture: every package is a locked wheel, and all have one for amd64 and arm64.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
@@ -12,6 +12,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY bridge bridge
 COPY processors processors
+COPY hub hub
 COPY headrace headrace
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
 
@@ -38,12 +39,17 @@ COPY requirements/processors.lock ./
 RUN python -m pip --python /opt/headrace/bin/python install --require-hashes -r processors.lock \
     && /opt/headrace/bin/python strip_environment.py
 
+FROM environment AS hub-packages
+COPY requirements/hub.lock ./
+RUN python -m pip --python /opt/headrace/bin/python install --require-hashes -r hub.lock \
+    && /opt/headrace/bin/python strip_environment.py
+
 FROM environment AS tools-packages
 COPY requirements/tools.lock ./
 RUN python -m pip --python /opt/headrace/bin/python install --require-hashes -r tools.lock \
     && /opt/headrace/bin/python strip_environment.py
 
-# What all three stand on: no pip, and the standard library compiled, which Docker's slim image leaves to each start.
+# What all four stand on: no pip, and the standard library compiled, which Docker's slim image leaves to each start.
 FROM ${PYTHON_IMAGE} AS base
 RUN library=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') \
     && for folder in $(python -c 'import site; print(*site.getsitepackages())'); do rm -rf "$folder"/*; done \
@@ -59,17 +65,19 @@ LABEL org.opencontainers.image.vendor="Headrace" org.opencontainers.image.licens
 FROM base AS service
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-m", "headrace.tools.probe", "http://127.0.0.1:8080/readyz"]
+    CMD ["python", "-m", "headrace.operate.probe", "http://127.0.0.1:8080/readyz"]
 
+# `ingest` instead of nothing: POST /readings on 8091; health and metrics on 8080 as the others.
 FROM service AS bridge
 COPY --from=bridge-packages /opt/headrace /opt/headrace
 COPY --from=application /opt/headrace /opt/headrace
+EXPOSE 8091
 ENTRYPOINT ["python", "-m", "bridge"]
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="headrace-bridge" \
-      org.opencontainers.image.description="Headrace's bridge: MQTT to Kafka" \
+      org.opencontainers.image.description="Headrace's bridge: MQTT to Kafka, and HTTP to Kafka" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}"
@@ -83,6 +91,21 @@ ARG REVISION=unknown
 ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="headrace-processors" \
       org.opencontainers.image.description="Headrace's processors: Kafka to Kafka (clean), Kafka to the lake (archive)" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"
+
+# Its API listens on 8090, with tokens; health and metrics on 8080 as those of the others.
+FROM service AS hub
+COPY --from=hub-packages /opt/headrace /opt/headrace
+COPY --from=application /opt/headrace /opt/headrace
+EXPOSE 8090
+ENTRYPOINT ["python", "-m", "hub"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="headrace-hub" \
+      org.opencontainers.image.description="Headrace's hub: the registry of devices, over HTTP" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}"

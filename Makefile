@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test check faults faults-list compose-test chart-test observability-test clean lock chart-schema chart-docs sbom images
+.PHONY: help install up down test test-deep check faults faults-list security-test compose-test chart-test observability-test clean lock chart-schema chart-docs sbom images
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -21,7 +21,10 @@ down: ## stop the local stack; its data stays
 	@if [ -x $(BIN)/headrace ]; then $(BIN)/headrace down $(ARGS); else echo "nothing is installed, so nothing runs"; fi
 
 test: install ## unit tests, then integration tests on a stack of their own
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/python -u -m tests.lanes $(ARGS)
+
+test-deep: install ## the property and protocol tests with a hundred times as many examples: an hour or two
+	@$(BIN)/pytest tests/unit -m hypothesis --hypothesis-profile=deep $(ARGS)
 
 check: install ## lint, format, types, import rules, file sizes
 	@$(BIN)/ruff check .
@@ -37,7 +40,7 @@ faults: install ## break a stack in every way and audit what is left: hours; FAU
 faults-list: install ## the names of the faults
 	@$(BIN)/python -m tests.faults --list
 
-images: ## the Docker images headrace/bridge, headrace/processors and headrace/tools
+images: ## the Docker images headrace/bridge, headrace/processors, headrace/hub and headrace/tools
 	@sh scripts/images.sh $(ARGS)
 
 sbom: install ## bills of materials of the images in dist/sbom/ (CycloneDX), and THIRD_PARTY.md
@@ -52,9 +55,13 @@ lock: install ## renew every pin: Python packages (needs uv), Kafka and the regi
 	uv export --frozen --all-extras --group dev --no-emit-project -o requirements.lock
 	uv export --frozen --extra bridge --no-dev --no-emit-project -o requirements/bridge.lock
 	uv export --frozen --extra processors --no-dev --no-emit-project -o requirements/processors.lock
+	uv export --frozen --extra hub --no-dev --no-emit-project -o requirements/hub.lock
 	uv export --frozen --extra tools --extra query --extra azure --prune pandas --no-dev --no-emit-project -o requirements/tools.lock
 	uv export --frozen --only-group image --no-emit-project -o requirements/build.lock
 	$(BIN)/python -m headrace.stack.relock
+
+security-test: install ## what ETSI EN 303 645, IEC 62443-4-2 and the Cyber Resilience Act ask, by clause: a few minutes
+	@$(BIN)/python -m tests.security $(ARGS)
 
 compose-test: install ## docker-compose.yml with the real images, or where none can be pulled with stand-ins made here
 	@$(BIN)/pytest tests/compose $(ARGS)
@@ -67,7 +74,7 @@ observability-test: install ## alert rules with promtool; then a real stack and 
 	@$(BIN)/pytest tests/observability $(ARGS)
 
 chart-schema: install ## the chart's values.schema.json, from the configuration's models and values.yaml
-	@$(BIN)/python -m headrace.tools.chartschema
+	@$(BIN)/python -m headrace.config.chartschema
 
 chart-docs: ## the chart's README.md, from values.yaml (needs helm-docs 1.14)
 	helm-docs --chart-search-root helm --log-level warning

@@ -1,7 +1,7 @@
 """What the bridge's process costs a message, and what aiomqtt's message iterator costs on the same broker.
 
     .venv/bin/python -m headrace --state DIR up --detach --auto-ports
-    .venv/bin/python bench/bridge.py DIR --messages 100000
+    .venv/bin/python -m bench.bridge DIR --messages 100000
 
 A raw publisher, written on the mqtt5 codec so that it is not what limits, sends IMU readings of QoS 1 with up to 1,000
 in flight. Measured: messages a second from the first PUBLISH until Kafka has acknowledged the last reading, and CPU
@@ -13,21 +13,19 @@ import argparse
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import aiomqtt
 import mqtt5
 
+from bench.measure import Service, services
 from headrace.config import load
 from headrace.config.connect import Mqtt
-from headrace.frames import Frames
+from headrace.mqtt.frames import Frames
 
 WINDOW = 1000
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def payload(i: int) -> bytes:
@@ -62,32 +60,21 @@ async def publish(mqtt: Mqtt, topic: str, count: int) -> None:
     writer.close()
 
 
-def delivered(url: str) -> float:
-    """Readings that Kafka has acknowledged to the bridge."""
-    with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:  # noqa: S310 - a stack's own address
-        for line in answer.read().decode().splitlines():
-            if line.startswith('headrace_bridge_messages_total{stream="imu"}'):
-                return float(line.split()[-1])
-    return 0.0
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-async def measure_bridge(mqtt: Mqtt, pid: int, url: str, count: int) -> tuple[float, float]:
+async def measure_bridge(mqtt: Mqtt, it: Service, count: int) -> tuple[float, float]:
     """(messages a second, CPU microseconds a message)."""
-    before, cpu, began = delivered(url), cpu_seconds(pid), time.perf_counter()
+
+    def delivered() -> float:
+        return it.total("headrace_bridge_messages_total", stream="imu")
+
+    before, cpu, began = delivered(), it.cpu_seconds(), time.perf_counter()
     publishing = asyncio.create_task(publish(mqtt, f"sensors/bench-{int(time.time())}/imu", count))
-    while await asyncio.to_thread(delivered, url) - before < count:
+    while await asyncio.to_thread(delivered) - before < count:
         if publishing.done():
             publishing.result()
         await asyncio.sleep(0.1)
     took = time.perf_counter() - began
     await publishing
-    return count / took, (cpu_seconds(pid) - cpu) / count * 1e6
+    return count / took, (it.cpu_seconds() - cpu) / count * 1e6
 
 
 async def read_with_aiomqtt(mqtt: Mqtt, count: int, ready: asyncio.Event) -> float:
@@ -111,7 +98,7 @@ async def measure_aiomqtt(mqtt: Mqtt, state: Path, count: int) -> float:
     ready = asyncio.Event()
     reading = asyncio.create_task(read_with_aiomqtt(mqtt, count, ready))
     await ready.wait()
-    args = [__file__, str(state), "--messages", str(count), "--only-publish"]
+    args = ["-m", "bench.bridge", str(state), "--messages", str(count), "--only-publish"]
     publisher = await asyncio.create_subprocess_exec(sys.executable, *args)
     cost = await reading
     await publisher.wait()
@@ -129,10 +116,8 @@ async def main() -> None:
     if args.only_publish:
         await publish(mqtt, "bench/x/imu", args.messages)
         return
-    command = [sys.executable, "-m", "headrace", "--state", str(args.state), "status", "--json"]
-    status = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)  # noqa: ASYNC221 - nothing runs yet
-    bridge = status["services"]["bridge"]
-    rate, cost = await measure_bridge(mqtt, bridge["pid"], bridge["address"], args.messages)
+    it = services(args.state)["bridge"]
+    rate, cost = await measure_bridge(mqtt, it, args.messages)
     print(f"bridge, MQTT to Kafka: {rate:,.0f} messages/s, {cost:.1f} us of CPU a message")
     few = args.messages // 5
     print(f"aiomqtt, reading only: {await measure_aiomqtt(mqtt, args.state, few):.1f} us of CPU a message")

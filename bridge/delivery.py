@@ -1,23 +1,25 @@
-"""Records to Kafka, and the broker's acknowledgements only when all that a message became is there.
+"""Records go to Kafka; a message is acknowledged to the MQTT broker when everything that it became is there.
 
-Each MQTT connection has its own ack window (`Link`). A delivery report finishes a part of a message in the window that
-the message came by; when that connection is gone, nothing is acknowledged, and the broker sends the message again.
+Each MQTT connection has its own ack window (`Link`). A delivery report finishes a part of a message in the window of
+the connection that brought the message. When that connection is gone, nothing is acknowledged, and the broker sends
+the message again.
 """
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import Counter
 
+from bridge.ackwindow import AckWindow
 from headrace import kafka
-from headrace.ackwindow import AckWindow
 from headrace.config import Config
 from headrace.errors import FatalError, TransientError
-from headrace.metrics import BRIDGE_IN_FLIGHT, BRIDGE_RECEIPTS, BRIDGE_UNACKNOWLEDGED
 from headrace.mqtt import Connection
+from headrace.runtime.metrics import BRIDGE_RECEIPTS
 
 QUEUE_RECORDS = 200_000  # in the Kafka client: beyond it the bridge stops reading
 QUEUE_KIB = 128 * 1024  # likewise
@@ -27,14 +29,42 @@ _POLL_SECONDS = 0.003  # between two polls while something is under way
 _IDLE_SECONDS = 0.5
 _ASK_SECONDS = 4.0
 
-Done = tuple["Link | None", int, Counter, kafka.KafkaError | None]
+Done = tuple["Origin | None", int, Counter, kafka.KafkaError | None]
+
+
+class Parts(Protocol):
+    """What counts the parts of messages."""
+
+    def finish(self, ticket: int) -> None:
+        """One part of the ticket's message is in Kafka."""
+
+
+class Origin(Protocol):
+    """Where messages came from, which is told when they are in Kafka."""
+
+    @property
+    def window(self) -> Parts:
+        """The parts that are under way."""
+
+    def acknowledge(self) -> None:
+        """Some parts have finished: answer those messages that are whole."""
+
+
+class Record(NamedTuple):
+    """A Kafka record, and the metric that counts it once Kafka has it."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Any
+    counter: Counter
 
 
 class Promise(NamedTuple):
-    """A receipt that leaves once its message's ticket is taken."""
+    """A receipt that leaves when its message's ticket is taken."""
 
     ticket: int
-    packet: bytes  # empty: the device asked, and gets none
+    packet: bytes  # empty: no receipt is sent
     qos0_records: int
 
 
@@ -48,15 +78,15 @@ class Link:
         self._promises: deque[Promise] = deque()  # in the order of their tickets
 
     def promise(self, ticket: int, packet: bytes, qos0_records: int = 0) -> None:
-        """Send a receipt, the bytes `packet`, when all parts of the ticket are finished, and of those before it.
+        """Send a receipt, the bytes `packet`, when all parts of this ticket and of those before it have finished.
 
-        Promise in the order of the tickets, and before the window can be told that they are finished.
+        Call it in the order of the tickets, and before any part of the ticket can finish.
         """
         self.qos0_in_flight += qos0_records
         self._promises.append(Promise(ticket, packet, qos0_records))
 
     def acknowledge(self) -> None:
-        """Send the PUBACKs of the messages that are finished, in the order in which they came, and their receipts."""
+        """Send the PUBACKs and the receipts of the messages that have finished, in the order in which they came."""
         packet_ids = self.window.take()
         if self._promises:
             packet_ids = [i for i in packet_ids if i]
@@ -78,7 +108,7 @@ class Link:
 
 
 class Delivery:
-    """The Kafka producer. Run `run` beside whatever produces; it raises FatalError when Kafka refuses a record."""
+    """The Kafka producer. `run` must run beside those who produce; it raises FatalError if Kafka refuses a record."""
 
     def __init__(self, config: Config, raw_limit: int, letter_limit: int, on_error: Callable[[str], None]) -> None:
         self.producer = kafka.producer(
@@ -89,25 +119,25 @@ class Delivery:
             queue_buffering_max_kbytes=QUEUE_KIB,
             error_cb=lambda e: on_error(f"{e.str()} ({e.name()})"),
         )
-        self.link: Link | None = None  # of the present connection, once there is one
         self.in_flight = 0
         self.qos0_in_flight = 0
+        self.moved = time.monotonic()  # when Kafka last took something, or there was nothing to take
         self._done: list[Done] = []
         self._begun = asyncio.Event()
         self._room = asyncio.Event()
         self._failure: Exception | None = None
 
-    def produce(
-        self, link: "Link | None", ticket: int, topic: str, key: bytes, value: bytes, headers: Any, count: Counter
-    ) -> None:
-        """Give a record to Kafka; when it is there, count it and finish a part of the ticket. Link None: QoS 0.
+    def produce(self, link: Origin | None, ticket: int, record: Record) -> None:
+        """Give a record to the Kafka client. When Kafka has it, count it and finish a part of the ticket.
 
-        BufferError: no room; wait with `room` and try again. FatalError: the client refuses it, or all records.
+        `link`: None for a message of QoS 0 without a receipt, which has no ticket. BufferError: no room; wait with
+        `room` and try again. FatalError: the client refuses this record, or all records.
         """
+        topic, key, value, headers, counter = record
         append = self._done.append
         try:
             self.producer.produce(
-                topic, value, key, on_delivery=lambda error, _: append((link, ticket, count, error)), headers=headers
+                topic, value, key, on_delivery=lambda error, _: append((link, ticket, counter, error)), headers=headers
             )
         except kafka.KafkaException as e:
             raise FatalError(str(kafka.translate(e, f"producing to {topic}"))) from None
@@ -115,11 +145,11 @@ class Delivery:
         if link is None:
             self.qos0_in_flight += 1
 
-    async def produce_waiting(self, *args: Any) -> None:
-        """`produce`, waiting for room."""
+    async def produce_waiting(self, link: Origin | None, ticket: int, record: Record) -> None:
+        """As `produce`, but waits for room."""
         while True:
             try:
-                return self.produce(*args)
+                return self.produce(link, ticket, record)
             except BufferError:
                 await self.room()
 
@@ -130,22 +160,20 @@ class Delivery:
         await self._room.wait()
 
     def wake(self) -> None:
-        """Something was produced: begin to poll."""
+        """Begin to poll, since something was produced."""
         if not self._begun.is_set():
             self._begun.set()
 
     def fail(self, error: Exception) -> None:
-        """Make `run` raise `error`."""
+        """Make `run` raise `error`; the first error counts."""
         self._failure = self._failure or error
         self._begun.set()
 
     async def run(self, progress: Callable[[], None]) -> None:
-        """Take delivery reports and acknowledge, for ever. `progress` is called each time round."""
+        """Take delivery reports and acknowledge, for ever. Calls `progress` each time round."""
         while True:
-            progress()
             self.poll()
-            BRIDGE_IN_FLIGHT.set(self.in_flight)
-            BRIDGE_UNACKNOWLEDGED.set(len(self.link.window) if self.link else 0)
+            progress()
             if self.in_flight:
                 await asyncio.sleep(_POLL_SECONDS)
                 continue
@@ -154,24 +182,27 @@ class Delivery:
                 await asyncio.wait_for(self._begun.wait(), _IDLE_SECONDS)
 
     def poll(self) -> None:
-        """Deal with the delivery reports that have come. Raises what ended the delivery."""
+        """Take the delivery reports that have come. Raises the error that ended the delivery."""
         self.producer.poll(0)
         done = self._done
         if done:
-            self._settle(done)
+            self._finish(done)
             done.clear()
             self._room.set()
+            self.moved = time.monotonic()
+        elif not self.in_flight:
+            self.moved = time.monotonic()
         if self._failure is not None:
             raise self._failure
 
-    def _settle(self, done: list[Done]) -> None:
+    def _finish(self, done: list[Done]) -> None:
         counts: dict[Counter, int] = {}
-        links: dict[Link, None] = {}
+        links: dict[Origin, None] = {}
         self.in_flight -= len(done)
         for link, ticket, count, error in done:
             if error is not None:
                 self.fail(FatalError(str(kafka.translate(error, "delivering a record"))))
-                continue  # its message is never acknowledged
+                continue  # the message is never acknowledged
             counts[count] = counts.get(count, 0) + 1
             if link is None:
                 self.qos0_in_flight -= 1
@@ -184,7 +215,7 @@ class Delivery:
             link.acknowledge()
 
     def partitions(self, topics: Iterable[str]) -> dict[str, int]:
-        """The partition counts of those topics that Kafka tells of; for any thread. TransientError: it is away."""
+        """The partition counts of those topics that Kafka has; for any thread. TransientError: Kafka is away."""
         try:
             found = self.producer.list_topics(timeout=_ASK_SECONDS).topics
         except kafka.KafkaException as e:
@@ -192,6 +223,6 @@ class Delivery:
         return {t: len(found[t].partitions) for t in topics if t in found and found[t].error is None}
 
     async def drain(self) -> None:
-        """Wait until all that was produced is delivered and acknowledged."""
+        """Wait until everything produced so far is in Kafka and acknowledged."""
         while self.in_flight:
             await self.room()

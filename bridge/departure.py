@@ -1,4 +1,4 @@
-"""How a bridge leaves for good: nothing new is dealt to its session, what waits there is carried, the session ends."""
+"""How a bridge leaves for good: it unsubscribes, carries the messages that wait in its session, and ends it."""
 
 import asyncio
 import logging
@@ -9,13 +9,13 @@ from headrace.errors import FatalError
 
 log = logging.getLogger(__name__)
 
-LEAVE_SECONDS = 10.0  # for leaving at SIGTERM, before what is in flight gets its own time; orchestrators give 30
+LEAVE_SECONDS = 10.0  # for leaving at SIGTERM; what is in flight then has its own time. Orchestrators give 30
 _ROUNDS = 3
 _ROUND_SECONDS = 1.0
 
 
 class Departure:
-    """A bridge's leaving, once `wanted` is set. It outlasts the connections that it takes."""
+    """A bridge's leaving, which begins when `wanted` is set. It may take several connections."""
 
     def __init__(self) -> None:
         self.wanted = asyncio.Event()
@@ -24,22 +24,22 @@ class Departure:
         self.messages = 0  # taken since it was wanted
 
     def met(self, *, session_present: bool, first: bool) -> None:
-        """A connection begins. FatalError: the session is gone, with what was yet to be taken from it."""
+        """A connection has begun. FatalError: the session is gone, and so are the messages that waited in it."""
         if first:
             self.found = session_present
         elif self.wanted.is_set() and not session_present:
-            raise FatalError("the MQTT broker has lost the session before all was taken from it: what was left is gone")
+            raise FatalError("the MQTT broker lost the session before it was empty: the messages left in it are gone")
 
     def took(self, messages: int) -> None:
-        """So many came."""
+        """Count messages received."""
         if self.wanted.is_set():
             self.messages += messages
 
     async def depart(self, link: Link, filters: Iterable[str]) -> None:
-        """Wait until it is wanted; then unsubscribe, and wait until the broker has nothing more for us.
+        """Wait until leaving is wanted; then unsubscribe, and wait until the broker has no more messages for us.
 
-        Run beside what reads the connection. Guarantee: all that came by it is in Kafka and acknowledged; the broker
-        has read that, has answered since, and had nothing left to send, three times in a row.
+        Another task must read the connection meanwhile. Guarantee at the return: everything that came is in Kafka and
+        acknowledged, the broker has read the acknowledgements, and three times in a row it then had nothing to send.
         """
         await self.wanted.wait()
         await link.connection.unsubscribe(filters)
@@ -54,9 +54,9 @@ class Departure:
         log.info("leaving: nothing waits in the session any more", extra={"messages": self.messages})
 
     def check(self, client_id: str) -> None:
-        """FatalError: it was wanted, and is not complete."""
+        """FatalError: leaving was wanted, and is not complete."""
         if self.wanted.is_set() and not self.complete:
             raise FatalError(
-                f"the MQTT session {client_id!r} stays, and what waits in it: start a bridge with this client id "
-                "again, or run `python -m bridge drain` with it"
+                f"the MQTT session {client_id!r} stays in place, and messages wait in it: start a bridge with this "
+                "client id again, or run `python -m bridge drain` with it"
             )

@@ -1,21 +1,24 @@
-"""From the configuration to MQTT subscriptions, and from a topic to the streams that its messages go to. Pure.
+"""From the configuration to MQTT subscriptions, and from a topic to the streams that its messages go to. No I/O here.
 
-Every subscription carries an identifier, which the broker puts on the messages it sends because of it. Where filters
-overlap, a broker may send a message once for each: a copy goes only to the routes of its own subscription, so that no
-stream gets two. The identifier is a hash of the filter: a message that waited in the session while the configuration
-changed is not taken for another's.
+Every subscription carries an identifier, which the broker puts on each message that it sends for that subscription.
+Where filters overlap, a broker may send a message once for each of them. Each copy goes only to the routes of its own
+subscription, so that no stream gets two. The identifier is a hash of the filter: after a change of the configuration,
+a message that waited in the session still carries the identifier of the filter that it came by.
 """
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 from zlib import crc32
 
-from headrace import filters, receipts, sharing
-from headrace.config import Config
-from headrace.errors import ConfigError, PoisonError, Reason
-from headrace.filters import Filter
+from headrace.config import Config, identities
+from headrace.config.identities import Spoken
+from headrace.config.model import Format
+from headrace.contracts import captures
+from headrace.errors import PoisonError, Reason
 from headrace.mqtt import MAX_SUBSCRIPTION_ID, Subscription
-from headrace.names import is_device_id
+from headrace.protocol import filters, sharing
+from headrace.protocol.filters import Filter
+from headrace.protocol.names import is_device_id
 
 
 class Route(NamedTuple):
@@ -26,20 +29,14 @@ class Route(NamedTuple):
     unknown_fields: Literal["reject", "ignore"]
     subscription: int
     where: str  # its key in the configuration
-    receipt: str  # template of the topic that is told of each message; empty: none
-
-
-class Plan(NamedTuple):
-    """What to subscribe to, what not, and where messages go. A shared group's name is in the filters of the broker."""
-
-    routes: tuple[Route, ...]
-    subscriptions: tuple[Subscription, ...]
-    unwanted: tuple[str, ...]  # what an earlier configuration may have subscribed to, and brings copies
-    filters: tuple[tuple[int, Filter], ...]  # of the subscriptions
+    receipt: str  # template of the topic for the receipts of its messages; empty: no receipts
+    format: Format
+    field: str  # the field that a plain value fills; empty: the topic names it, or the format is another
+    fills: tuple[str, ...]  # the captures that fill fields
 
 
 class Target(NamedTuple):
-    """A stream that a topic's messages go to, or, with `refused`, would go to but for a name in the topic."""
+    """A stream that a topic's messages go to. `refused`: why they become dead letters, for a bad name in the topic."""
 
     route: Route
     captures: dict[str, str]
@@ -47,27 +44,48 @@ class Target(NamedTuple):
 
 
 class Match(NamedTuple):
-    """All that the plan says about a topic."""
+    """Where the messages of a topic go."""
 
     targets: tuple[Target, ...]
     copies: bool  # whether the broker may send a message once for each of several subscriptions
+    identity: str  # who published, as the topic says; empty where it does not say so in a valid name
 
 
-def takes(route: Route, identifiers: Iterable[int], known: frozenset[int]) -> bool:
-    """Whether the copy of a message that carries these subscription identifiers is the one for `route`.
+class Routing(NamedTuple):
+    """What to subscribe to, what to unsubscribe from, and where messages go."""
+
+    routes: tuple[Route, ...]
+    subscriptions: tuple[Subscription, ...]  # with the name of the shared group in their filters, where there is one
+    unwanted: tuple[str, ...]  # filters that an earlier configuration may have subscribed to: they would bring copies
+    filters: tuple[tuple[int, Filter], ...]  # of the subscriptions, by identifier
+    spoken: tuple[Spoken, ...]  # which levels of topics say who published; where two match they say the same
+
+    def match(self, topic: str) -> Match:
+        """Where the messages of a topic go; no targets when no route's filter matches."""
+        targets = []
+        for route in self.routes:
+            if route.filter.matches(topic):
+                values = route.filter.values(topic)
+                targets.append(Target(route, values, _refusal({name: values[name] for name in route.fills})))
+        identity = next((s.identity(topic) for s in self.spoken if s.filter.matches(topic)), "")
+        return Match(
+            targets=tuple(targets),
+            copies=sum(f.matches(topic) for _, f in self.filters) > 1,
+            identity=identity if is_device_id(identity) else "",
+        )
+
+
+def takes(subscription: int, identifiers: Iterable[int], known: frozenset[int]) -> bool:
+    """Whether the copy of a message that carries these `identifiers` is the one for a route of `subscription`.
 
     A copy with none of the `known` ones is of an earlier configuration's subscription: it is for every route.
     """
     mine = known.intersection(identifiers)
-    return not mine or route.subscription in mine
+    return not mine or subscription in mine
 
 
-def plan(config: Config) -> Plan:
-    """The subscriptions and routes of a configuration.
-
-    ConfigError for a filter that is none, where two routes would bring a message into one stream twice, and where
-    receipts would go astray.
-    """
+def build(config: Config) -> Routing:
+    """The subscriptions and routes of a configuration in which headrace.config.check finds no problem."""
     routes = [
         (name, filters.parse(route.filter, where := f"streams.{name}.routes[{i}].filter"), route, where)
         for name, stream in config.streams.items()
@@ -76,25 +94,15 @@ def plan(config: Config) -> Plan:
     unrouted = [
         filters.parse(text, f"bridge.unrouted[{i}]", captures=False) for i, text in enumerate(config.bridge.unrouted)
     ]
-    if not routes and not unrouted:
-        raise ConfigError("streams: no stream has a route, so the bridge has nothing to read. Add routes to a stream")
-    for i, (stream, one, _, where) in enumerate(routes):
-        for other_stream, other, _, other_where in routes[:i]:
-            if stream == other_stream and filters.overlap(one, other):
-                raise ConfigError(
-                    f"{where}: {one.text} overlaps {other.text} ({other_where}): "
-                    f"a message of both would be in {stream} twice. Narrow one of them, or remove it"
-                )
-    if problems := [*receipts.problems(config), *sharing.problems(config)]:
-        raise ConfigError("\n".join(problems))
     wanted: dict[str, Filter] = {}
     for f in [*unrouted, *(r[1] for r in routes)]:
         wanted.setdefault(f.pattern, f)
     widest = [f for p, f in wanted.items() if not any(filters.covers(o, f) for q, o in wanted.items() if q != p)]
     numbers = _identifiers(f.pattern for f in widest)
     group = config.bridge.shared_group
-    covered = [p for p in wanted if p not in numbers]
-    return Plan(
+    known = (*wanted, *config.bridge.dropped)
+    covered = [p for p in known if p not in numbers]
+    return Routing(
         routes=tuple(
             Route(
                 stream=stream,
@@ -103,23 +111,17 @@ def plan(config: Config) -> Plan:
                 subscription=next(numbers[w.pattern] for w in widest if filters.covers(w, f)),
                 where=where,
                 receipt=route.receipt,
+                format=route.format,
+                field=route.field,
+                fills=tuple(captures.filling(f.captures, route.format, route.identity)),
             )
             for stream, f, route, where in routes
         ),
         subscriptions=tuple(Subscription(sharing.shared(group, pattern), n) for pattern, n in numbers.items()),
-        unwanted=(*(sharing.shared(group, p) for p in covered), *(wanted if group else ())),
+        unwanted=(*(sharing.shared(group, p) for p in covered), *(known if group else ())),
         filters=tuple((numbers[f.pattern], f) for f in widest),
+        spoken=(*identities.routed(config), *identities.unrouted(config)),
     )
-
-
-def match(plan: Plan, topic: str) -> Match:
-    """Where the messages of a topic go; no targets where no route's filter matches."""
-    targets = []
-    for route in plan.routes:
-        if route.filter.matches(topic):
-            captures = route.filter.values(topic)
-            targets.append(Target(route, captures, _refusal(captures)))
-    return Match(tuple(targets), sum(f.matches(topic) for _, f in plan.filters) > 1)
 
 
 def _refusal(captures: dict[str, str]) -> PoisonError | None:

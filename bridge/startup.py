@@ -1,35 +1,34 @@
-"""What the bridge needs before it reads a message: routes, the contracts' schema ids, topics. Waits for servers."""
+"""What the bridge needs before it reads a message: routes, schema ids, topics. Waits until the servers are there."""
 
 import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
 from bridge import routing
-from bridge.decode import Decoder
-from bridge.routing import Plan
+from bridge.decoders import formats
+from bridge.decoders.base import Decoder
+from bridge.routing import Routing
 from headrace import deadletters, kafka
 from headrace.config import Config
-from headrace.contracts import captures, files
+from headrace.contracts import files
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError, TransientError
-from headrace.health import Health
+from headrace.identity.tls import client_context, context
 from headrace.kafka import TopicInfo
-from headrace.names import clean_topic, raw_topic
-from headrace.registry import Registry
-from headrace.tls import client_context, context
+from headrace.protocol.names import clean_topic, raw_topic
+from headrace.runtime.backoff import pauses
+from headrace.runtime.health import Health
+from headrace.schema_registry.client import Registry
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_FIRST_PAUSE, _LAST_PAUSE = 0.5, 15.0
-
 
 class Work(NamedTuple):
-    """What the configuration asks for, checked without any connection."""
+    """What the configuration asks for, read without any connection."""
 
-    plan: Plan
+    routing: Routing
     contracts: dict[str, Contract]  # by stream, of those with routes
 
 
@@ -41,40 +40,34 @@ class Servers(NamedTuple):
     partitions: dict[str, int]  # by topic
 
 
-def check(config: Config) -> Work:
-    """The routes and contracts of a configuration; ConfigError where they don't fit together."""
-    plan = routing.plan(config)
-    contracts: dict[str, Contract] = {}
-    problems: list[str] = []
-    for route in plan.routes:
-        if route.stream not in contracts:
-            contracts[route.stream] = files.find(config.contract_of(route.stream), config.contracts)
-        found = captures.problems(contracts[route.stream], route.filter.captures)
-        problems += [f"{route.where}: {problem}" for problem in found]
-    if problems:
-        raise ConfigError("\n".join(problems))
+def prepare(config: Config) -> Work:
+    """The routes and contracts of a configuration in which headrace.config.check finds no problem.
+
+    ConfigError for a certificate that can't be read.
+    """
+    found = routing.build(config)
+    streams = dict.fromkeys(route.stream for route in found.routes)
+    contracts = {stream: files.find(config.contract_of(stream), config.contracts) for stream in streams}
     client_context(config.mqtt.tls, "mqtt.tls")
     context(config.registry.tls, "registry.tls")
-    return Work(plan, contracts)
+    return Work(found, contracts)
 
 
 async def find(config: Config, work: Work, health: Health) -> Servers:
-    """Register the contracts, and wait until every topic is there with the partitions that it should have.
+    """Register the contracts, and wait until every topic is there with the configured number of partitions.
 
-    `health` has checks for kafka and registry. ConfigError: an incompatible contract, a topic with another partition
-    count, or one that takes too little.
+    `health` has checks for kafka and registry. ConfigError: a contract is incompatible with the registered one, or a
+    topic has another number of partitions or takes messages that are too small.
     """
     topics = await until_there("kafka", health, lambda: asyncio.to_thread(_topics, config, work))
     ids = await until_there("registry", health, lambda: asyncio.to_thread(_schema_ids, config, work))
-    decoders = {
-        r.where: Decoder(work.contracts[r.stream], ids[r.stream], tuple(r.filter.captures)) for r in work.plan.routes
-    }
+    decoders = {r.where: formats.decoder(work.contracts[r.stream], ids[r.stream], r) for r in work.routing.routes}
     limits = {s: min(config.max_message_bytes, topics[raw_topic(s)].max_message_bytes) for s in work.contracts}
     return Servers(decoders, limits, {name: info.partitions for name, info in topics.items()})
 
 
 async def until_there(check: str, health: Health, ask: Callable[[], Awaitable[T]]) -> T:
-    """The answer of `ask`, asked again for as long as it raises TransientError; `check` is what /readyz calls it."""
+    """Call `ask` until it does not raise TransientError; returns its answer. `check`: the server's name in /readyz."""
     for pause in pauses():
         try:
             answer = await ask()
@@ -86,14 +79,6 @@ async def until_there(check: str, health: Health, ask: Callable[[], Awaitable[T]
             health.ready(check, ok=True)
             return answer
     raise AssertionError("the pauses never end")
-
-
-def pauses() -> Iterator[float]:
-    """Seconds to wait before each further attempt: doubling up to a quarter of a minute, each by half at random."""
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnections, hides nothing
-        pause = min(2 * pause, _LAST_PAUSE)
 
 
 def _schema_ids(config: Config, work: Work) -> dict[str, int]:
@@ -117,7 +102,7 @@ def _topics(config: Config, work: Work) -> dict[str, TopicInfo]:
     needed = deadletters.max_letter_bytes(config)
     if found[letters.topic].max_message_bytes < needed:
         raise ConfigError(
-            f"topic {letters.topic} takes {found[letters.topic].max_message_bytes:,} bytes a message, and must take "
-            f"{needed:,}: what can't be a reading must fit. Set its max.message.bytes, or lower max_message_bytes"
+            f"topic {letters.topic} takes messages of up to {found[letters.topic].max_message_bytes:,} bytes, and a "
+            f"dead letter may have {needed:,}. Raise the topic's max.message.bytes, or lower max_message_bytes"
         )
     return found

@@ -1,10 +1,10 @@
-"""Every error that Headrace raises on purpose, and what each one means for whoever catches it.
+"""Every error that Headrace raises on purpose, and what each one means for the code that catches it.
 
 HeadraceError
 ├── ConfigError     the configuration is wrong       exit 2, before any connection is made
 ├── TransientError  a dependency is away             hold, back off, acknowledge nothing
 ├── PoisonError     these bytes can't be a reading   dead-letter them, then acknowledge
-└── FatalError      going on would lose or double    exit 1, let the orchestrator restart
+└── FatalError      to go on would lose or double    exit 1, let the orchestrator restart
 """
 
 from enum import StrEnum
@@ -30,19 +30,18 @@ class Reason(StrEnum):
     """Why a dead letter is one. Few and fixed, since they label a metric."""
 
     MALFORMED = "malformed"  # not JSON, not Avro, or not the shape that was promised
-    WRONG_TYPE = "wrong_type"  # a field's value has a type that the contract does not take
+    WRONG_TYPE = "wrong_type"  # a field's value has a type that the contract does not allow
     MISSING_FIELD = "missing_field"  # a required field is absent
     UNKNOWN_FIELD = "unknown_field"  # a field that the contract does not have
     DEVICE_MISMATCH = "device_mismatch"  # the payload's device_id is not the topic's
     BAD_NAME = "bad_name"  # a device id or a topic level outside the allowlist
     NO_ROUTE = "no_route"  # no route's filter matches the topic
-    TOO_LARGE = "too_large"  # larger than its Kafka topic takes
-    OUT_OF_RANGE = "out_of_range"  # below minimum or above maximum, on a field that rejects
+    TOO_LARGE = "too_large"  # larger than its Kafka topic allows
+    OUT_OF_RANGE = "out_of_range"  # outside the range, too many items, or too far from the reading before
     SENTINEL = "sentinel"  # a "no value" mark on a field that must have a value
     NOT_FINITE = "not_finite"  # NaN or infinity on a field that must have a value
     FUTURE_TIME = "future_time"  # event_time too far ahead of its arrival
     UNKNOWN_SCHEMA = "unknown_schema"  # the registry does not know the schema id
-    TRANSFORM = "transform"  # a user's transform failed on this row
 
 
 class PoisonError(HeadraceError):

@@ -1,14 +1,16 @@
-"""Reading a text file that a person has written."""
+"""Text files: those that a person has written are read, those of ours are replaced as a whole."""
 
+import os
+import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from headrace.errors import ConfigError
 
 
 def read(path: Path, what: str, max_bytes: int, hint: str = "") -> str:
-    """The text of a file in UTF-8, without a byte order mark.
-
-    ConfigError when there is none (with `hint`, what to do), when it can't be read, or is larger than `what` may be.
+    """The text of a UTF-8 file, without its byte order mark. ConfigError when the file is missing (ending with `hint`),
+    can't be read, or is larger than `max_bytes`.
     """
     try:
         with path.open("rb") as file:
@@ -23,3 +25,19 @@ def read(path: Path, what: str, max_bytes: int, hint: str = "") -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text, as {what} must be") from None
+
+
+def new(path: Path) -> BinaryIO:
+    """A file that was not there before, mode 0600, to be written. ConfigError when it can't be made."""
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except OSError as e:
+        raise ConfigError(f"{path}: {e.strerror}. Name a new file") from None
+
+
+def fresh(target: Path, text: str) -> Path:
+    """A new file beside `target` with this text, mode 0600: move it there, and readers find the old text or the new."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made with mode 0600
+    with os.fdopen(handle, "w", encoding="utf-8") as out:
+        out.write(text)
+    return Path(name)

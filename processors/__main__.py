@@ -1,23 +1,28 @@
-"""`python -m processors clean|archive --config FILE`."""
+"""`python -m processors clean|archive|copy --config FILE`."""
 
+import importlib
 import os
 import sys
 
-from headrace.service import run_service
+from headrace.config.check import Service
+from headrace.runtime.service import run_service
+
+SERVICES = {
+    Service.CLEAN: "processors.clean.service",
+    Service.ARCHIVE: "processors.archive.service",
+    Service.COPY: "processors.copy.service",
+}
 
 
 def main(argv: list[str]) -> int:
     """Run the service that the first argument names; returns its exit code."""
     os.environ.setdefault("RUST_BACKTRACE", "0")  # the columnar reader tells of bytes it can't take: a line is enough
     name = argv[0] if argv else ""
-    if name == "clean":
-        from processors.clean.service import run
-    elif name == "archive":
-        from processors.archive.service import run
-    else:
-        print("usage: python -m processors clean|archive --config FILE", file=sys.stderr)
+    if name not in SERVICES:
+        print(f"usage: python -m processors {'|'.join(SERVICES)} --config FILE", file=sys.stderr)
         return 2
-    return run_service(name, run, argv[1:])
+    service = Service(name)
+    return run_service(name, importlib.import_module(SERVICES[service]).run, argv[1:], reads=service)
 
 
 if __name__ == "__main__":

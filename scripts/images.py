@@ -1,19 +1,39 @@
 """What the images are made of: each image's packages as its lock pins them, for Linux and the base image's Python."""
 
 import re
+from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.markers import Marker, default_environment
 
 ROOT = Path(__file__).resolve().parents[1]
-IMAGES = ("bridge", "processors", "tools")
+IMAGES = ("bridge", "processors", "hub", "tools")
+STATIC = ROOT / "hub" / "console" / "static"
+
+
+class Vendored(NamedTuple):
+    """A file of an npm package in STATIC, as it is there; its licence lies beside it, `name`.LICENSE."""
+
+    name: str
+    version: str
+    licence: str
+    file: str
+    image: str = "hub"
+
+
+VENDORED = (
+    Vendored("htmx.org", "2.0.11", "0BSD", "htmx.min.js"),
+    Vendored("uplot", "1.6.32", "MIT", "uPlot.iife.min.js"),
+)
 _PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^ ;\\]+) *(?:; *([^\\]+))?", re.MULTILINE)
 
 
 def packages(image: str) -> dict[str, str]:
     """The version of each package in the image, by name."""
     text = (ROOT / "requirements" / f"{image}.lock").read_text(encoding="utf-8")
-    where = {**default_environment(), **_target()}
+    here: dict[str, str | AbstractSet[str]] = {name: str(value) for name, value in default_environment().items()}
+    where = {**here, **_target()}
     return {
         name: version for name, version, marker in _PIN.findall(text) if not marker or Marker(marker).evaluate(where)
     }

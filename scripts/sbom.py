@@ -11,7 +11,7 @@ from typing import Any
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from scripts.images import IMAGES, packages
+from scripts.images import IMAGES, VENDORED, packages
 
 
 def main(whole: Path, folder: Path) -> int:
@@ -48,9 +48,19 @@ def part(whole: dict[str, Any], image: str) -> dict[str, Any]:
     return {
         **{k: v for k, v in whole.items() if k != "serialNumber"},
         "metadata": {**whole["metadata"], "component": about},
-        "components": [found[n] for n in pins],
+        "components": [*(found[n] for n in pins), *_vendored(image)],
         "dependencies": graph,
     }
+
+
+def _vendored(image: str) -> list[dict[str, Any]]:
+    out = []
+    for it in VENDORED:
+        purl = f"pkg:npm/{it.name.lower()}@{it.version}"
+        licences = [{"license": {"id": it.licence}}]
+        one = {"type": "library", "bom-ref": purl, "name": it.name, "version": it.version, "purl": purl}
+        out += [{**one, "licenses": licences}] if it.image == image else []
+    return out
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from scripts.images import ROOT, everything
+from scripts.images import ROOT, STATIC, VENDORED, everything
 
 PAGE = ROOT / "THIRD_PARTY.md"
 DOWNLOADS = ROOT / "headrace" / "stack" / "downloads.json"
@@ -26,6 +26,7 @@ LICENCES = {
     "obstore": "MIT",
     "polars": "MIT",
     "polars-runtime-32": "MIT",
+    "segno": "BSD-3-Clause",
     "shellingham": "ISC",
 }
 # Of Kafka's jars, by the beginning of their path at Maven Central: not all say it themselves.
@@ -94,6 +95,7 @@ def absent(text: str) -> list[str]:
     """What is pinned for the images and the local stack and has no row in the page `text`."""
     rows = set(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", text, re.MULTILINE))
     wanted = [*(tuple(pin.split(" ")) for pin in everything()), *((n, v) for n, v, _ in downloaded())]
+    wanted += [(it.name, it.version) for it in VENDORED]
     return [" ".join(pin) for pin in wanted if pin not in rows]
 
 
@@ -109,7 +111,12 @@ def page() -> str:
     out += [
         f"| {name} | {version} | {licence(name)} | {', '.join(images)} |\n" for name, (version, images) in pins.items()
     ]
+    out.append("\n## Files from npm\n\nThe console's, in `hub/console/static/`, as npm has them.\n\n")
+    out.append("| package | version | licence | images |\n|---|---|---|---|\n")
+    out += [f"| {it.name} | {it.version} | {it.licence} | {it.image} |\n" for it in VENDORED]
     out.append("\n## Copyright notices\n\n")
+    told = {it.name: _claims([(STATIC / f"{it.name}.LICENSE").read_text(encoding="utf-8")]) for it in VENDORED}
+    out += [f"**{name}**\n\n{_bullets(lines)}\n" for name, lines in told.items() if lines]
     out += [f"**{name}**\n\n{_bullets(lines)}\n" for name in pins if (lines := copyrights(name))]
     out.append("## NOTICE files\n\n")
     out += [f"### {name}\n\n```text\n{text}\n```\n\n" for name in pins for text in notices(name)]
@@ -162,7 +169,11 @@ def texts(name: str, kind: str) -> list[str]:
 
 def copyrights(name: str) -> list[str]:
     """The lines by which the package's own licence files claim copyright."""
-    lines = [line.strip(" *#.\t") for text in texts(name, r"licen[cs]e|copying") for line in text.splitlines()]
+    return _claims(texts(name, r"licen[cs]e|copying"))
+
+
+def _claims(licences: list[str]) -> list[str]:
+    lines = [line.strip(" *#.\t") for text in licences for line in text.splitlines()]
     claims = [line for line in lines if re.match(r"(copyright\s+(\(c\)|©|\d{4})|\(c\) |© )", line, re.IGNORECASE)]
     return list(dict.fromkeys(claims))[:8]
 

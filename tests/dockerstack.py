@@ -17,10 +17,11 @@ import pytest
 import yaml
 from testcontainers.compose import DockerCompose
 
-from headrace import logs
+from headrace.runtime import logs
 from headrace.stack import plan, run, workers
-from headrace.stack.plan import Plan, Wishes
+from headrace.stack.plan import StackPlan
 from headrace.stack.state import State
+from tests import ownports
 from tests.compose import standins
 from tests.compose.engine import Docker, engine
 from tests.compose.project import SERVERS
@@ -41,17 +42,17 @@ class DockerStack(Stack):
         self.servers.start()
         self.run("provision")
         made = State(self.state)
-        hold = made.hold()
-        assert hold is not None
+        lock = made.lock()
+        assert lock is not None
         argv = [sys.executable, "-m", __name__, "--state", str(self.state)]
         made.write_json("stack.json", {})
         with made.log_file("stack").open("ab") as out:
             self.supervisors.append(
                 subprocess.Popen(
-                    argv, cwd=ROOT, stdout=out, stderr=out, start_new_session=True, pass_fds=[hold.fileno()]
+                    argv, cwd=ROOT, stdout=out, stderr=out, start_new_session=True, pass_fds=[lock.fileno()]
                 )
             )
-        hold.close()  # the supervisor has it now
+        lock.close()  # the supervisor has it now
         self.wait_ready()
 
     def down(self) -> None:
@@ -95,11 +96,16 @@ def docker_stack(folder: Path) -> Iterator[DockerStack]:
         images = [standins.PYTHON, *(services[name]["image"] for name in SERVERS)]
         for image, made_of in standins.provide(docker, images).items():
             print(f"{image}: {made_of}", file=sys.__stderr__)
-        made = plan.make(State(folder / "state"), Wishes(auto_ports=True))
+        made = plan.make(State(folder / "state"), ownports.wishes())
         settings = folder / "env"
         settings.write_text("".join(f"{k}={v}\n" for k, v in _environment(made).items()))
         servers = DockerCompose(
-            ROOT, build=True, env_file=str(settings), services=list(SERVERS), docker_command_path=docker.client
+            ROOT,
+            ["docker-compose.yml", "tests/dockerstack.yml"],
+            build=True,
+            env_file=str(settings),
+            services=list(SERVERS),
+            docker_command_path=docker.client,
         )
         stack = DockerStack(made.state.path, docker, servers)
         try:
@@ -113,16 +119,23 @@ def docker_stack(folder: Path) -> Iterator[DockerStack]:
             servers.stop()
 
 
-def _environment(made: Plan) -> dict[str, str]:
+def _environment(made: StackPlan) -> dict[str, str]:
     """What .env.example names, for the containers to have the ports and passwords of the plan."""
     ports, secret = made.ports, made.secrets
     return {
         "MQTT_PORT": str(ports["mqtt"]),
+        "MQTT_CERTIFICATES_PORT": str(ports["mqtt.certificates"]),
+        "MQTT_PSK_PORT": str(ports["mqtt.psk"]),
+        "MQTT_WEBSOCKETS_PORT": str(ports["mqtt.websockets"]),
+        "MQTT_SERVICES_PORT": str(ports["mqtt.services"]),
         "KAFKA_PORT": str(ports["kafka"]),
         "REGISTRY_PORT": str(ports["registry"]),
         "S3_PORT": str(ports["s3"]),
+        "HUB_PORT": str(ports["hub"]),
+        "HUB_TLS_PORT": str(ports["hub.tls"]),
         "MQTT_PASSWORD": secret["mqtt"],
-        "DEVICE_PASSWORD": secret["device"],
+        "KAFKA_PASSWORD": secret["kafka"],
+        "REGISTRY_PASSWORD": secret["registry"],
         "S3_ACCESS_KEY": secret["s3_access"],
         "S3_SECRET_KEY": secret["s3_secret"],
     }

@@ -1,9 +1,11 @@
 """A stack as a user starts it: real Mosquitto, Kafka, registry and S3 server, and the services."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,15 @@ from headrace.stack.state import State
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
+_TURN = Path(tempfile.gettempdir()) / f"headrace-tests-{os.getuid()}.lock"
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """While the block lasts no other stack of tests starts on this machine."""
+    with _TURN.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
@@ -59,8 +70,9 @@ class Stack:
         return path
 
     def up(self) -> None:
-        """Start it, on free ports, and wait until it is ready."""
-        self.run("up", "--detach", "--auto-ports", timeout=600)
+        """Start it, on free ports, and wait until it is ready. One at a time: two would find the same ports free."""
+        with turn():
+            self.run("up", "--detach", "--auto-ports", timeout=600)
 
     def down(self) -> None:
         """Stop it; its data stays."""

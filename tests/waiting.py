@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -35,6 +35,16 @@ def until(
         if time.monotonic() > end:
             pytest.fail(f"not within {seconds:.0f} s: {what() if callable(what) else what}")
         time.sleep(pause)
+
+
+def stop_process(process: "subprocess.Popen[Any]", seconds: float) -> None:
+    """Tell a process to end, and kill it if it is still there so many seconds later."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The command line. One file a command; `headrace.cli.app` says which there are."""
+"""The command line. One file for each command; `headrace.cli.group` lists them."""
 
 from headrace.cli.app import main
 

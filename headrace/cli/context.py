@@ -1,4 +1,4 @@
-"""Which stack and which configuration a command talks to, as the global options say."""
+"""Which stack and which configuration a command uses, from the global options."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +34,13 @@ def config_file() -> Path | None:
 def config() -> Config:
     """The configuration: the file given, else that of the running or stopped stack in the state folder.
 
-    Raises ConfigError when there is neither, or it does not hold.
+    Raises ConfigError when there is neither, or it is wrong.
     """
     return find(_options.config, _options.state)
 
 
 def config_path() -> Path:
-    """The file that `config` reads, for a service that is to read the same."""
+    """The file that `config` reads, for a service that must read the same file."""
     from headrace.stack.state import State
 
     return _options.config or State(state()).config_file

@@ -12,14 +12,14 @@ from headrace.config import Config
 from headrace.contracts import files, lint
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError
-from headrace.names import clean_topic, raw_topic
+from headrace.protocol.names import clean_topic, raw_topic
 
-app = typer.Typer(help="Data contracts: make, check, compare, register.")
+app = typer.Typer(help="Make, check, compare and register data contracts.")
 
 Streams = Annotated[
     list[str] | None, typer.Argument(metavar="[STREAM]...", help="All streams when none is named.", show_default=False)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @app.command()
@@ -27,14 +27,14 @@ def check(
     which: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILE|NAME]...", help="Files, or names of contracts; all when none.", show_default=False
+            metavar="[FILE|NAME]...", help="Files, or names of contracts; all when none is given.", show_default=False
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What is wrong with contracts, each problem with its remedy. Exit code 1 when one can't be used as it is.
+    """Check contracts: print each problem with its remedy. Exit code 1 when a contract can't be used as it is.
 
-    Warnings are for a person to judge, and leave the exit code at 0. Connects to nothing.
+    Warnings are for a person to judge, and do not change the exit code. Connects to nothing.
     """
     folders = _folders()
     results = {name: _checked(name, folders) for name in which or files.available(folders)}
@@ -53,9 +53,9 @@ def check(
 def publish(streams: Streams = None) -> None:
     """Register contracts for their streams. Safe to repeat: what is registered already stays as it is.
 
-    Exit code 2, with the reason in words, when a contract could not read the readings that are there already.
+    Exit code 2, with the reason, when a contract could not read the readings that are stored already.
     """
-    from headrace.registry import Registry
+    from headrace.schema_registry.client import Registry
 
     config = context.config()
     chosen = {name: lint.require(_of_stream(config, name)) for name in _named(config, streams)}
@@ -67,8 +67,8 @@ def publish(streams: Streams = None) -> None:
 
 @app.command()
 def diff(streams: Streams = None, as_json: AsJson = False) -> None:
-    """How contracts differ from what is registered. Exit code 1 when one may not be registered."""
-    from headrace.registry import Registry
+    """Show how contracts differ from the registered ones. Exit code 1 when one may not be registered."""
+    from headrace.schema_registry.client import Registry
 
     config = context.config()
     results = {}
@@ -100,19 +100,19 @@ def new(
     ],
     topic: Annotated[
         str,
-        typer.Option(help="Where it sends it: an MQTT filter such as 'plant/{device_id}/pump'. {name} fills a field."),
+        typer.Option(help="Where it sends it, an MQTT filter: 'plant/{device_id}/pump'. {name} fills a field."),
     ],
     name: Annotated[
         str,
-        typer.Option(help="Of stream and contract; from the topic's last level when not given.", show_default=False),
+        typer.Option(help="Name of stream and contract; by default the topic's last level.", show_default=False),
     ] = "",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Replace the contract if there is one.")] = False,
 ) -> None:
-    """Make a contract, and a configuration with its route, from one's own payload.
+    """Make a contract and a configuration with its route from a sample of your own payload.
 
-    Several readings make better types: a field that all of them have is required. Look through the contract, add units
-    and valid ranges, then start it: the command says how.
+    Several readings give better types: a field that all of them have is required. Look through the contract, add units
+    and valid ranges, then start it; the command says how.
     """
     from headrace.cli import newcontract
 
@@ -144,7 +144,7 @@ def _compared(registered: str | None, contract: Contract) -> dict[str, Any]:
 
 
 def _folders() -> Sequence[Path]:
-    """The folders of the configuration, where there is one: checking works without."""
+    """The folders of the configuration, if there is one: a check works without."""
     try:
         return context.config().contracts
     except ConfigError:
@@ -155,7 +155,7 @@ def _folders() -> Sequence[Path]:
 
 def _named(config: Config, streams: list[str] | None) -> list[str]:
     if not config.streams:
-        raise ConfigError("streams: the configuration has none. Add one, with the routes that feed it")
+        raise ConfigError("streams: the configuration has none. Add one, with its MQTT topics")
     unknown = [s for s in streams or () if s not in config.streams]
     if unknown:
         raise ConfigError(f"no stream {unknown[0]!r}. There are: {', '.join(config.streams) or 'none'}")

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli import context
-from headrace.cli.dlqreplay import replay
-from headrace.cli.dlqshow import replayed, show
+from headrace.cli.dlqredrive import redrive
+from headrace.cli.dlqshow import redriven, show
 from headrace.cli.output import data, printable, say
 
 if TYPE_CHECKING:
     from headrace.deadletters import ReadLetter
-    from headrace.replays import Journal
+    from headrace.deadletters.journal import Journal
 
 app = typer.Typer(
-    help="Dead letters: what could not become a reading, and why. The bytes are kept whole, with where they came from; "
-    "when contract or configuration is right, they can be sent again."
+    help="Dead letters: bytes that could not become a reading, and why. They are kept whole, with their source. "
+    "When the contract or the configuration is corrected, they can be redriven: sent again."
 )
 
 
@@ -42,31 +42,32 @@ class Group:
 def list_(
     stream: Annotated[str, typer.Option(help="Only those of this stream.", show_default=False)] = "",
     reason: Annotated[str, typer.Option(help="Only those with this reason.", show_default=False)] = "",
-    every: Annotated[bool, typer.Option("--all", help="Also group those that were sent again.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also group those that were redriven.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on standard output: every letter with its state.")] = False,
 ) -> None:
-    """Dead letters by stream, reason and field, with how many and the latest as an example.
+    """Dead letters by stream, reason and field: how many, and the latest as an example.
 
-    Those that were sent again are only counted: a letter is open, begun (a replay broke off), replayed, or refused
-    again, which a newer letter then tells.
+    A letter is open, begun (its redrive was interrupted), redriven, or refused again: then a newer letter says why.
+    Those that were redriven or refused again are only counted.
     """
-    from headrace import kafka, replays
+    from headrace import kafka
+    from headrace.deadletters import journal
 
     cfg = context.config()
     kafka.probe(cfg.kafka)
-    journal = replays.load(cfg)
+    known = journal.load(cfg)
     letters = [
         it
-        for it in journal.letters.values()
+        for it in known.letters.values()
         if (not stream or it.text("stream") == stream) and (not reason or it.text("reason") == reason)
     ]
-    shown = letters if every else [it for it in letters if journal.is_open(it.key)]
+    shown = letters if every else [it for it in letters if known.is_open(it.key)]
     groups = sorted(group(shown), key=lambda g: (g.stream, -g.count))
-    states = {s.value: sum(journal.state(it.key) is s for it in letters) for s in replays.State}
+    states = {s.value: sum(known.state(it.key) is s for it in letters) for s in journal.State}
     if json:
         import orjson
 
-        every_one = [{**_one(it), **replayed(journal, it)} for it in letters]
+        every_one = [{**_one(it), **redriven(known, it)} for it in letters]
         out = {"count": len(letters), "states": states, "groups": [_as_json(g) for g in groups], "letters": every_one}
         data(orjson.dumps(out).decode())
         return
@@ -74,21 +75,22 @@ def list_(
         what = printable(f"{g.reason} {g.field}".strip())
         data(f"{printable(g.stream) or '(no stream)'}  {g.count:,} x {what}  ({g.stage}; latest {_time(g.last_ms)})")
         data(f"    e.g. {g.key}  {printable(g.detail)}")
-    say(_words(letters, journal, states))
+    say(_summary(letters, known, states))
 
 
-def _words(letters: "list[ReadLetter]", journal: "Journal", states: dict[str, int]) -> str:
-    """How many letters there are, and what became of those that were sent again."""
-    waiting = sum(journal.is_open(it.key) for it in letters)
-    sent = [f"{n:,} {state}" for state, n in states.items() if n and state not in {"open", "begun"}]
+def _summary(letters: "list[ReadLetter]", known: "Journal", states: dict[str, int]) -> str:
+    """How many letters are open, and what became of the others."""
+    waiting = sum(known.is_open(it.key) for it in letters)
+    others = [f"{n:,} {state}" for state, n in states.items() if n and state not in {"open", "begun"}]
     if states["begun"]:
-        sent.append(f"{states['begun']:,} begun and not finished: run `headrace dlq replay` once more")
-    text = f"{waiting:,} dead letters; `headrace dlq show KEY` shows one whole" if waiting else "no dead letters"
-    return text + (f" ({'; '.join(sent)})" if sent else "")
+        others.append(f"{states['begun']:,} begun and not finished: run `headrace dlq redrive` once more")
+    noun = "dead letter" if waiting == 1 else "dead letters"
+    text = f"{waiting:,} {noun}; `headrace dlq show KEY` shows one whole" if waiting else "no dead letters"
+    return text + (f" ({'; '.join(others)})" if others else "")
 
 
 def group(letters: "Iterable[ReadLetter]") -> list[Group]:
-    """The letters put together by stream, reason, field and stage."""
+    """The letters grouped by stream, reason, field and stage."""
     out: dict[tuple[str, ...], Group] = {}
     for it in letters:
         names = (it.text("stream"), it.text("reason"), it.text("field"), it.text("stage"))
@@ -105,8 +107,8 @@ def group(letters: "Iterable[ReadLetter]") -> list[Group]:
 def _one(it: "ReadLetter") -> dict[str, Any]:
     names = ("stream", "reason", "stage", "field", "value", "detail")
     topic = it.text("mqtt-topic") or it.source.get("mqtt_topic")
-    place = {"mqtt_topic": topic, "source": it.source, "time": _time(it.time_ms)}
-    return {"key": it.key.hex(), **{n: it.text(n) for n in names}, **place}
+    origin = {"mqtt_topic": topic, "source": it.source, "time": _time(it.time_ms)}
+    return {"key": it.key.hex(), **{n: it.text(n) for n in names}, **origin}
 
 
 def _as_json(g: Group) -> dict[str, Any]:
@@ -120,4 +122,4 @@ def _time(ms: int) -> str:
 
 
 app.command("show")(show)
-app.command("replay")(replay)
+app.command("redrive")(redrive)

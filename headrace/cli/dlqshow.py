@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from headrace.config import Config
     from headrace.deadletters import ReadLetter
-    from headrace.replays import Journal
+    from headrace.deadletters.journal import Journal
 
 _SHOWN_BYTES = 4096
 _LINE_BYTES = 16
@@ -23,27 +23,26 @@ _FIRST = ("detail", "field", "reason", "stage", "stream", "value")
 
 
 def show(
-    key: Annotated[
-        str, typer.Argument(metavar="KEY", help="The letter's key, or its beginning, as `dlq list` has it.")
-    ],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The letter's key, or its beginning: `dlq list` shows it.")],
     raw: Annotated[bool, typer.Option("--raw", help="Write the letter's bytes alone, as they came.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """One dead letter whole: why, where from, its bytes, its replays."""
-    from headrace import deadletters, kafka, replays
+    """One dead letter whole: why it is one, where it came from, its bytes, its redrives."""
+    from headrace import deadletters, kafka
+    from headrace.deadletters import journal
     from headrace.store.open import open_store
 
     cfg = context.config()
     check_prefixes([key])
     kafka.probe(cfg.kafka)
-    journal = replays.load(cfg)
-    (wanted,) = chosen(journal.letters, [key])
+    known = journal.load(cfg)
+    (wanted,) = chosen(known.letters, [key])
     letter = next(it for it in deadletters.read(cfg) if it.key == wanted)
     value = deadletters.content(letter, lambda key: open_store(cfg.store).get(key))
     if raw:
         sys.stdout.buffer.write(value)
         return
-    reading, problem = (None, "") if letter.text("stage") == "bridge" else _decoded(cfg, value)
+    reading, problem = (None, "") if letter.text("stage") == deadletters.Stage.BRIDGE else _decoded(cfg, value)
     if json:
         import orjson
 
@@ -52,14 +51,14 @@ def show(
             "key": letter.key.hex(),
             **_headers(letter),
             "source": letter.source,
-            **replayed(journal, letter),
+            **redriven(known, letter),
             **text,
         }
         if reading is not None:
             out["reading"] = reading
         data(orjson.dumps(out, option=orjson.OPT_UTC_Z, default=_plain).decode())
         return
-    for line in _lines(journal, letter, value):
+    for line in _lines(known, letter, value):
         data(line)
     if reading is not None:
         for name, v in reading.items():
@@ -70,32 +69,32 @@ def show(
 
 
 def check_prefixes(keys: "Iterable[str]") -> None:
-    """ConfigError for what can't be the beginning of a key."""
+    """ConfigError for a text that can't be the beginning of a key."""
     for key in keys:
         if not key.strip() or set(key.lower().strip()) - set("0123456789abcdef"):
-            raise ConfigError(f"{key}: a key is written in hexadecimal, as `headrace dlq list` has it")
+            raise ConfigError(f"{key}: a key is written in hexadecimal, as `headrace dlq list` shows it")
 
 
 def chosen(letters: "Iterable[bytes]", prefixes: "Iterable[str]") -> list[bytes]:
-    """The key that each prefix begins; ConfigError where none or several do."""
+    """The one key that begins with each prefix. ConfigError when no key does, or several."""
     keys = list(letters)
     out = []
     for prefix in prefixes:
         found = [k for k in keys if k.hex().startswith(prefix.lower().strip())]
         if len(found) != 1:
-            raise ConfigError(f"{len(found) or 'no'} letters have a key that begins with {prefix}")
+            raise ConfigError(f"{len(found) or 'no'} letters have a key that begins with {prefix}: give more of it")
         out.append(found[0])
     return out
 
 
-def replayed(journal: "Journal", letter: "ReadLetter") -> dict[str, Any]:
-    """A letter's state and latest replay, for JSON."""
-    note = journal.notes.get(letter.key)
+def redriven(known: "Journal", letter: "ReadLetter") -> dict[str, Any]:
+    """A letter's state and latest redrive, for JSON."""
+    note = known.notes.get(letter.key)
     return {
-        "state": journal.state(letter.key),
-        "replays": note.number if note else 0,
+        "state": known.state(letter.key),
+        "redrives": note.number if note else 0,
         "sent_to": [{"topic": t, "partition": p, "offset": o} for t, p, o in note.to] if note else [],
-        "became": [it.key.hex() for it in journal.became(letter.key)],
+        "became": [it.key.hex() for it in known.became(letter.key)],
     }
 
 
@@ -109,7 +108,7 @@ def is_text(value: bytes) -> bool:
 
 
 def excerpt(value: bytes) -> str:
-    """The bytes as text where they are text, else in hexadecimal beside what is text in them; long ones cut."""
+    """The bytes as text; when they are no text, in hexadecimal with the printable characters. Cut when long."""
     shown = value[:_SHOWN_BYTES]
     if is_text(value):
         out = "\n".join(printable(line) for line in shown.decode(errors="replace").split("\n"))
@@ -123,12 +122,12 @@ def excerpt(value: bytes) -> str:
     return out + (f"\n... {len(value) - _SHOWN_BYTES:,} bytes more: --raw" if len(value) > _SHOWN_BYTES else "")
 
 
-def _lines(journal: "Journal", letter: "ReadLetter", value: bytes) -> "Iterable[str]":
+def _lines(known: "Journal", letter: "ReadLetter", value: bytes) -> "Iterable[str]":
     yield f"key: {letter.key.hex()}"
-    state = replayed(journal, letter)
+    state = redriven(known, letter)
     yield f"state: {state['state']}"
-    for place in state["sent_to"]:
-        yield f"replay {state['replays']}: {place['topic']}/{place['partition']} at {place['offset']}"
+    for at in state["sent_to"]:
+        yield f"redrive {state['redrives']}: {at['topic']}/{at['partition']} at {at['offset']}"
     for key in state["became"]:
         yield f"became: {key}"
     for name, text in _headers(letter).items():
@@ -139,16 +138,16 @@ def _lines(journal: "Journal", letter: "ReadLetter", value: bytes) -> "Iterable[
 
 
 def _headers(letter: "ReadLetter") -> dict[str, str]:
-    """Why and where first, then what the original carried; empty ones left out."""
+    """Why and where from first, then the original's headers; empty ones left out."""
     names = sorted((n for n in letter.headers if n != "source"), key=lambda n: (n not in _FIRST, n))
     found = {n: letter.headers[n].hex() if n in _BINARY else letter.text(n) for n in names}
     return {n: text for n, text in found.items() if text}
 
 
 def _decoded(cfg: "Config", value: bytes) -> tuple[dict[str, Any] | None, str]:
-    """The reading that Avro bytes hold, or why it can't be shown."""
-    from headrace.registry import Registry
-    from headrace.tools.live import decode
+    """The reading in Avro bytes, or why it can't be shown."""
+    from headrace.operate.live import decode
+    from headrace.schema_registry.client import Registry
 
     try:
         with Registry(cfg.registry) as registry:

@@ -10,16 +10,16 @@ import typer
 from headrace.cli import context
 from headrace.errors import ConfigError, HeadraceError
 from headrace.stack.process import Process, signal_group, wait_gone
-from headrace.stack.state import Hold, State
+from headrace.stack.state import StackLock, State
 
-# The supervisor's own stopping is bounded: three services one after the other, then the servers together.
+# In seconds. The supervisor itself stops within a bound: three services one after the other, then the servers.
 GRACE = 100.0
-SETTLE = 10.0  # a process that is gone may keep its lock until the last of its threads has ended
+LOCK_SECONDS = 10.0  # a process that is gone may keep its lock until its last thread has ended
 
 
 def down(
     wipe: Annotated[bool, typer.Option("--wipe", help="Delete its data, secrets and logs as well.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before deleting.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")] = False,
 ) -> None:
     """Stop the local stack; its data stays, unless --wipe."""
     state = State(context.state())
@@ -37,17 +37,20 @@ def down(
 
 
 def stop(state: State) -> bool:
-    """Stop what runs of the stack, supervised or left behind. False when nothing did; HeadraceError when it won't."""
+    """Stop what runs of the stack, with or without its supervisor. Returns whether anything ran.
+
+    HeadraceError when another process is starting the stack.
+    """
     from headrace.stack import supervisor
 
     noted = state.read_json("stack.json").get("supervisor", {})
     boss = Process(noted.get("pid", 0), noted.get("started", ""))
-    ran = signal_group(boss, signal.SIGTERM) if state.held else False
+    ran = signal_group(boss, signal.SIGTERM) if state.locked else False
     if ran and not wait_gone([boss], GRACE):
         signal_group(boss, signal.SIGKILL)
         wait_gone([boss], 5.0)
-    hold = _hold(state, SETTLE if ran else 0.0) if state.path.is_dir() else None
-    if hold is None:
+    lock = _lock(state, LOCK_SECONDS if ran else 0.0) if state.path.is_dir() else None
+    if lock is None:
         raise HeadraceError(f"another `headrace up` is just starting the stack in {state.path}: try again in a moment")
     try:
         left = supervisor.clear(state)
@@ -56,21 +59,21 @@ def stop(state: State) -> bool:
             gone = {name: {**s, "state": "stopped", "pid": 0, "started": ""} for name, s in info["services"].items()}
             state.write_json("stack.json", {**info, "state": "stopped", "services": gone})
     finally:
-        hold.close()
+        lock.close()
     return ran or left > 0
 
 
-def _hold(state: State, seconds: float) -> Hold | None:
-    """The right to run the stack, as soon as it can be had within that time."""
+def _lock(state: State, seconds: float) -> StackLock | None:
+    """The right to run the stack, as soon as it is free; None when it is not free within `seconds`."""
     until = time.monotonic() + seconds
-    while (hold := state.hold()) is None and time.monotonic() < until:
+    while (lock := state.lock()) is None and time.monotonic() < until:
         time.sleep(0.1)
-    return hold
+    return lock
 
 
 def _confirm(state: State) -> None:
     question = f"Delete the stack in {state.path}, with all readings it has stored?"
     if not sys.stdin.isatty():
-        raise ConfigError(f"{question} Say so with --yes")
+        raise ConfigError(f"{question} Confirm with --yes")
     if not typer.confirm(question):
         raise typer.Exit(1)

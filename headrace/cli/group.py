@@ -7,40 +7,43 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
-# Wide enough for a help text, narrow enough for a terminal and for docs/cli.md.
+# Wide enough for the help texts, narrow enough for terminals and docs/cli.md.
 SETTINGS: dict[str, Any] = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 
 COMMANDS = {
-    "up": "Start the local stack: broker, Kafka, registry, object store, services.",
+    "up": "Start the local stack: servers and services.",
     "down": "Stop the local stack; its data stays.",
-    "status": "What runs, where, and how fast readings flow.",
-    "logs": "The log of one service of the local stack.",
-    "doctor": "What is missing on this machine or unsafe in this configuration.",
-    "provision": "Create topics and bucket and register contracts, where they are missing.",
+    "status": "Show what runs, where, and how fast readings flow.",
+    "logs": "Show the log of one service of the local stack.",
+    "doctor": "Check this machine, the configuration and its servers.",
+    "provision": "Create topics and bucket, register contracts.",
     "selftest": "Send one reading over MQTT and find its row in the lake.",
-    "simulate": "A fleet of devices over MQTT: motion, a bearing, a room's climate.",
-    "replay": "Recorded readings (CSV) over MQTT, as if from devices.",
-    "tail": "Live readings of a stream.",
-    "query": "SQL over the lake: every stream is a table.",
-    "verify": "The loss ledger: stored, gaps, duplicates, dead letters.",
-    "dlq": "Dead letters: what could not become a reading, and why.",
-    "contracts": "Data contracts: make, check, compare, register.",
+    "simulate": "Simulate a fleet of devices over MQTT.",
+    "replay": "Send recorded readings (CSV) as if from devices.",
+    "tail": "Show the readings of a stream as they come.",
+    "query": "Run SQL over the lake: every stream is a table.",
+    "verify": "Check that every reading is in the lake exactly once.",
+    "devices": "Add devices and gateways, list them, shut them out.",
+    "audit": "Show who did what with devices and tokens; check that the log is whole.",
+    "dlq": "List dead letters, show them, send them again.",
+    "contracts": "Make, check, compare and register data contracts.",
     "config": "Check a configuration; print its schema.",
-    "archive": "The lake's own housekeeping.",
+    "archive": "Maintain the archive's positions, and what it has stored.",
+    "certs": "List and renew the certificates of the stack's servers.",
 }
 
 
 class LazyGroup(TyperGroup):
-    """Lists its commands without importing them, and imports the one that is called."""
+    """Lists its commands without importing them; imports a command when it is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """As click: the name, the command and the arguments that remain; the command is the real one."""
+        """As click: the name, the command and the remaining arguments, with the real command."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else load(name), rest
 
 
 def placeholders(app: typer.Typer) -> None:
-    """Register every command by name and line of help alone."""
+    """Register every command by its name and its line of help."""
     for name, line in COMMANDS.items():
         app.command(name, help=line)(_nothing)
 
@@ -64,4 +67,4 @@ def load(name: str) -> Any:
 
 
 def _nothing() -> None:
-    """Stands for a command in the list of commands."""
+    """Stand for a command in the list of commands."""

@@ -1,4 +1,4 @@
-"""`headrace logs`: what a service of the local stack has written."""
+"""`headrace logs`: what a service of the local stack has logged."""
 
 import time
 from pathlib import Path
@@ -12,17 +12,20 @@ from headrace.stack.state import State
 
 
 def logs(
-    service: Annotated[str, typer.Argument(help="mosquitto, kafka, registry, store, bridge, clean, archive or stack.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 100,
+    service: Annotated[
+        str,
+        typer.Argument(help="mosquitto, kafka, registry, store, bridge, ingest, clean, archive, hub, agent or stack."),
+    ],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines as they come, until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines to show.")] = 100,
 ) -> None:
-    """The log of one service of the local stack."""
+    """Show the log of one service of the local stack."""
     state = State(context.state())
     path = state.log_file(service)
     if path.parent != state.logs or not path.is_file():
         have = sorted(p.stem for p in state.logs.glob("*.log")) if state.logs.is_dir() else []
         if not have:
-            raise ConfigError(f"no stack in {state.path}: start one with `headrace up`")
+            raise ConfigError(f"no stack in {state.path}. Start one with `headrace up`")
         raise ConfigError(f"no log of {service!r}. There are: {', '.join(have)}")
     before = path.with_name(f"{path.name}.1")
     text = (before.read_bytes() if before.is_file() else b"") + path.read_bytes()
@@ -36,7 +39,7 @@ def _follow(path: Path) -> None:
     with path.open("rb") as log:
         log.seek(0, 2)
         while True:
-            if path.stat().st_size < log.tell():  # rotated: its writer is at the start again
+            if path.stat().st_size < log.tell():  # rotated: its writer began anew
                 log.seek(0)
             if data := log.read():
                 typer.echo(data.decode(errors="replace"), nl=False)

@@ -9,14 +9,15 @@ from pathlib import Path
 import orjson
 import typer
 
-from headrace import filters
 from headrace.cli import context
 from headrace.cli.output import say
+from headrace.config import Config
 from headrace.contracts import files, write
 from headrace.contracts.infer import Draft, infer
 from headrace.contracts.sample import MAX_CHARACTERS, read_sample
 from headrace.errors import ConfigError
-from headrace.names import check_stream
+from headrace.protocol import filters
+from headrace.protocol.names import DEVICE, check_stream
 from headrace.stack.state import State
 
 CONFIG, FOLDER = "my.yaml", "contracts"
@@ -36,6 +37,11 @@ class Wish:
 def make(wish: Wish) -> None:
     """Write the contract and, where there is none yet, the configuration; print what to do next."""
     topic = filters.parse(wish.topic, "--topic")
+    if DEVICE not in topic.captures:
+        raise ConfigError(
+            f"--topic {wish.topic}: it must say which device publishes there. Write {{device_id}} for that level, as "
+            "in plant/{device_id}/pump; or write the route of a gateway by hand (bridge/README.md)"
+        )
     name = _name(wish)
     text = _read(wish.sample)
     readings = read_sample(text, _where(wish.sample))
@@ -56,7 +62,8 @@ def make(wish: Wish) -> None:
     if fresh:
         typer.echo(config)
     _explain(wish, draft, config, contract, fresh=fresh)
-    say(_next(wish, draft, config, write.example_topic(topic, str(readings[0].get("device_id", f"{name}-01"))), text))
+    device = str(readings[0].get("device_id", f"{name.replace('_', '-')}-01"))
+    say(_next(wish, draft, config, device, write.example_topic(topic, device), text))
 
 
 def _name(wish: Wish) -> str:
@@ -91,19 +98,20 @@ def _where(path: Path) -> str:
 
 def _explain(wish: Wish, draft: Draft, config: Path, contract: Path, *, fresh: bool) -> None:
     count = len(draft.contract.fields) - 1
-    say(f"\nThe contract {draft.contract.name} has {count} fields. Look it through: {contract}")
+    say(f"\nThe contract {draft.contract.name} has {count} fields. Look through it: {contract}")
     for hint in draft.hints:
         say(f"  - {hint}")
     if not fresh:
-        say(f"\n{config} exists and stays as it is. See that it holds:\n")
+        say(f"\n{config} exists and stays as it is. Make sure that it has:\n")
         say(write.config_yaml(draft.contract.name, wish.topic, FOLDER).partition("\n")[2].rstrip())
 
 
-def _next(wish: Wish, draft: Draft, config: Path, topic: str, text: str) -> str:
+def _next(wish: Wish, draft: Draft, config: Path, device: str, topic: str, text: str) -> str:
     from headrace.stack.show import command
 
     called, state = command(context.state()), State(context.state())
-    send = ["mosquitto_pub", *_broker(state), "-q", "1", "-t", topic]
+    send = ["mosquitto_pub", *_broker(state, device), "-q", "1", "-t", topic]
+    add = f"  {called} devices add {device}    (prints its PASSWORD)"
     pipe = ""
     if wish.sample == Path("-"):
         send += ["-m", orjson.dumps(orjson.loads(text)).decode()] if _is_one(text) else ["-l"]
@@ -118,8 +126,8 @@ def _next(wish: Wish, draft: Draft, config: Path, topic: str, text: str) -> str:
             "\nNext: give the installation this configuration and its contracts. With docker-compose.yml:",
             f"  printf 'CONFIG=./{config}\\nCONTRACTS=./{folder}\\n' >> .env",
             "  docker compose up -d --wait",
+            add,
             f"  {shlex.join(send)}{pipe}",
-            "    (port and PASSWORD: docker compose run --rm welcome)",
             f'  {called} query "select * from {name}"    (within a minute; at once: {called} tail {name})',  # noqa: S608 - shown, not run
         ])  # fmt: skip
     running = state.exists
@@ -127,9 +135,9 @@ def _next(wish: Wish, draft: Draft, config: Path, topic: str, text: str) -> str:
         "\nNext:",
         *([f"  {called} down"] if running else []),
         f"  {called} up --detach --config {shlex.quote(str(config))}",
+        add,
         f"  {shlex.join(send)}{pipe}",
-        *([] if running else [f"    (PASSWORD: `device` in {state.path}/secrets/secrets.json, once it is up)"]),
-        f'  {called} query "select * from {name}"    (within a minute; at once: {called} tail {name})',  # noqa: S608 - shown, not run
+        f'  {called} query "select * from {name}"    (in a few seconds; at once: {called} tail {name})',  # noqa: S608 - shown, not run
     ])  # fmt: skip
 
 
@@ -141,11 +149,7 @@ def _is_one(text: str) -> bool:
     return True
 
 
-def _broker(state: State) -> list[str]:
-    """Where the stack's broker is and how a device logs in; placeholders before the first start."""
-    from headrace.stack.plan import DEVICE_USER
-
-    password = state.read_json("secrets/secrets.json").get("device", "PASSWORD")
-    mqtt = state.config().mqtt if state.exists else None
-    host, port = (mqtt.host, mqtt.port) if mqtt else ("127.0.0.1", 1883)
-    return ["-h", host, "-p", str(port), "-u", DEVICE_USER, "-P", str(password)]
+def _broker(state: State, device: str) -> list[str]:
+    """Where the stack's broker is, or will be at its first start, and how the device logs in."""
+    host, port = (state.config() if state.exists else Config()).mqtt.for_devices
+    return ["-h", host, "-p", port, "-u", device, "-P", "PASSWORD"]

@@ -6,7 +6,7 @@ import typer
 
 from headrace.cli import context
 from headrace.cli.output import say
-from headrace.tools.provide import Part, provide
+from headrace.operate.provision import Part, provide
 
 
 def provision(
@@ -15,8 +15,8 @@ def provision(
         typer.Argument(metavar="[PART]...", help="topics, contracts or bucket; all when left out.", show_default=False),
     ] = None,
     wait: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Wait for a server that is away, this long at most.")
+        float, typer.Option(min=0, metavar="SECONDS", help="Wait for servers that are away, at most this long.")
     ] = 0,
 ) -> None:
-    """Create topics and bucket and register contracts, where they are missing. May be run again at any time."""
+    """Create the topics and the bucket and register the contracts, if missing. May be run again at any time."""
     provide(context.config(), parts or list(Part), wait, say)

@@ -40,28 +40,28 @@ def query(
     sql: Annotated[
         str, typer.Argument(metavar="SQL", help="One query in DuckDB's SQL; - reads it from standard input.")
     ],
-    format_: Annotated[Format, typer.Option("--format", "-f", help="How to write the answer.")] = Format.TABLE,
+    format_: Annotated[Format, typer.Option("--format", "-f", help="Format of the answer.")] = Format.TABLE,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="File to write to instead of standard output.", show_default=False),
+        typer.Option("--out", "-o", help="Write to this file instead of standard output.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most rows shown as a table.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show in a table, at most.")] = 100,
 ) -> None:
-    """SQL over the lake: every stream is a table.
+    """Run SQL over the lake: every stream is a table.
 
-    Columns are the contract's, with times in UTC; `date` is the partition (name it where you can: it spares reading),
-    and _topic, _partition, _offset say where in Kafka a row came from. Samples of a waveform: select unnest(samples)
-    from vibration. What the archive has not stored yet is not there.
+    The columns are those of the contract, with times in UTC. `date` is the partition: a query that names it reads less.
+    _topic, _partition and _offset say where in Kafka a row came from. The samples of a waveform: select unnest(samples)
+    from vibration. Readings that the archive has not stored yet are not there.
     """
-    from headrace.lake import sql as lake_sql
+    from headrace.lake.sql import connect, explained, run
 
     if sql == "-":
         sql = sys.stdin.read()
     if format_ is Format.PARQUET and out is None and sys.stdout.isatty():
-        raise ConfigError("parquet is not for a terminal: name a file with --out")
+        raise ConfigError("parquet is binary and can't be shown on a terminal. Name a file with --out")
     cfg = context.config()
-    with lake_sql.connect(cfg, sql, empty=_nothing_stored) as lake, lake_sql.explained(cfg):
-        reader = lake_sql.run(lake, sql).to_arrow_reader(_BATCH)
+    with connect(cfg, sql, empty=_nothing_stored) as lake, explained(cfg):
+        reader = run(lake, sql).to_arrow_reader(_BATCH)
         if format_ is not Format.TABLE:
             _write(lake, reader, format_, out)
         elif out is None:
@@ -72,11 +72,11 @@ def query(
 
 
 def _nothing_stored(stream: str) -> None:
-    say(f"nothing of {stream} is stored yet: the archive stores a batch when it is full, old enough or idle")
+    say(f"nothing of {stream} is stored yet. The archive stores a batch when it is full, old enough or idle")
 
 
 def _write(lake: "duckdb.DuckDBPyConnection", reader: "pa.RecordBatchReader", form: Format, out: Path | None) -> None:
-    """Write the answer with DuckDB's own writers, beside the target first: it is there whole or not at all."""
+    """Write the answer with DuckDB's own writers, first to a file beside the target: the target appears as a whole."""
     from headrace.lake.remote import literal
 
     writer = lake.cursor()  # the connection itself is busy giving out the answer
@@ -93,7 +93,7 @@ def _write(lake: "duckdb.DuckDBPyConnection", reader: "pa.RecordBatchReader", fo
 
 
 def _table(reader: "pa.RecordBatchReader", limit: int, file: Any) -> None:
-    """A table; a row below the other where it would be wider than the terminal."""
+    """Print a table; each row as a block of lines when the table is wider than the terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.measure import Measurement
@@ -126,17 +126,17 @@ def _table(reader: "pa.RecordBatchReader", limit: int, file: Any) -> None:
                 Text("\n".join([f"-- row {i}", *(f"{n:{pad}}  {v}" for n, v in zip(names, row, strict=True))]))
             )
     if more:
-        say(f"the first {limit} rows; --limit shows more, --format csv all of them")
+        say(f"these are the first {limit} rows; --limit shows more, --format csv all")
 
 
 def _is_number(kind: "pa.DataType") -> bool:
-    import pyarrow.types as t
+    from pyarrow.types import is_decimal, is_floating, is_integer
 
-    return bool(t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind))
+    return bool(is_integer(kind) or is_floating(kind) or is_decimal(kind))
 
 
 def cell(value: object) -> str:
-    """A value as a table shows it: short, times in UTC without their zone, bytes in hexadecimal, nothing for null."""
+    """A value as a table shows it: short, times in UTC without their zone, bytes in hexadecimal, null as nothing."""
     from datetime import datetime
 
     match value:

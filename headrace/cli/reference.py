@@ -1,4 +1,4 @@
-"""docs/cli.md below its mark: the help of every command. `python -m headrace.cli.reference docs/cli.md` rewrites it."""
+"""Rewrites the generated part of docs/cli.md: `python -m headrace.cli.reference docs/cli.md`."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`headrace replay`."""
+"""`headrace replay`: a recording played over MQTT as its device would send it."""
 
 import asyncio
 import os
@@ -14,14 +14,14 @@ from headrace.cli.output import data, progress, say
 from headrace.errors import ConfigError, TransientError
 
 if TYPE_CHECKING:
-    from headrace.tools.replay import Report
-    from headrace.tools.settle import Marks, Outcome, Watch
+    from headrace.recordings.outcome import Follower, Outcome
+    from headrace.recordings.replay import Report
 
 _PATIENCE_SECONDS = 30.0
 
 
 def _pairs(name: str, metavar: str, help: str) -> Any:  # noqa: A002 - typer's own name
-    """An option of NAME=VALUE pairs."""
+    """An option that takes NAME=VALUE pairs."""
     return typer.Option(name, metavar=metavar, help=help, show_default=False)
 
 
@@ -32,59 +32,67 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     device: Annotated[
         str,
         typer.Option(
-            help="Device id; may hold {stem}, the file's bare name. By default the column device_id, else {stem}.",
+            help="Device id; {stem} is the file's name without suffix. Default: the column device_id, else {stem}.",
             show_default=False,
         ),
     ] = "",
-    device_column: Annotated[str, typer.Option(help="Column that holds the device id.", show_default=False)] = "",
+    device_column: Annotated[str, typer.Option(help="Column with the device id.", show_default=False)] = "",
     map_: Annotated[
         list[str] | None,
-        _pairs("--map", "COLUMN=FIELD,...", "Which column is which field; columns named as a field need no mention."),
+        _pairs(
+            "--map",
+            "COLUMN=FIELD,...",
+            "Which column is which field. Not needed where both have one name.",
+        ),
     ] = None,
     time: Annotated[
         str,
         typer.Option(
             metavar="COLUMN[+COLUMN...]:FORMAT",
-            help="The event time: s, ms, us, ns (since 1970), iso, or a strptime format; columns are joined by spaces.",
+            help="The event time: s, ms, us, ns (since 1970), iso, or a strptime format. A space joins columns.",
             show_default=False,
         ),
     ] = "",
-    time_zone: Annotated[str, typer.Option(help="Zone of times that name none, such as Europe/Rome.")] = "UTC",
+    time_zone: Annotated[str, typer.Option(help="Zone of times without a zone, such as Europe/Rome.")] = "UTC",
     set_: Annotated[
         list[str] | None,
-        _pairs("--set", "FIELD=VALUE,...", "A value for every row, for a field or a part of the topic."),
+        _pairs("--set", "FIELD=VALUE,...", "A value for every row: of a field, or of a part of the topic."),
     ] = None,
     speed: Annotated[
-        str, typer.Option(metavar="max|N", help="As fast as the broker takes it, or N times as fast as recorded.")
+        str, typer.Option(metavar="max|N", help="As fast as the broker takes it, or N times the recorded speed.")
     ] = "max",
     topic: Annotated[
         str,
-        typer.Option(help="MQTT topic instead of the stream's first route; may hold {device_id}.", show_default=False),
+        typer.Option(
+            help="MQTT topic instead of that of the stream's first route. May contain {device_id}.", show_default=False
+        ),
     ] = "",
-    delimiter: Annotated[str, typer.Option(help="Instead of the one found in the header.", show_default=False)] = "",
-    encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8-sig",
-    decimal_comma: Annotated[bool, typer.Option("--decimal-comma", help="Numbers are written 1,5.")] = False,
+    delimiter: Annotated[str, typer.Option(help="Default: found in line 1 of the file.", show_default=False)] = "",
+    encoding: Annotated[str, typer.Option(help="The files' encoding.")] = "utf-8-sig",
+    decimal_comma: Annotated[bool, typer.Option("--decimal-comma", help="Numbers are written as 1,5.")] = False,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Wait until the readings are cleaned, and say what became of them.")
+        bool,
+        typer.Option("--wait/--no-wait", help="Wait until the readings are cleaned, and say what became of them."),
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Recorded readings (CSV) over MQTT, as if from devices.
 
-    Each row becomes one JSON message at QoS 1, numbers with the digits they have in the file. Columns that are no
-    field of the contract are left out, with a word; empty cells too. The same file replayed twice is stored once.
+    Each row becomes one JSON message at QoS 1. Numbers keep the digits of the file. Empty cells are left out, and so
+    are columns that are no field of the contract: these are named. A row that is sent again is dropped as a repeat
+    when no more than clean.lookback readings of its partition came in between; later it is stored twice.
 
     Example: headrace replay walk.csv --stream imu --device watch-01 --map x_acc=ax,y_acc=ay,z_acc=az
     --time timestamp:ms
     """
-    from headrace.tools.mapping import Wishes, pairs
-    from headrace.tools.replay import plan, send
+    from headrace.recordings.mapping import Options, pairs
+    from headrace.recordings.replay import plan, send
 
     pace = _speed(speed)
     if pace is not None and not time:
-        raise ConfigError(f"--speed {speed} goes by the event time: say --time COLUMN:FORMAT")
+        raise ConfigError(f"--speed {speed} needs the event time: add --time COLUMN:FORMAT")
     cfg = context.config()
-    wishes = Wishes(
+    options = Options(
         columns=pairs(map_ or (), "--map"),
         time=time,
         zone=_zone(time_zone),
@@ -93,10 +101,10 @@ def replay(  # noqa: PLR0913 - each is an option of the command
         constants=pairs(set_ or (), "--set"),
         decimal_comma=decimal_comma,
     )
-    plans = plan(cfg, files, stream, wishes, topic=topic, delimiter=_delimiter(delimiter), encoding=encoding)
+    plans = plan(cfg, files, stream, options, topic=topic, delimiter=_delimiter(delimiter), encoding=encoding)
     _say_columns(stream, Counter(name for _, how in plans for name in how.left_out), len(plans))
     with ExitStack() as stack:
-        watch, before = _begin_watch(stack, cfg, stream) if wait else (None, None)
+        follower = _follow(stack, cfg, stream) if wait else None
         with progress("readings") as bar:
             task = bar.add_task("sending", total=sum(table.size for table, _ in plans), count=0)
             report = asyncio.run(
@@ -111,31 +119,31 @@ def replay(  # noqa: PLR0913 - each is an option of the command
             )
         _say_report(report)
         outcome = None
-        if watch is not None and before is not None:
+        if follower is not None:
             with progress("readings") as bar:
                 task = bar.add_task("cleaning", total=report.sent, count=0)
-                outcome = watch.settle(
-                    before,
+                outcome = follower.wait_cleaned(
                     report.sent - sum(report.refused.values()),
+                    report.topics,
                     patience=_PATIENCE_SECONDS,
                     progress=lambda done: bar.update(task, completed=done, count=done),
                 )
             _say_outcome(report, outcome)
     if json:
         _print_json(report, outcome)
-    if report.refused or (outcome is not None and not outcome.settled):
+    if report.refused or (outcome is not None and not outcome.finished):
         raise typer.Exit(1)
 
 
-def _begin_watch(stack: ExitStack, cfg: Any, stream: str) -> "tuple[Watch | None, Marks | None]":
-    from headrace.tools.settle import watching
+def _follow(stack: ExitStack, cfg: Any, stream: str) -> "Follower | None":
+    """What follows the stream from now on; None, with a message, when Kafka is away."""
+    from headrace.recordings.outcome import follow
 
     try:
-        watch = stack.enter_context(watching(cfg, stream))
-        return watch, watch.marks()
+        return stack.enter_context(follow(cfg, stream))
     except TransientError as e:
         say(f"what becomes of the readings can't be followed: {e}")
-        return None, None
+        return None
 
 
 def _speed(text: str) -> float | None:
@@ -162,17 +170,19 @@ def _zone(name: str) -> Any:
 def _delimiter(text: str) -> str | None:
     text = text.replace("\\t", "\t")
     if len(text) > 1:
-        raise ConfigError(f"--delimiter {text}: one character is wanted")
+        raise ConfigError(f"--delimiter {text}: give one character")
     return text or None
 
 
 def _say_columns(stream: str, names: Counter[str], files: int) -> None:
     if names:
         many = "" if files == 1 else f" (in {max(names.values())} of {files} files)"
-        say(f"columns that are no field of {stream}, left out{many}: {', '.join(names)}")
+        say(f"left out columns that are no field of {stream}{many}: {', '.join(names)}")
 
 
 def _say_report(report: "Report") -> None:
+    from headrace.simulation.device import complaints
+
     rate = report.sent / report.seconds if report.seconds else 0
     say(f"sent {report.sent:,} readings in {report.seconds:.1f} s ({rate:,.0f}/s), each acknowledged by the broker")
     for reason, n in report.left_out.most_common():
@@ -181,20 +191,18 @@ def _say_report(report: "Report") -> None:
         say(f"sent {report.resent:,} again after a lost connection; copies are dropped")
     if report.equal:
         say(
-            f"{report.equal:,} rows are the same as an earlier one to the last digit (first: {report.first_equal}): "
-            "they count as one reading"
+            f"{report.equal:,} rows are equal to an earlier row in every digit (first: {report.first_equal}): "
+            "equal rows are one reading"
         )
-    for code, n in report.refused.items():
-        say(f"the broker refused {n:,} messages (MQTT reason code 0x{code:02x})")
-    if report.unheard:
-        say(f"the broker had no subscriber for {report.unheard:,} messages, so they are lost: does the bridge run?")
+    for words in complaints(report.unheard, report.refused):
+        say(words)
 
 
 def _say_outcome(report: "Report", it: "Outcome") -> None:
-    if not it.settled:
+    if not it.finished:
         say(
-            f"not settled: of {report.sent:,} readings {it.arrived:,} reached Kafka, {it.counts.total:,} were cleaned, "
-            f"and then nothing moved for {_PATIENCE_SECONDS:.0f} s. See `headrace status`"
+            f"not finished: of {report.sent:,} readings {it.arrived:,} reached Kafka, {it.counts.total:,} are clean, "
+            f"then nothing changed for {_PATIENCE_SECONDS:.0f} s. See `headrace status`"
         )
     words = [f"{it.counts.kept + it.counts.changed:,} taken"]
     if it.counts.changed:
@@ -219,7 +227,7 @@ def _print_json(report: "Report", outcome: "Outcome | None") -> None:
     }
     if outcome is not None:
         found |= {
-            "settled": outcome.settled,
+            "finished": outcome.finished,
             "arrived": outcome.arrived,
             "kept": outcome.counts.kept,
             "changed": outcome.counts.changed,

@@ -12,24 +12,24 @@ from headrace.errors import ConfigError
 
 def selftest(
     stream: Annotated[str, typer.Argument(metavar="[STREAM]", help="By default the first.", show_default=False)] = "",
-    wait: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long the row may take.")] = 120,
+    wait: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Wait for the row, at most this long.")] = 120,
     payload: Annotated[
         str,
-        typer.Option(metavar="JSON", help="Send this instead of what is made from the contract.", show_default=False),
+        typer.Option(metavar="JSON", help="Send this instead of a reading made from the contract.", show_default=False),
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Whether an installation carries: send one reading over MQTT, and look for its row in the lake.
+    """Check that an installation works: send one reading over MQTT, and look for its row in the lake.
 
-    The reading is a real one, of a device called selftest-..., with the fields that the contract wants and no others.
-    Exit code 1 when no row came in time.
+    The reading is a real one, of a device called selftest-..., with the required fields of the contract and no others.
+    Exit code 1 when no row comes in time.
     """
-    from headrace.tools.selftest import message, run
+    from headrace.operate.selftest import message, run
 
     cfg = context.config()
     name = stream or next(iter(sorted(cfg.streams)), "")
     if not name:
-        raise ConfigError("the configuration has no stream: name one under `streams`")
+        raise ConfigError("the configuration has no stream. Add one under `streams`")
     sent = message(cfg, name, payload)
     say(f"sending to {sent.topic}: {sent.payload.decode()}")
     begin = time.monotonic()

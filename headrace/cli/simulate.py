@@ -12,7 +12,7 @@ from headrace.cli.output import data, progress, say
 from headrace.errors import ConfigError
 
 if TYPE_CHECKING:
-    from headrace.tools.simulate import Tally
+    from headrace.simulation.fleet import Tally
 
 
 def simulate(  # noqa: PLR0913 - each is an option of the command
@@ -21,11 +21,11 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Which of imu, environment, vibration. By default those that are configured.",
+            help="Which of imu, environment and vibration; by default those in the configuration.",
             show_default=False,
         ),
     ] = "",
-    devices: Annotated[int, typer.Option(min=1, max=10_000, help="Devices of each stream.")] = 5,
+    devices: Annotated[int, typer.Option(min=1, max=10_000, help="Number of devices of each stream.")] = 5,
     rate: Annotated[float, typer.Option(min=0.01, max=10_000, help="Readings a second of an imu device.")] = 50.0,
     environment_interval: Annotated[
         float, typer.Option(min=0.01, help="Seconds between readings of an environment device.")
@@ -34,13 +34,13 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
         float, typer.Option(min=0.01, help="Seconds between waveforms of a vibration device.")
     ] = 10.0,
     samples: Annotated[int, typer.Option(min=16, max=65_536, help="Samples of a waveform, taken at 12 kHz.")] = 12_000,
-    duration: Annotated[float, typer.Option(min=0, help="Seconds of event time; 0 goes on until Ctrl-C.")] = 60.0,
+    duration: Annotated[float, typer.Option(min=0, help="Seconds of event time; 0 runs until Ctrl-C.")] = 60.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same readings.")] = 1,
     start: Annotated[
         str,
         typer.Option(
             metavar="ISO",
-            help="Event time of the first reading. By default now, or so that it ends now.",
+            help="Event time of the first reading; by default now, or such that the last one is now.",
             show_default=False,
         ),
     ] = "",
@@ -49,27 +49,29 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
         bool, typer.Option("--defects", help="Inject duplicates, gaps, values out of range, sentinels, broken JSON.")
     ] = False,
     receipts: Annotated[
-        bool, typer.Option("--receipts", help="Send each message until the bridge tells that Kafka has it.")
+        bool, typer.Option("--receipts", help="Send each message until a receipt says that Kafka has it.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was sent as JSON.")] = False,
 ) -> None:
-    """A fleet of devices over MQTT: motion, a bearing, a room's climate.
+    """Simulate a fleet of devices over MQTT: motion, a bearing, a room's climate.
 
-    imu: the wrist of somebody who walks, stands and sits. vibration: a motor whose bearing's outer race begins to
-    fail and is far gone at the end. environment: an office through the day. Readings carry sequence and boot_id.
+    imu: the wrist of a person who walks, stands and sits. vibration: a motor with a bearing whose outer race begins to
+    fail and is badly damaged at the end. environment: an office through the day. Readings carry sequence and boot_id.
 
-    Says at the end what was sent, so that `headrace verify` and `headrace dlq list` can be compared with it.
+    Each device publishes as itself, by a connection of its own: it is in the registry, with the tag `simulated`.
+
+    Prints at the end what was sent, to compare with `headrace verify` and `headrace dlq list`.
     """
-    from headrace.tools.simulate import MODELS, Fleet, readings_of, run
+    from headrace.simulation.fleet import MODELS, Fleet, readings_of, run
 
     if speed not in ("1", "max"):
-        raise ConfigError(f"--speed {speed}: 1 or max")
+        raise ConfigError(f"--speed {speed}: give 1 or max")
     if speed == "max" and not duration:
         raise ConfigError("--speed max needs a --duration")
     cfg = context.config()
     names = [s.strip() for s in streams.split(",") if s.strip()] or [s for s in MODELS if s in cfg.streams]
     if not names:
-        raise ConfigError(f"none of the streams {', '.join(MODELS)} is configured, so nothing would take the readings")
+        raise ConfigError(f"none of the streams {', '.join(MODELS)} is configured. Add one to `streams`")
     fleet = Fleet(
         streams=tuple(dict.fromkeys(names)),
         devices=devices,
@@ -92,7 +94,7 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
         )
     seconds = time.monotonic() - begin
     for stream, tally in tallies.items():
-        _say_tally(stream, tally, seconds, "told of by the bridge" if receipts else "acknowledged")
+        _say_tally(stream, tally, seconds, "with a receipt" if receipts else "acknowledged")
     if json:
         import orjson
 
@@ -120,8 +122,8 @@ def as_json(stream: str, tally: "Tally") -> dict[str, Any]:
 
 
 def expected(stream: str, tally: "Tally") -> dict[str, int]:
-    """What should become of the messages by the shipped contracts: environment nulls what the others reject."""
-    from headrace.tools.defects import DUPLICATE, MALFORMED, OUT_OF_RANGE, SENTINEL
+    """What should become of the messages with the shipped contracts: environment nulls what the others reject."""
+    from headrace.simulation.defects import DUPLICATE, MALFORMED, OUT_OF_RANGE, SENTINEL
 
     d = tally.defects
     rejected = 0 if stream == "environment" else d[OUT_OF_RANGE]
@@ -142,6 +144,6 @@ def _say_tally(stream: str, tally: "Tally", seconds: float, how: str) -> None:
         say(f"{stream}: injected {', '.join(words)}")
         e = expected(stream, tally)
         say(
-            f"{stream}: so {e['stored']:,} are to be stored, {e['changed']:,} of them with a quality note; "
+            f"{stream}: so {e['stored']:,} should be stored, {e['changed']:,} of them with a quality note; "
             f"{e['repeated']:,} dropped as repeats, {e['dead_letters']:,} dead letters"
         )

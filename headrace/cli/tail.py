@@ -9,24 +9,24 @@ from headrace.cli import context
 from headrace.cli.output import data, flush, say
 
 if TYPE_CHECKING:
-    from headrace.tools.live import Record
+    from headrace.operate.live import Record
 
 _ITEMS = 4
 
 
 def tail(
-    stream: Annotated[str, typer.Argument(metavar="STREAM[.raw]", help="A stream, or its raw topic.")],
-    backlog: Annotated[int, typer.Option("-n", "--lines", min=0, help="Show so many of the latest first.")] = 0,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on with what comes; Ctrl-C ends it.")] = True,
-    device: Annotated[str, typer.Option(help="Only this device's.", show_default=False)] = "",
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    stream: Annotated[str, typer.Argument(metavar="STREAM[.raw]", help="A stream, or its raw topic such as imu.raw.")],
+    backlog: Annotated[int, typer.Option("-n", "--lines", min=0, help="First show this many of the latest.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show new readings too, until Ctrl-C.")] = True,
+    device: Annotated[str, typer.Option(help="Only readings of this device.", show_default=False)] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """Live readings of a stream.
+    """Show the readings of a stream as they come.
 
-    A line is a reading: event time (UTC), device, then every field that has a value. Watching changes nothing: it
+    A line is a reading: event time (UTC), device, then every field that has a value. To watch changes nothing: it
     commits no offsets and joins no group.
     """
-    from headrace.tools.live import Reader, resolve
+    from headrace.operate.live import Reader, resolve
 
     cfg = context.config()
     topic = resolve(cfg, stream)
@@ -36,7 +36,7 @@ def tail(
                 _show(topic, record, device, as_json=json)
             flush()
             if follow:
-                say(f"waiting for readings of {topic}; Ctrl-C ends it")
+                say(f"waiting for readings of {topic}; stop with Ctrl-C")
                 for record in reader.follow():
                     _show(topic, record, device, as_json=json)
                     flush()
@@ -52,7 +52,7 @@ def _show(topic: str, record: "Record", device: str, *, as_json: bool) -> None:
 
 
 def json_line(record: "Record") -> str:
-    """The reading as JSON, with where it lies in Kafka; times in ISO 8601, bytes in hexadecimal."""
+    """The reading as JSON, with its place in Kafka; times in ISO 8601, bytes in hexadecimal."""
     import orjson
 
     place = {"_partition": record.partition, "_offset": record.offset}
@@ -60,7 +60,7 @@ def json_line(record: "Record") -> str:
 
 
 def line(reading: Any) -> str:
-    """The reading in words: when, who, then name=value; nulls are left out."""
+    """The reading in one line: time, device, then name=value; nulls are left out."""
     when = reading.get("event_time")
     stamp = (
         when.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds")[:-6] if isinstance(when, datetime) else when

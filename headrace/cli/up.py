@@ -13,37 +13,40 @@ import typer
 from headrace.cli import context
 from headrace.errors import ConfigError, HeadraceError
 from headrace.stack import show
-from headrace.stack.state import Hold, State
+from headrace.stack.state import StackLock, State
 
 
 def up(
     detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Leave it running and come back when it is ready.")
+        bool, typer.Option("--detach", "-d", help="Return when the stack is ready, and leave it running.")
     ] = False,
     listen: Annotated[
         str | None,
         typer.Option(
             metavar="ADDR[:PORT]",
-            help="Open MQTT to the network too, on this address, with a password. 0.0.0.0: all addresses; off: none.",
+            help="Let devices on the network connect, with TLS and a password. 0.0.0.0: all addresses; off: none.",
             show_default=False,
         ),
     ] = None,
     tls_cert: Annotated[
-        Path | None, typer.Option(help="Certificate in PEM for --listen: TLS, on port 8883.", show_default=False)
+        Path | None,
+        typer.Option(help="Certificate in PEM for --listen, instead of the stack's own.", show_default=False),
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key in PEM.", show_default=False)] = None,
     port: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=PORT",
-            help="Port of mqtt (1883), kafka (9092), registry (8081), s3 (8333) or page (8080). May be repeated.",
+            help="Port of mqtt (1883), mqtt.services (1884), mqtt.certificates (8884), mqtt.psk (8885), "
+            "mqtt.websockets (9001), kafka (9092), registry (8081), s3 (8333), hub (8090), hub.tls (8092), "
+            "ingest (8091) or ingest.tls (8093). May be repeated.",
             show_default=False,
         ),
     ] = None,
-    auto_ports: Annotated[bool, typer.Option("--auto-ports", help="Take a free port where one is in use.")] = False,
+    auto_ports: Annotated[bool, typer.Option("--auto-ports", help="Take another port when one is in use.")] = False,
     config: Annotated[
         Path | None,
-        typer.Option(help="Your streams and settings; the stack adds its connections.", show_default=False),
+        typer.Option(help="File with your streams and settings; the stack adds its connections.", show_default=False),
     ] = None,
 ) -> None:
     """Start the local stack: Mosquitto, Kafka, registry, object store, bridge and processors.
@@ -62,23 +65,23 @@ def up(
     )
     state = State(context.state())
     state.create()
-    hold = state.hold()
-    if hold is None:
+    lock = state.lock()
+    if lock is None:
         _already(state)
         return
     try:
-        _start(state, wishes, hold, detach=detach)
+        _start(state, wishes, lock, detach=detach)
     finally:
-        hold.close()
+        lock.close()
 
 
-def _start(state: State, wishes: Any, hold: Hold, *, detach: bool) -> None:
-    from headrace.stack import extras
+def _start(state: State, wishes: Any, lock: StackLock, *, detach: bool) -> None:
+    from headrace.stack import extras, plan
 
+    plan.check_config(state, wishes)
     extras.ensure(_say)
-    from headrace.stack import download, mosquitto, plan, progress, supervisor
+    from headrace.stack import download, mosquitto, progress, supervisor
 
-    _check_config(state, wishes.config)
     cleared = supervisor.clear(state)
     if cleared:
         _say(f"stopped {cleared} processes that an earlier run had left behind")
@@ -89,26 +92,13 @@ def _start(state: State, wishes: Any, hold: Hold, *, detach: bool) -> None:
         _say(note)
     state.write_json("stack.json", {})
     if detach:
-        _detached(state, hold, made.secrets["device"])
+        _detached(state, lock)
     else:
         _foreground(made)
 
 
-def _check_config(state: State, wanted: Path | None) -> None:
-    """ConfigError for a configuration that does not hold, before anything is installed, downloaded or started."""
-    from headrace.cli.config import stream_problems
-    from headrace.config import load
-
-    kept = state.read_json("settings.json").get("config")
-    path = wanted or (Path(kept) if kept else None)
-    config = load(path)
-    problems = [p for stream in config.streams for p in stream_problems(config, stream)]
-    if problems:
-        raise ConfigError("\n".join([f"{path}: configuration refused", *(f"  {p}" for p in problems)]))
-
-
 def _foreground(made: Any) -> None:
-    from headrace.stack import run, supervisor
+    from headrace.stack import figures, run, supervisor
 
     welcomed = False
     if not sys.stdout.isatty():
@@ -120,14 +110,14 @@ def _foreground(made: Any) -> None:
                 typer.echo(line)
             if snapshot["state"] == "ready" and not welcomed:
                 welcomed = True
-                typer.echo(show.welcome(snapshot, made.secrets["device"]))
+                typer.echo(show.welcome(snapshot))
 
         run.run(made, supervisor.specs(made), tick)
         return
     from rich.console import Console
     from rich.live import Live
 
-    console = Console()
+    console, told = Console(), figures.Figures(made.config)
     with Live(console=console, auto_refresh=False) as live:
         drawn, state = 0.0, ""
 
@@ -135,19 +125,19 @@ def _foreground(made: Any) -> None:
             nonlocal welcomed, drawn, state
             if snapshot["state"] == "ready" and not welcomed:
                 welcomed = True
-                console.print(show.welcome(snapshot, made.secrets["device"]), highlight=False, markup=False)
+                console.print(show.welcome(snapshot), highlight=False, markup=False)
                 console.print("Ctrl-C stops it.\n")
             if snapshot["state"] != state or time.monotonic() - drawn > 0.4:
                 drawn, state = time.monotonic(), snapshot["state"]
-                live.update(show.table(snapshot), refresh=True)
+                live.update(show.table(told.beside(snapshot)), refresh=True)
 
         run.run(made, supervisor.specs(made), draw)
     _say("stopped; the data stays")
 
 
-def _detached(state: State, hold: Hold, device_password: str) -> None:
-    """Start the supervisor as a process of its own and wait until it is ready, or has failed."""
-    argv = [sys.executable, "-m", "headrace.stack.run", "--state", str(state.path), "--hold", str(hold.fileno())]
+def _detached(state: State, lock: StackLock) -> None:
+    """Start the supervisor as a process of its own and wait until it is ready or has failed."""
+    argv = [sys.executable, "-m", "headrace.stack.run", "--state", str(state.path), "--lock", str(lock.fileno())]
     env = {**os.environ, "PYTHONPATH": _python_path()}
     with state.log_file("stack").open("ab") as output:
         child = subprocess.Popen(
@@ -156,7 +146,7 @@ def _detached(state: State, hold: Hold, device_password: str) -> None:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            pass_fds=[hold.fileno()],
+            pass_fds=[lock.fileno()],
             cwd=state.path,
             env=env,
         )
@@ -167,7 +157,7 @@ def _detached(state: State, hold: Hold, device_password: str) -> None:
         _say("stopping")
         child.wait()
         raise
-    typer.echo(show.welcome(info, device_password))
+    typer.echo(show.welcome(info))
 
 
 def _await(state: State, child: "subprocess.Popen[bytes]") -> dict[str, Any]:
@@ -195,14 +185,14 @@ def _await(state: State, child: "subprocess.Popen[bytes]") -> dict[str, Any]:
 
 
 def _already(state: State) -> None:
-    """Say that it runs, after waiting for it where it is just starting."""
+    """Say that the stack is running. HeadraceError while it is starting or when it failed."""
     info = state.read_json("stack.json")
     if info.get("state") not in {"ready", "degraded"}:
         raise HeadraceError(
-            f"the stack in {state.path} is {info.get('state', 'starting')}: see `{show.command(state.path)} status`"
+            f"the stack in {state.path} is {info.get('state', 'starting')}. See `{show.command(state.path)} status`"
         )
-    _say(f"the stack in {state.path} runs already. To change ports, streams or --listen: down, then up")
-    typer.echo(show.welcome(info, state.read_json("secrets/secrets.json").get("device", "")))
+    _say(f"the stack in {state.path} runs already. To change ports, streams or --listen: `down`, then `up`")
+    typer.echo(show.welcome(info))
 
 
 def _ports(given: list[str]) -> dict[str, int]:
@@ -210,7 +200,7 @@ def _ports(given: list[str]) -> dict[str, int]:
     for text in given:
         name, _, number = text.partition("=")
         if not number.isdigit() or not 0 < int(number) < 65536:
-            raise ConfigError(f"--port {text}: give NAME=PORT, as mqtt=1884")
+            raise ConfigError(f"--port {text}: give NAME=PORT, such as mqtt=1884")
         out[name] = int(number)
     return out
 
@@ -220,11 +210,10 @@ def _absolute(path: Path | None) -> Path | None:
 
 
 def _python_path() -> str:
-    """So that the supervisor finds this very headrace, installed or not, from any working folder."""
-    import headrace
+    """PYTHONPATH with which the supervisor finds this Headrace from any working folder, installed or not."""
+    from headrace.runtime.service import IMPORT_PATH
 
-    own = str(Path(headrace.__file__).parent.parent)
-    return os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.pathsep.join([IMPORT_PATH, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _last_line(path: Path) -> str:

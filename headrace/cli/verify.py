@@ -1,17 +1,17 @@
 """`headrace verify`."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli import context
-from headrace.cli.output import data, printable, say
+from headrace.cli.encryption import look
+from headrace.cli.output import data, printable, progress, say, show, waiting
 
 if TYPE_CHECKING:
     from headrace.config import Config
-    from headrace.lake.flow import Watcher
     from headrace.lake.verify import Part, Report, Stream
+    from headrace.store.base import ObjectStore
 
 
 _NAMED = 5  # runs of devices, without --devices
@@ -20,45 +20,61 @@ _NAMED = 5  # runs of devices, without --devices
 def verify(
     wait: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="Wait until all that was published is stored, this long at most."),
+        typer.Option(min=0, metavar="SECONDS", help="First wait until all readings are stored, at most this long."),
     ] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    partitions: Annotated[bool, typer.Option("--partitions", help="A line for each partition.")] = False,
+    partitions: Annotated[bool, typer.Option("--partitions", help="Show a line for each partition.")] = False,
     devices: Annotated[
-        bool, typer.Option("--devices", help="All that devices numbered, also where no number is missing.")
+        bool,
+        typer.Option("--devices", help="List all devices with numbers, not only those where one is missing."),
     ] = False,
     strict_sequences: Annotated[
         bool,
-        typer.Option("--strict-sequences", help="Exit code 1 also for a number that is missing or stored again."),
+        typer.Option("--strict-sequences", help="Exit code 1 also when a number is missing or stored twice."),
+    ] = False,
+    encryption: Annotated[
+        bool,
+        typer.Option("--encryption", help="Check instead that every object in the store is encrypted at rest."),
     ] = False,
 ) -> None:
-    """The loss ledger: stored, gaps, duplicates, dead letters, and the numbers that devices gave their readings.
+    """Check that every reading is in the lake exactly once: count rows, gaps, duplicates and dead letters.
 
-    Compares the offsets and counters that the services committed, the ledger in the lake, and every row's provenance.
-    A gap is a reading that reached Kafka and is neither a row nor a counted repeat nor a dead letter; a duplicate is a
-    row too many. Exit code 1 when there is one of either, or when --wait ran out.
+    Compares the offsets and counters that the services committed, the ledger in the lake, and where each row says that
+    it came from. A gap is a reading that reached Kafka and is not a row, a counted repeat or a dead letter; a duplicate
+    is a second row of one reading. Exit code 1 when there is a gap or a duplicate, or when not all was stored within
+    --wait.
 
-    Where the contract has a field of the role sequence, numbers missing between a device's first and last are counted
-    for each boot id. The device never sent them, or they were lost before the bridge acknowledged them, or they are
-    dead letters: the lake can't tell which, so they are a warning and leave the exit code alone.
+    Where the contract has a field of the role sequence, also counts the numbers that are missing between a device's
+    first and last, for each boot id. Such a reading was never sent, or was lost before the bridge acknowledged it, or
+    is a dead letter. The lake can't tell which, so it is a warning and does not change the exit code.
+
+    With --encryption asks the store of every object in the bucket how it is encrypted, and does nothing else. Exit code
+    1 when one is not, or not of the kind that store.sse asks for. `headrace archive encrypt` encrypts these.
     """
     import orjson
 
-    from headrace.lake import flow, sql
+    from headrace.lake import flow, remote, sql
     from headrace.lake.rows import Source
-    from headrace.lake.verify import verify as compare
+    from headrace.lake.verify import compare
+    from headrace.lake.waiting import wait_stored
     from headrace.store.open import open_store
 
     cfg = context.config()
     store = open_store(cfg.store)
-    with flow.watch(cfg) as watcher:
-        missing = _settle(cfg, watcher, wait) if wait else []
+    if encryption:
+        _encryption(cfg, store, json=json)
+        return
+    with waiting() as notify, flow.watch(cfg) as watcher:
+        missing = wait_stored(cfg, watcher, wait, lambda words: notify(f"waiting: {words}")) if wait else []
         for words in missing:
-            say(f"not settled after {wait:g} s: {words}")
+            say(f"not all is stored after {wait:g} s: {words}")
+        notify(f"opening the lake at {remote.where(cfg.store)}")
         with sql.connect(cfg, "") as lake, sql.explained(cfg):
-            report = compare(cfg, watcher.snapshot(), store, Source(lake, cfg, store), every_device=devices)
+            notify(f"asking Kafka at {cfg.kafka.bootstrap} how far clean and archive are")
+            found = watcher.snapshot()
+            report = compare(cfg, found, store, Source(lake, cfg, store), every_device=devices, notify=notify)
     if json:
-        out = {**report.to_json(), "settled": not missing if wait else None}
+        out = {**report.to_json(), "all_stored": not missing if wait else None}
         data(orjson.dumps(out, option=orjson.OPT_INDENT_2).decode())
     else:
         _show(report, partitions=partitions, devices=devices)
@@ -67,47 +83,57 @@ def verify(
         raise typer.Exit(1)
 
 
-def _settle(cfg: "Config", watcher: "Watcher", seconds: float) -> list[str]:
-    from rich.console import Console
+def _encryption(cfg: "Config", store: "ObjectStore", *, json: bool) -> None:
+    import orjson
 
-    from headrace.lake.settle import settle
+    from headrace.lake import encryption
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return settle(cfg, watcher, seconds)
-    with console.status("waiting until all is stored") as status:
-        return settle(cfg, watcher, seconds, lambda words: status.update(f"waiting: {words}"))
+    asked = encryption.told_by(store, cfg.store)
+    with progress("objects") as bar:
+        report = look(bar, store, asked, cfg.store)
+    if json:
+        data(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2).decode())
+    else:
+        for (kind, key), count in sorted(report.by_key.items()):
+            data(f"{count:,} objects encrypted: {kind}{f', key {key}' if key else ''}")
+        for name, kind in report.wrong.items():
+            data(f"{printable(name)}: {kind or 'not encrypted'}")
+        if report.wrong:
+            count = len(report.wrong)
+            say(f"{count:,} of {report.objects:,} objects are not encrypted so. `headrace archive encrypt` does it")
+        else:
+            say(f"all {report.objects:,} objects are encrypted")
+    if report.wrong:
+        raise typer.Exit(1)
 
 
 def _show(report: "Report", *, partitions: bool, devices: bool) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("stream", no_wrap=True)
-    for name in ("stored", "gaps", "duplicates", "repeats", "dead\nletters", "missing\nnumbers", "storing", "lag"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("stored", "gaps", "dupli-\ncates", "repeats", "dead\nletters", "missing\nnumbers", "storing", "lag"):
+        table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
     for name, stream in report.streams.items():
         table.add_row(name, *_cells(stream.total(), f"{stream.dead_letters:,}", _missing(stream)))
         if partitions:
             for number, part in sorted(stream.partitions.items()):
                 table.add_row(f"  /{number}", *_cells(part, "", ""))
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+    show(table)
     if report.unrouted_dead_letters:
-        say(f"{report.unrouted_dead_letters:,} dead letters are of no stream, as no route matched: headrace dlq list")
+        say(f"{report.unrouted_dead_letters:,} dead letters matched no route. `headrace dlq list` shows them")
     if report.other_dead_letters:
         say(
-            f"{sum(report.other_dead_letters.values()):,} dead letters are of streams that this configuration does not "
-            f"have, or does not archive: {', '.join(report.other_dead_letters)}"
+            f"{sum(report.other_dead_letters.values()):,} dead letters belong to streams that this configuration does "
+            f"not have or does not archive: {', '.join(report.other_dead_letters)}"
         )
     for stream in report.streams.values():
         for words in stream.problems:
             say(words)
         if stream.dead_letters_stored:
             say(f"{stream.dead_letters_stored:,} dead letters are rows too, and count as rows")
-        if stream.dead_letters_replayed:
-            say(f"{stream.dead_letters_replayed:,} dead letters were sent again, and count as what they became")
+        if stream.dead_letters_redriven:
+            say(f"{stream.dead_letters_redriven:,} dead letters were sent again, and count as what they became")
     _say_devices(report, every=devices)
 
 
@@ -118,6 +144,8 @@ def _say_end(report: "Report", *, waited: bool) -> None:
         say(f"{report.under_way:,} readings are still on their way to the lake{so_far}. {remedy}")
     elif report.good:
         say("no gap, no duplicate")
+    if not report.good:
+        say("the lines above say where; docs/runbooks/headrace-readings-lost.md says what to do")
 
 
 def _say_devices(report: "Report", *, every: bool) -> None:
@@ -129,9 +157,9 @@ def _say_devices(report: "Report", *, every: bool) -> None:
         for run in runs:
             say(f"{name}: {printable(run.words())}")
         if not every and len(runs) < found.wrong:
-            say(f"{name}: and {found.wrong - len(runs):,} more: --devices")
+            say(f"{name}: and {found.wrong - len(runs):,} more; --devices lists all")
     if any(s.devices is not None and s.devices.missing for s in report.streams.values()):
-        say("missing numbers: never sent, or lost before the bridge acknowledged them, or in the dead letters")
+        say("a missing number was never sent, or lost before the bridge acknowledged it, or is a dead letter")
 
 
 def _missing(stream: "Stream") -> str:

@@ -1,9 +1,10 @@
-"""What every configuration section is: frozen, and closed to unknown keys."""
+"""What every section of the configuration is: frozen, and closed to unknown keys."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic.fields import FieldInfo
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
@@ -11,7 +12,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """A frozen group of settings. A secret `x` may instead be given as `x_file`, the path of a file that holds it."""
+    """A frozen group of settings. Instead of a secret `x`, `x_file` may give the path of a file that holds it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -31,13 +32,18 @@ class Section(BaseModel):
         return out
 
 
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a section by their keys in a configuration file: `from` and `copy` can't be names in Python."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
+
+
 def _secret(key: str, path: Any) -> SecretStr:
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
     except OSError as e:
         raise ValueError(f"cannot read {key} {path}: {e.strerror}") from e
     except (TypeError, ValueError) as e:
-        raise ValueError(f"{key} {path} is no text file") from e
+        raise ValueError(f"{key} {path} is not a text file") from e
     if not text:
         raise ValueError(f"{key} {path} is empty")
     return SecretStr(text)

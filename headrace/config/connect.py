@@ -1,4 +1,4 @@
-"""Where the broker, Kafka, the registry and the object store are, and how to be let in."""
+"""Where the broker, Kafka, the registry and the object store are, and how to log in there."""
 
 import re
 from pathlib import Path
@@ -23,6 +23,10 @@ def _address(text: str) -> str:
     return text
 
 
+def _address_or_none(text: str) -> str:
+    return _address(text) if text else ""
+
+
 def _addresses(text: str) -> str:
     # librdkafka takes a port modulo 65,536, and anything before :// as a protocol
     if not all(_is_address(one.strip()) for one in text.split(",")):
@@ -34,6 +38,9 @@ def _http_url(text: str) -> str:
     if re.match(r"https?://[^\s/]", text) is None:
         raise ValueError("a URL is expected that begins with http:// or https://")  # not repeated: may hold a password
     return text
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 class Tls(Section):
@@ -56,13 +63,31 @@ class Tls(Section):
 
 
 def _switched_on(tls: Tls) -> Tls:
-    # Whoever names certificates means TLS: without, passwords would go over the network for everybody to read.
+    # Who names certificates wants TLS: without it, anyone on the network could read the passwords.
     if not tls.enabled and (tls.ca_file is not None or tls.cert_file is not None or not tls.verify_hostname):
-        raise ValueError("these settings count for nothing while TLS is off: set enabled: true")
+        raise ValueError("these settings have no effect while TLS is off. Set enabled: true")
     return tls
 
 
 SwitchedTls = Annotated[Tls, AfterValidator(_switched_on)]
+
+
+class Devices(Section):
+    """The broker's listeners for devices, where they are others than that of the services."""
+
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    tls: SwitchedTls = Tls()
+    public: Annotated[str, AfterValidator(_address_or_none)] = Field(
+        "", description="host:port by which devices outside know it, for what is printed; host and port when empty"
+    )
+    certificates: Annotated[str, AfterValidator(_address_or_none)] = Field(
+        "", description="host:port of its listener for certificates, for what is printed; empty: there is none"
+    )
+    psk: Annotated[str, AfterValidator(_address_or_none)] = Field(
+        "", description="host:port of its listener for keys (PSK), for what is printed; empty: there is none"
+    )
+    ca_file: Path | None = Field(None, description="authority of these listeners' certificate, for devices; in PEM")
 
 
 class Mqtt(Section):
@@ -74,6 +99,19 @@ class Mqtt(Section):
     password: SecretStr | None = None
     password_file: Path | None = None
     tls: SwitchedTls = Tls()
+    devices: Devices | None = Field(None, description="where devices connect; at the same host and port when absent")
+
+    @property
+    def for_devices(self) -> tuple[str, str]:
+        """Host and port at which devices outside connect."""
+        there = self.devices or Devices(host=self.host, port=self.port)
+        host, _, port = (there.public or f"{there.host}:{there.port}").rpartition(":")
+        return host, port
+
+    def as_device(self, identity: str, password: str) -> "Mqtt":
+        """How a device connects that logs in with this name and password."""
+        there = self.devices or Devices(host=self.host, port=self.port, tls=self.tls)
+        return Mqtt(host=there.host, port=there.port, username=identity, password=SecretStr(password), tls=there.tls)
 
 
 class Token(Section):
@@ -82,20 +120,22 @@ class Token(Section):
     kind: Literal["oidc", "azure", "aws-msk-iam"] = Field(
         description="oidc: an OAuth 2 token endpoint; azure: Entra ID, for Event Hubs; aws-msk-iam: for MSK"
     )
-    url: Annotated[str, AfterValidator(_http_url)] | None = Field(None, description="oidc: the token endpoint")
-    client_id: str = Field("", description="oidc, azure; for azure else AZURE_CLIENT_ID")
+    url: HttpUrl | None = Field(None, description="oidc: the token endpoint")
+    client_id: str = Field("", description="for oidc and azure; azure: AZURE_CLIENT_ID when empty")
     client_secret: SecretStr | None = None
     client_secret_file: Path | None = None
     client_assertion_file: Path | None = Field(
-        None, description="a JWT instead of a secret, read anew each time; for azure else AZURE_FEDERATED_TOKEN_FILE"
+        None, description="a JWT instead of a secret, read anew each time; azure: AZURE_FEDERATED_TOKEN_FILE when empty"
     )
-    scope: str = Field("", description="oidc; for azure that of the namespace in kafka.bootstrap when empty")
-    tenant_id: str = Field("", description="azure; else AZURE_TENANT_ID")
-    authority: Annotated[str, AfterValidator(_http_url)] | None = Field(
-        None, description="azure: the login host; else AZURE_AUTHORITY_HOST, else https://login.microsoftonline.com"
+    scope: str = Field("", description="for oidc and azure; azure: that of the namespace in kafka.bootstrap when empty")
+    tenant_id: str = Field("", description="for azure; AZURE_TENANT_ID when empty")
+    authority: HttpUrl | None = Field(
+        None, description="azure: the login host; when empty AZURE_AUTHORITY_HOST, or https://login.microsoftonline.com"
     )
-    region: str = Field("", pattern=r"^[a-z0-9-]*$", description="aws-msk-iam: of the cluster; else AWS_REGION")
-    extensions: dict[str, str] = Field(default_factory=dict, description="SASL extensions that the broker asks for")
+    region: str = Field(
+        "", pattern=r"^[a-z0-9-]*$", description="aws-msk-iam: the cluster's region; AWS_REGION when empty"
+    )
+    extensions: dict[str, str] = Field(default_factory=dict, description="SASL extensions that the broker wants")
     tls: Tls = Tls()
     timeout_seconds: Seconds = 10.0
 
@@ -136,7 +176,7 @@ class Sasl(Section):
         if bearer != (self.token is not None):
             raise ValueError("token belongs to mechanism: OAUTHBEARER, which needs it")
         if bearer and (self.username or self.password is not None):
-            raise ValueError("username and password are not for mechanism: OAUTHBEARER: `token` says who we are")
+            raise ValueError("mechanism: OAUTHBEARER takes a token, no username and password. Remove these")
         if not bearer and (not self.username or self.password is None):
             raise ValueError(f"mechanism: {self.mechanism} needs username, and password or password_file")
         return self
@@ -167,7 +207,7 @@ class Kafka(Section):
 class Registry(Section):
     """A schema registry with Confluent's API (Apicurio under /apis/ccompat/v7)."""
 
-    url: Annotated[str, AfterValidator(_http_url)] = "http://127.0.0.1:8081/apis/ccompat/v7"
+    url: HttpUrl = "http://127.0.0.1:8081/apis/ccompat/v7"
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
@@ -198,7 +238,7 @@ class Azure(Section):
     """An Azure storage account. Without key and SAS token: Workload Identity, by the AZURE_* variables of the pod."""
 
     account: str = Field(pattern=r"^[a-z0-9]{3,24}$")
-    url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+    url: HttpUrl | None = Field(
         None, description="of the Blob service where it is not https://<account>.blob.core.windows.net"
     )
     account_key: SecretStr | None = None
@@ -233,7 +273,7 @@ class Store(Section):
     azure: Azure | None = None
     tls: SwitchedTls = Tls()
     timeout_seconds: Seconds = 30.0
-    folder: Path | None = Field(None, description="where the lake lies, for kind: folder")
+    folder: Path | None = Field(None, description="the folder that holds the lake, for kind: folder")
 
     @model_validator(mode="after")
     def _fits(self) -> "Store":

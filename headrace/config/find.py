@@ -1,10 +1,13 @@
-"""Where the configuration is when nobody said: in the state folder of the local stack."""
+"""Where the configuration is: in the file that was named, else in the state folder of the local stack."""
 
 import os
 from pathlib import Path
 
 from headrace.config.load import load
 from headrace.config.model import Config
+from headrace.errors import ConfigError
+
+FILE = "headrace.yaml"  # in the state folder: the configuration of the stack that runs there
 
 
 def state_folder(given: Path | None = None) -> Path:
@@ -19,7 +22,7 @@ def state_folder(given: Path | None = None) -> Path:
 
 
 def config_file(given: Path | None = None) -> Path | None:
-    """The configuration's file: `given`, else HEADRACE_CONFIG; None where nobody said."""
+    """The configuration's file: `given`, else HEADRACE_CONFIG; None when neither is given."""
     named = os.environ.get("HEADRACE_CONFIG")
     return given or (Path(named) if named else None)
 
@@ -32,6 +35,14 @@ def find(config: Path | None = None, state: Path | None = None) -> Config:
     path = config_file(config)
     if path is not None:
         return load(path)
-    from headrace.stack.state import State
+    return stack_config(state_folder(state))
 
-    return State(state_folder(state)).config()
+
+def stack_config(folder: Path) -> Config:
+    """The configuration of the local stack in `folder`, with environment variables over it. ConfigError when there is
+    no stack.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        raise ConfigError(f"no stack in {folder}. Start one with `headrace up`, or name a configuration with --config")
+    return load(file)

@@ -1,32 +1,68 @@
-"""From a YAML file and the environment to a `Config`, or to a `ConfigError` that says where and what to do."""
+"""Reads a YAML file and the environment into a `Config`, or raises a `ConfigError` that says where and what to do."""
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from headrace import textfile
+from headrace.config.base import fields_of
 from headrace.config.model import Config
 from headrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 PREFIX = "HEADRACE_"
 MAX_TEXT = 4 * 1024 * 1024  # bytes of a configuration file
 # Variables that are not settings of a Config: which stack, which file, where downloads are kept.
 RESERVED = frozenset({"HEADRACE_STATE", "HEADRACE_CONFIG", "HEADRACE_CACHE"})
 
+_LIST, _MAPPING = "expected a list, such as [a, b]", "expected a mapping: lines of `key: value` below it"
+# By pydantic's types of errors; in braces, what it says of the limit.
+_WORDS = {
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "string_type": "expected text; put a number in quotes",
+    "greater_than": "it must be greater than {gt}",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than_equal": "it must be at most {le}",
+    "string_pattern_mismatch": "it must match the pattern {pattern}",
+    "missing": "this key is required",
+}
 
-def load(path: Path | None, environ: Mapping[str, str] | None = None, *, over: dict[str, Any] | None = None) -> Config:
-    """The configuration: `over`, over environment, over the YAML file, over defaults.
+
+def load(
+    path: Path | None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    over: dict[str, Any] | None = None,
+    without: Collection[str] = (),
+) -> Config:
+    """The configuration. `over` counts first, then environment variables, then the YAML file, then the defaults.
+
+    What the file says in the sections `without` does not count.
 
     A variable is HEADRACE_ and the keys, joined by two underscores: HEADRACE_KAFKA__BOOTSTRAP. Lists and maps are
-    written as YAML. A relative path in the file is meant from the file's folder. Raises ConfigError for a missing file,
-    an unknown key or variable, or a value that does not fit.
+    written as YAML. A relative path in the file starts at the file's folder. Raises ConfigError for a missing file, an
+    unknown key or variable, or a value that does not fit.
     """
     data = _anchor(read_yaml(path), Config, path.absolute().parent) if path is not None else {}
+    data = {key: value for key, value in data.items() if key not in without}
     places = [str(path)] if path is not None else []
     for name, value in sorted((os.environ if environ is None else environ).items()):
         if name.startswith(PREFIX) and name not in RESERVED:
@@ -40,7 +76,7 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None, *, over: d
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping; ConfigError otherwise."""
+    """The mapping in a YAML file. ConfigError when the file can't be read or holds something else."""
     text = textfile.read(path, "a configuration", MAX_TEXT, "Give the path of a configuration with --config")
     try:
         data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
@@ -51,7 +87,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: a mapping is expected at the top, not a {type(data).__name__}")
+        raise ConfigError(f"{path}: expected `key: value` lines at the top level, found a {type(data).__name__}")
     return data
 
 
@@ -65,7 +101,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice: YAML would drop the first in silence."""
+    """Refuses a key that is given twice: YAML would drop the first one without an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -77,10 +113,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _anchor(data: dict[str, Any], model: type[BaseModel], folder: Path) -> dict[str, Any]:
-    """`data` with the relative paths among its settings made absolute, as seen from `folder`."""
+    """`data` with its relative paths made absolute, starting at `folder`."""
     out = dict(data)
     for key, value in data.items():
-        info = model.model_fields.get(key)
+        info = fields_of(model).get(key)
         if info is None:
             continue
         inner = _section(info.annotation)
@@ -101,10 +137,10 @@ def _place(data: dict[str, Any], variable: str, value: str) -> None:
     keys = variable.removeprefix(PREFIX).lower().split("__")
     for depth, key in enumerate(keys):
         annotation: object = None
-        if not key or (model is not None and not free and key not in model.model_fields):
+        if not key or (model is not None and not free and key not in fields_of(model)):
             raise ConfigError(f"{variable}: {_unknown(keys, depth, model)}")
         if model is not None and not free:
-            annotation = model.model_fields[key].annotation
+            annotation = fields_of(model)[key].annotation
         if depth == len(keys) - 1:
             try:
                 here[key] = value if _is_text(annotation) else yaml.safe_load(value)
@@ -121,9 +157,9 @@ def _place(data: dict[str, Any], variable: str, value: str) -> None:
 
 
 def _unknown(keys: list[str], depth: int, model: type[BaseModel] | None) -> str:
-    """That the key at `depth` of a variable is none, and which may be meant."""
-    close = difflib.get_close_matches(keys[depth], model.model_fields, n=1) if model is not None else []
-    section = next((s for s in model.model_fields if keys[depth].startswith(f"{s}_")), None) if model else None
+    """Says that there is no key as at `depth` of a variable, and which one may be meant."""
+    close = difflib.get_close_matches(keys[depth], fields_of(model), n=1) if model is not None else []
+    section = next((s for s in fields_of(model) if keys[depth].startswith(f"{s}_")), None) if model else None
     if section is not None:  # KAFKA_BOOTSTRAP: one underscore where two belong
         close = [f"{section}__{keys[depth].removeprefix(f'{section}_')}"]
     where = "__".join(keys[:depth])
@@ -132,7 +168,7 @@ def _unknown(keys: list[str], depth: int, model: type[BaseModel] | None) -> str:
 
 
 def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
-    """Where in the file, and what, without the excerpt: it may hold a secret."""
+    """Where in the file, and what is wrong. Without the excerpt, which may hold a secret."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return f": not YAML: {error}"
@@ -162,7 +198,7 @@ def _names(annotation: object) -> set[str]:
 
 
 def _is_text(annotation: object) -> bool:
-    """Whether a value is taken as it stands, since 1e3 or `on` mean something else in YAML."""
+    """Whether a value is taken literally: 1e3 or `on` would mean something else in YAML."""
     names = _names(annotation)
     return bool(names & {"str", "SecretStr", "Path"}) and not names & {"dict", "tuple"}
 
@@ -170,18 +206,31 @@ def _is_text(annotation: object) -> bool:
 def _explain(error: ValidationError, where: str) -> str:
     lines = []
     for e in error.errors(include_url=False, include_input=False):
-        key = ".".join(str(part) for part in e["loc"] if not str(part).startswith("function-"))
-        message = e["msg"].removeprefix("Value error, ")
-        if e["type"] == "extra_forbidden":
-            message = "unknown key" + _suggest(e["loc"])
-        lines.append(f"  {key or '(whole file)'}: {message}")
+        message = "unknown key" + _suggest(e["loc"]) if e["type"] == "extra_forbidden" else _words(e)
+        lines.append(f"  {_key(e['loc']) or '(whole file)'}: {message}")
     return f"{where}: configuration refused\n" + "\n".join(lines)
 
 
+def _words(e: "ErrorDetails") -> str:
+    """What is wrong with a value. For common mistakes in plain words, else as pydantic has it."""
+    message = e["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    template = _WORDS.get(e["type"])
+    return template.format(**e.get("ctx", {})) if template is not None else message
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    """The key as people write it: streams.imu.routes[0].filter."""
+    parts = [part for part in loc if not str(part).startswith("function-")]
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+
+
 def _suggest(loc: tuple[int | str, ...]) -> str:
+    """Which key may be meant, else which keys there are."""
     model: type[BaseModel] | None = Config
     for part in loc[:-1]:
-        info = model.model_fields.get(str(part)) if model is not None else None
+        info = fields_of(model).get(str(part)) if model is not None else None
         model = _section(info.annotation) or _item(info.annotation) if info is not None else model
-    close = difflib.get_close_matches(str(loc[-1]), model.model_fields, n=1) if model is not None else []
-    return f"; did you mean {close[0]}?" if close else ""
+    if model is None:
+        return ""
+    close = difflib.get_close_matches(str(loc[-1]), fields_of(model), n=1)
+    return f"; did you mean {close[0]}?" if close else f". There are: {', '.join(fields_of(model))}"

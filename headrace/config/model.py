@@ -3,22 +3,37 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from headrace.config.base import Port, Positive, Seconds, Section
-from headrace.config.connect import Kafka, Mqtt, Registry, Store
-from headrace.names import check_stream
+from headrace.config.behaviour import Behaviour
+from headrace.config.connect import HttpUrl, Kafka, Mqtt, Registry, Store, Tls
+from headrace.config.oidc import Oidc
+from headrace.protocol.names import DEVICE, check_stream, clean_topic, is_identity
+
+Format = Literal["json", "value"]  # how payloads are written; bridge/decoders/formats.py has a decoder for each
 
 
 class Route(Section):
-    """An MQTT filter with named captures, `sensors/{device_id}/imu`: what matches goes to the stream."""
+    """An MQTT filter whose messages go to the stream: `sensors/{device_id}/imu`. Names in braces are captures."""
 
     filter: str
+    format: Format = Field(
+        "json", description="how payloads are written; value: one plain value a topic, such as 21.5 or true"
+    )
+    field: str = Field(
+        "", description="format value: the field that the value is for; empty where {field} in the filter names it"
+    )
     unknown_fields: Literal["reject", "ignore"] = Field(
-        "reject", description="a payload's field that the contract does not have: dead-letter it, or drop the field"
+        "reject",
+        description="fields that the contract lacks: reject: the message is a dead letter; ignore: they are dropped",
     )
     receipt: str = Field(
-        "", description="topic that is told of each message once it is in Kafka, with captures: receipts/{device_id}"
+        "", description="topic for a receipt of each message that is in Kafka, such as receipts/{device_id}"
+    )
+    identity: str = Field(
+        DEVICE,
+        description="the capture that says who publishes: a user of the broker writes only under its own name",
     )
 
 
@@ -34,24 +49,44 @@ class Stream(Section):
     partitions: Positive = Field(3, description="of its .raw and .clean topics; fixed once created")
     retention_hours: Positive = Field(168, description="of its .raw and .clean topics")
 
+    @property
+    def json_route(self) -> Route | None:
+        """The first route for JSON, by which Headrace's own commands publish readings; None when there is none."""
+        return next((route for route in self.routes if route.format == "json"), None)
+
 
 class Http(Section):
     """The health and metrics listener of a service: /livez, /readyz, /metrics. Port 0 takes a free one."""
 
     host: str = "127.0.0.1"
     port: Port = 0
+    token: SecretStr | None = Field(
+        None, description="bearer token for /metrics, and for what /readyz says of a failed check; open to all without"
+    )
+    token_file: Path | None = None
+    hosts: tuple[str, ...] = Field(
+        (), description="DNS names with a dot by which the service may be asked, beside those of Services (*.svc)"
+    )
 
 
 class Bridge(Section):
     """MQTT to Kafka."""
 
-    client_id: str = Field("headrace-bridge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    client_id: str = Field(
+        "headrace-bridge", pattern=r"^[A-Za-z0-9_-]{1,128}$",
+        description="of the MQTT session; it begins with headrace, as no device's id does",
+    )  # fmt: skip
     receive_maximum: Annotated[int, Field(ge=1, le=65535)] = Field(
         10_000, description="messages in flight, unacknowledged: the bridge's back-pressure"
     )
-    session_expiry_seconds: Positive = Field(7 * 24 * 3600, description="how long the broker queues while we are away")
+    session_expiry_seconds: Positive = Field(
+        7 * 24 * 3600, description="how long the broker keeps messages while the bridge is away"
+    )
     keepalive_seconds: Annotated[int, Field(ge=5, le=65535)] = 30
-    max_payload_bytes: Positive = Field(16 * 1024 * 1024, description="larger ones are refused by the broker")
+    max_payload_bytes: Positive = Field(4 * 1024 * 1024, description="the broker refuses larger payloads")
+    retained: Literal["keep", "clear"] = Field(
+        "keep", description="clear: the broker forgets each retained message that the bridge has; devices read none"
+    )
     qos0_queue: Positive = Field(
         10_000, description="QoS 0 messages held while Kafka is away; further ones are counted and dropped"
     )
@@ -61,10 +96,13 @@ class Bridge(Section):
         description="the bridges of one group share the messages ($share/<group>/...); each has a client_id of its own",
     )
     leave: bool = Field(
-        False, description="at SIGTERM unsubscribe, take what waits, end the session; false: it waits for a restart"
+        False, description="at SIGTERM unsubscribe, take what waits, end the session; false: keep it for a restart"
     )
     unrouted: tuple[str, ...] = Field(
-        (), description="MQTT filters to subscribe to besides the routes'; what no route takes becomes a dead letter"
+        (), description="further MQTT filters to subscribe to; a message that matches no route becomes a dead letter"
+    )
+    dropped: tuple[str, ...] = Field(
+        (), description="MQTT filters of an earlier configuration that the session may still have: it is rid of them"
     )
     receipts: str = Field(
         "receipts/",
@@ -73,13 +111,42 @@ class Bridge(Section):
     )
     http: Http = Http()
 
+    @field_validator("client_id")
+    @classmethod
+    def _is_no_device(cls, client_id: str) -> str:
+        if is_identity(client_id):
+            raise ValueError(f"begin it with headrace: a device may be called {client_id}, and would have this session")
+        return client_id
+
+
+class ServeTls(Section):
+    """A second listener, for HTTPS. Without a certificate there is none."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8443
+    cert_file: Path | None = Field(None, description="its certificate, and those between it and the authority, in PEM")
+    key_file: Path | None = Field(None, description="its private key in PEM, not encrypted")
+
+
+class Ingest(Section):
+    """HTTP to Kafka: `POST /readings`, for devices without MQTT."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8091
+    tls: ServeTls = Field(ServeTls(port=8444), description="HTTPS, on a port of its own")
+    max_body_bytes: Positive = Field(4 * 1024 * 1024, description="of a request")
+    requests_per_second: Seconds = Field(50.0, description="of one device or gateway, in the long run")
+    http: Http = Http()
+
 
 class Clean(Section):
     """`<stream>.raw` to `<stream>.clean`."""
 
     group: str = "headrace-clean"
     streams: tuple[str, ...] = Field((), description="which to process; all when empty")
-    lookback: Positive = Field(200_000, description="raw offsets a partition in which a repeated event id is dropped")
+    lookback: Positive = Field(
+        200_000, description="raw offsets a partition in which copies are found, and readings before (max_step)"
+    )
     batch: Positive = Field(10_000, description="messages at most in one poll")
     http: Http = Http()
 
@@ -101,8 +168,70 @@ class Archive(Section):
     http: Http = Http()
 
 
+class Copy(Section):
+    """One topic to another, exactly once: each record once for a reader that goes by positions, as the archive does."""
+
+    source: str = Field("", alias="from", description="the topic to copy, such as imu.clean")
+    target: str = Field("", alias="to", description="the topic that the copies go to, such as imu_copy.clean")
+    group: str = "headrace-copy"
+    batch: Positive = Field(10_000, description="messages at most in one poll")
+    http: Http = Http()
+
+
+class DevicesCa(Section):
+    """The authority that signs the certificates of devices: of its own, as a broker lets in all whom it has signed."""
+
+    cert_file: Path | None = Field(None, description="its certificate, in PEM")
+    key_file: Path | None = Field(None, description="its private key, ECDSA, in PEM, not encrypted")
+    days: Annotated[float, Field(gt=0, le=825)] = Field(
+        90.0, description="for which a device's certificate is good; it is renewed from two thirds of them"
+    )
+
+
+class Serve(Section):
+    """The service hub itself: where it listens, where it keeps its state, and the tokens that it takes from the start.
+
+    Secrets that it can't do without; further tokens are made through its API.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8090
+    tls: ServeTls = Field(ServeTls(), description="HTTPS, on a port of its own")
+    hosts: tuple[str, ...] = Field(
+        (), description="names by which clients call it, beside localhost, IP addresses and the host in hub.url"
+    )
+    database: SecretStr | None = Field(
+        None, description="sqlite:////PATH, for one hub; postgresql://USER:PASSWORD@HOST/NAME, for several"
+    )
+    database_file: Path | None = None
+    admin_token: SecretStr | None = Field(None, description="of the first admin")
+    admin_token_file: Path | None = None
+    broker_token: SecretStr | None = Field(None, description="of the agent beside the MQTT broker")
+    broker_token_file: Path | None = None
+    oidc: Oidc | None = Field(None, description="whose tokens are taken too; none: hub's own alone")
+    devices_ca: DevicesCa = Field(DevicesCa(), description="without: no certificates for devices")
+    watch: dict[str, HttpUrl] = Field(
+        default_factory=dict,
+        description="URLs of /metrics and /readyz of the services that the console shows, by name (bridge: ...); a "
+        "name with several addresses is asked at each. All take the token of hub.serve.http",
+    )
+    http: Http = Http()
+
+
+class Hub(Section):
+    """The registry of devices and gateways: where it is, and the token with which commands and agents call it."""
+
+    url: HttpUrl = "http://127.0.0.1:8090"
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    tls: Tls = Field(Tls(), description="for a URL that begins with https://")
+    timeout_seconds: Seconds = 10.0
+    behaviour: Behaviour = Behaviour()
+    serve: Serve = Serve()
+
+
 class DeadLetters(Section):
-    """Where bytes go that could not become a reading."""
+    """The topic for bytes that could not become a reading."""
 
     topic: str = "dead-letters"
     partitions: Positive = 3
@@ -123,20 +252,29 @@ class Config(Section):
         2 * 1024 * 1024, description="of a .raw message; .clean and dead-letters take a little more"
     )
     bridge: Bridge = Bridge()
+    ingest: Ingest = Ingest()
     clean: Clean = Clean()
     archive: Archive = Archive()
+    copying: Copy = Field(Copy(), alias="copy")
+    hub: Hub = Hub()
 
-    @model_validator(mode="after")
-    def _consistent(self) -> "Config":
-        for name in self.streams:
+    @field_validator("streams")
+    @classmethod
+    def _check_names(cls, streams: dict[str, Stream]) -> dict[str, Stream]:
+        for name in streams:
             check_stream(name)
-        for name in self.clean.streams:
-            if name not in self.streams:
-                raise ValueError(
-                    f"clean.streams names {name!r}, which is not one of the streams: {', '.join(self.streams)}"
-                )
-        return self
+        return streams
 
     def contract_of(self, stream: str) -> str:
         """The name of the stream's contract."""
         return self.streams[stream].contract or stream
+
+    @property
+    def cleaned(self) -> tuple[str, ...]:
+        """The streams that clean processes."""
+        return self.clean.streams or tuple(self.streams)
+
+    @property
+    def archived(self) -> tuple[str, ...]:
+        """The topics that the archive stores."""
+        return self.archive.topics or tuple(map(clean_topic, self.streams))

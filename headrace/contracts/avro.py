@@ -1,38 +1,59 @@
-"""Avro types as far as contracts use them: what every reader, the columnar one included, takes.
+"""Avro schemas as trees of types, with every name resolved: the one parser, for contracts and for all who read Avro.
 
-Avro 1.12, https://avro.apache.org/docs/1.12.0/specification/. Bounded on purpose: a schema comes from a file or a
-registry, and neither may exhaust the stack or the memory of who reads it.
+Avro 1.12, https://avro.apache.org/docs/1.12.0/specification/. A schema comes from a file or a registry, and neither may
+exhaust the stack or the memory of the reader: depth and number of types are limited. What a contract may hold is less
+than what is parsed here: `headrace.contracts.allowed` says what.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeGuard
 
 from headrace.errors import ConfigError
 
 NUMBERS = frozenset({"int", "long", "float", "double"})
 PRIMITIVES = NUMBERS | {"string", "boolean", "bytes"}
-LOGICAL = {
-    "timestamp-micros": {"long"},
-    "timestamp-millis": {"long"},
-    "decimal": {"bytes", "fixed"},
-}
-MAX_DEPTH = 8
-MAX_TYPES = 5_000
-MAX_ITEMS = 1_000_000
+_SIZES = {"boolean": 1, "float": 4, "double": 8}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """One field's type without its null: as `headrace.contracts.model.Field` has it."""
+class Limits(NamedTuple):
+    """How large a schema may be."""
 
-    kind: str
-    logical: str | None
-    nullable: bool
-    items: str | None
-    schema: Any  # with every reference to a named type replaced by its definition
+    depth: int  # of types inside types
+    types: int  # in all; those inside a named type count each time it is used
+    wrapped: bool  # take {"type": {"type": "int"}, "doc": ...}, which the specification does not allow
+
+
+CONTRACT = Limits(depth=8, types=5_000, wrapped=False)
+TABLE = Limits(depth=16, types=50_000, wrapped=True)  # what a table is made of, with a contract or without
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An Avro type. A union of null and one other type is that type, nullable; other unions are not taken."""
+
+    kind: str  # Avro's name of the type
+    nullable: bool = False
+    null_index: int = 0  # of the null branch, where nullable
+    logical: str | None = None  # as written, known or not
+    size: int = 0  # bytes of a value where they are fixed, else 0
+    symbols: tuple[str, ...] = ()  # of an enum
+    default: str | None = None  # an enum's symbol for those that a reader does not know
+    members: tuple["Member", ...] = ()  # of a record
+    items: "Node | None" = None  # of an array; the values of a map
+    precision: int = 0  # of a decimal, else 0
+    scale: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One field of a record."""
+
+    name: str
+    type: Node
+    attributes: Mapping[str, Any]  # what the schema says beside name and type: doc, default, aliases, ...
 
 
 def is_name(text: object) -> bool:
@@ -40,15 +61,20 @@ def is_name(text: object) -> bool:
     return isinstance(text, str) and _NAME.match(text) is not None
 
 
-class Types:
-    """Reads the types of one schema in their order, and remembers the named ones.
+def read_record(schema: Mapping[str, Any], limits: Limits = TABLE) -> Node:
+    """The record that a whole schema describes. ConfigError, with the place in it, for what `Parser.parse` refuses."""
+    if schema.get("type") != "record":
+        raise ConfigError(f"type is {schema.get('type')!r:.60}; a schema of readings must be a record")
+    return Parser(limits).parse(schema, str(schema.get("name")))
 
-    ConfigError, beginning with the place, for what contracts don't take.
-    """
 
-    def __init__(self) -> None:
-        self._named: dict[str, Any] = {}
-        self._sizes: dict[str, int] = {}
+class Parser:
+    """Parses the types of one schema in their order, and remembers the named ones."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._named: dict[str, Node] = {}
+        self._sizes: dict[str, int] = {}  # how many types are inside a named one, itself included
         self._open: list[str] = []
         self._count = 0
 
@@ -56,240 +82,185 @@ class Types:
         """Begin the record `name`: a reference to it from inside is a recursion."""
         self._open.append(_full(name, namespace))
 
-    def shape(self, schema: Any, place: str, namespace: str = "", depth: int = 0) -> Shape:
-        """The type `schema` of the field at `place`."""
-        nullable = isinstance(schema, list)
-        resolved = self._resolve(self._branch(schema, place) if nullable else schema, place, namespace, depth)
-        shape = shape_of(["null", resolved] if nullable else resolved)
-        if nullable and shape.kind == "enum":
-            raise ConfigError(
-                f"{place}: an optional enum is not supported: the columnar reader can't take it. "
-                "Use an optional string, or an enum with a symbol for unknown"
-            )
-        return shape
+    def parse(self, schema: Any, place: str, namespace: str = "", depth: int = 0) -> Node:
+        """The type `schema`, written at `place`, which begins every message.
 
-    def _branch(self, union: list[Any], place: str) -> Any:
-        others = [t for t in union if t != "null"]
-        if len(union) == 2 and len(others) == 1:
-            if union[0] != "null":
-                raise ConfigError(f'{place}: write the union with null first, ["null", ...], and the default null')
-            if isinstance(others[0], list):
-                raise ConfigError(f"{place}: a union inside a union is no Avro")
-            return others[0]
-        if len(others) > 1:
-            raise ConfigError(
-                f"{place}: a union of several types is not supported. Choose one type (double takes whole numbers "
-                'too), or ["null", one type] for an optional field'
-            )
-        raise ConfigError(f'{place}: a union must be ["null", one type]; for a required field write the type alone')
+        ConfigError for what is not Avro, unions other than of null and one type, recursion, array items that take no
+        bytes, and schemas beyond the limits.
+        """
+        if not isinstance(schema, list):
+            return self._resolve(schema, place, namespace, depth)
+        node = self._resolve(_branch(schema, place), place, namespace, depth)
+        if node.nullable:
+            raise ConfigError(f"{place}: a union inside a union is not Avro. Write one union")
+        return replace(node, nullable=True, null_index=schema.index("null"))
 
-    def _resolve(self, schema: Any, place: str, namespace: str, depth: int) -> Any:
+    def _resolve(self, schema: Any, place: str, namespace: str, depth: int) -> Node:
         self._grow(1, depth, place)
         if isinstance(schema, str):
             return self._by_name(schema, place, namespace, depth)
-        if not isinstance(schema, dict) or "type" not in schema:
+        if not isinstance(schema, Mapping) or "type" not in schema:
             raise ConfigError(f"{place}: a type is expected: a name such as \"double\", or an object with 'type'")
         kind = schema["type"]
-        if isinstance(kind, dict) and set(schema) == {"type"}:
-            return self._resolve(kind, place, namespace, depth + 1)
         if not isinstance(kind, str):
-            raise ConfigError(f"{place}: a type inside a type. Write it once, as the field's own 'type'")
-        if kind in PRIMITIVES or kind == "fixed":
-            return self._leaf(schema, kind, place, namespace)
-        if kind == "enum":
-            return self._enum(schema, place, namespace)
-        if kind == "array":
-            return {**schema, "items": self._items(schema.get("items"), place, namespace, depth)}
-        if kind == "record":
-            return self._record(schema, place, namespace, depth)
-        return self._by_name(kind, place, namespace, depth)
+            if not (self._limits.wrapped or (isinstance(kind, dict) and set(schema) == {"type"})):
+                raise ConfigError(f"{place}: a type inside a type. Write it once, as the field's own 'type'")
+            return _with_logical(self.parse(kind, place, namespace, depth + 1), schema, place)
+        match kind:
+            case "record":
+                return self._record(schema, place, namespace, depth)
+            case "enum":
+                return self._enum(schema, place, namespace)
+            case "fixed":
+                return self._fixed(schema, place, namespace)
+            case "array" | "map":
+                return self._items(schema, kind, place, namespace, depth)
+        return _with_logical(self._by_name(kind, place, namespace, depth), schema, place)
 
     def _grow(self, types: int, depth: int, place: str) -> None:
         self._count += types
-        if self._count > MAX_TYPES:
-            raise ConfigError(f"{place}: more than {MAX_TYPES} types in one contract. Split it into several")
-        if depth > MAX_DEPTH:
-            raise ConfigError(f"{place}: nested more than {MAX_DEPTH} deep. Flatten it: one field for each quantity")
+        if self._count > self._limits.types:
+            raise ConfigError(f"{place}: more than {self._limits.types} types in one schema. Split it into several")
+        if depth > self._limits.depth:
+            raise ConfigError(
+                f"{place}: nested more than {self._limits.depth} deep. Flatten it: one field for each quantity"
+            )
 
-    def _by_name(self, name: str, place: str, namespace: str, depth: int) -> Any:
+    def _by_name(self, name: str, place: str, namespace: str, depth: int) -> Node:
         if name in PRIMITIVES:
-            return name
-        if name == "map":
-            raise ConfigError(f"{place}: a map is not supported. Use a record that names its fields, or an array")
+            return Node(name, size=_SIZES.get(name, 0))
         full = _full(name, namespace)
-        for candidate in (full, name):
-            if candidate in self._open:
-                raise ConfigError(
-                    f"{place}: the record {name!r:.80} contains itself. A reading can't be recursive: flatten it"
-                )
-            if candidate in self._named:
-                self._grow(self._sizes.get(candidate, 1), depth + _height(self._named[candidate]), place)
-                return self._named[candidate]
-        raise ConfigError(
-            f"{place}: unknown type {name!r:.80}. Known are {', '.join(sorted(PRIMITIVES))}, "
-            "enum, array, record, fixed, and types named earlier in the contract"
-        )
+        if full in self._open:
+            raise ConfigError(
+                f"{place}: the record {name!r:.80} contains itself. A reading can't be recursive: flatten it"
+            )
+        if full not in self._named:
+            raise ConfigError(
+                f"{place}: unknown type {name!r:.80}. Known are {', '.join(sorted(PRIMITIVES))}, "
+                "enum, array, record, fixed, and types named earlier in the contract"
+            )
+        node = self._named[full]
+        self._grow(self._sizes.get(full, 1), depth + _height(node), place)
+        return node
 
-    def _define(self, schema: dict[str, Any], place: str, namespace: str) -> tuple[str, str]:
+    def _define(self, schema: Mapping[str, Any], place: str, namespace: str) -> str:
+        """The full name of a named type that begins here."""
         name, space = schema.get("name"), schema.get("namespace", namespace)
         if not isinstance(name, str) or not isinstance(space, str) or not all(map(is_name, name.split("."))):
             raise ConfigError(f"{place}: {schema['type']} needs a name of letters, digits and underscores")
         full = _full(name, space)
         if full in self._named or full in self._open:
             raise ConfigError(f"{place}: the type {full!r:.80} is defined twice. Define it once, then use its name")
-        return full, full.rpartition(".")[0]
+        return full
 
-    def _leaf(self, schema: dict[str, Any], kind: str, place: str, namespace: str) -> dict[str, Any]:
-        logical = schema.get("logicalType")
-        if logical is not None and kind not in LOGICAL.get(str(logical), set()):
-            raise ConfigError(
-                f"{place}: logicalType {logical!r:.60} on {kind} is not supported. Use timestamp-micros or "
-                "timestamp-millis on long, decimal on bytes or fixed, or none"
-            )
-        if logical == "decimal":
-            precision, scale = schema.get("precision"), schema.get("scale", 0)
-            if not (_whole(precision, 1, 38) and _whole(scale, 0, precision)):
-                raise ConfigError(
-                    f"{place}: decimal needs a precision from 1 to 38 and a scale from 0 to the precision"
-                )
-        if kind == "fixed":
-            full, _ = self._define(schema, place, namespace)
-            if not _whole(schema.get("size"), 1, 65_536):
-                raise ConfigError(f"{place}: fixed needs a size from 1 to 65536 bytes")
-            self._named[full] = schema
-        return schema
+    def _fixed(self, schema: Mapping[str, Any], place: str, namespace: str) -> Node:
+        full = self._define(schema, place, namespace)
+        size = schema.get("size")
+        if not is_whole(size, 0, 2**31 - 1):
+            raise ConfigError(f"{place}: fixed needs a size, a whole number of bytes")
+        self._named[full] = _with_logical(Node("fixed", size=size), schema, place)
+        return self._named[full]
 
-    def _enum(self, schema: dict[str, Any], place: str, namespace: str) -> dict[str, Any]:
-        full, _ = self._define(schema, place, namespace)
+    def _enum(self, schema: Mapping[str, Any], place: str, namespace: str) -> Node:
+        full = self._define(schema, place, namespace)
         symbols = schema.get("symbols")
         if not isinstance(symbols, list) or not symbols or not all(map(is_name, symbols)):
             raise ConfigError(f"{place}: enum needs symbols: a list of names of letters, digits and underscores")
         if len(set(symbols)) != len(symbols):
             raise ConfigError(f"{place}: a symbol occurs twice")
         if "default" in schema and schema["default"] not in symbols:
-            raise ConfigError(f"{place}: the enum's default is none of its symbols")
-        self._named[full] = schema
-        return schema
+            raise ConfigError(f"{place}: the enum's default is not one of its symbols")
+        self._named[full] = Node("enum", symbols=tuple(symbols), default=schema.get("default"))
+        return self._named[full]
 
-    def _items(self, items: Any, place: str, namespace: str, depth: int) -> Any:
-        if isinstance(items, list):
+    def _items(self, schema: Mapping[str, Any], kind: str, place: str, namespace: str, depth: int) -> Node:
+        key = "items" if kind == "array" else "values"
+        items = self.parse(schema.get(key), f"{place}: {key}", namespace, depth + 1)
+        if _takes_no_bytes(items):
             raise ConfigError(
-                f"{place}: the items of an array can't be null. Leave missing items out, or make the array optional"
+                f"{place}: {key} of a type that takes no bytes: a small message could hold a billion. Choose another "
+                "type"
             )
-        item = self._resolve(items, f"{place}: items", namespace, depth + 1)
-        if (item if isinstance(item, str) else item["type"]) not in PRIMITIVES:
-            raise ConfigError(
-                f"{place}: an array holds numbers, strings, booleans or bytes. Use an array for each quantity instead"
-            )
-        return item
+        return Node(kind, items=items)
 
-    def _record(self, schema: dict[str, Any], place: str, namespace: str, depth: int) -> dict[str, Any]:
-        full, space = self._define(schema, place, namespace)
+    def _record(self, schema: Mapping[str, Any], place: str, namespace: str, depth: int) -> Node:
+        full = self._define(schema, place, namespace)
         fields = schema.get("fields")
-        if not isinstance(fields, list) or not fields or not all(isinstance(f, dict) for f in fields):
+        if not isinstance(fields, list) or not all(isinstance(f, dict) for f in fields):
             raise ConfigError(f"{place}: a record needs fields: a list of objects with name and type")
         self._open.append(full)
         before = self._count
-        out = []
+        members = []
         for field in fields:
             name = field.get("name")
             if not is_name(name):
-                raise ConfigError(f"{place}: {name!r} can't name a field. Use letters, digits and underscores")
-            inside = f"{place}.{name}"
-            shape = self.shape(field.get("type"), inside, space, depth + 1)
-            if shape.kind == "array":
-                check_max_items(field, inside)
-            check_default(field, shape, inside)
-            out.append({**field, "type": shape.schema})
-        names = [f["name"].lower() for f in out]
-        if len(set(names)) != len(names):
-            raise ConfigError(f"{place}: two fields have the same name (SQL does not tell small letters from capitals)")
+                raise ConfigError(f"{place}: {name!r:.80} can't name a field. Use letters, digits and underscores")
+            kind = self.parse(field.get("type"), f"{place}.{name}", full.rpartition(".")[0], depth + 1)
+            members.append(Member(name, kind, {k: v for k, v in field.items() if k not in {"name", "type"}}))
+        if len({m.name for m in members}) != len(members):
+            raise ConfigError(f"{place}: two fields have the same name")
         self._open.pop()
-        resolved = {**schema, "fields": out}
-        self._named[full] = resolved
+        self._named[full] = Node("record", members=tuple(members))
         self._sizes[full] = self._count - before + 1
-        return resolved
+        return self._named[full]
 
 
-def shape_of(resolved: Any) -> Shape:
-    """The shape of a type that `Types.shape` has resolved."""
-    nullable = isinstance(resolved, list)
-    inner = resolved[1] if nullable else resolved
-    if isinstance(inner, str):
-        return Shape(inner, None, nullable, None, resolved)
-    item = inner.get("items")
-    items = item["type"] if isinstance(item, dict) else item
-    return Shape(inner["type"], inner.get("logicalType"), nullable, items, resolved)
+def inner_members(node: Node, path: str) -> Iterator[tuple[str, Member]]:
+    """Every field of the records inside a type, with its dotted path, which begins with `path`."""
+    for member in node.members:
+        inside = f"{path}.{member.name}"
+        yield inside, member
+        yield from inner_members(member.type, inside)
 
 
-def check_max_items(field: dict[str, Any], place: str) -> int:
-    """The bound of an array field; ConfigError where it has none."""
-    bound = field.get("max_items")
-    if not isinstance(bound, int) or not _whole(bound, 1, MAX_ITEMS):
-        raise ConfigError(f'{place}: an array needs a bound. Add "max_items": a whole number from 1 to {MAX_ITEMS:,}')
-    return bound
+def is_whole(value: object, low: int, high: int) -> TypeGuard[int]:
+    """Whether `value` is a whole number from `low` to `high`. True and False are not numbers."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def check_default(field: dict[str, Any], shape: Shape, place: str) -> None:
-    """ConfigError unless the field's default, where it has one, is a value of its type."""
-    if "default" in field and not fits(field["default"], shape.schema):
-        want = "null (the first type of the union)" if shape.nullable else f"a value of {shape.kind}"
-        raise ConfigError(f"{place}: the default {field['default']!r:.80} must be {want}")
+def _branch(union: list[Any], place: str) -> Any:
+    """The one type that a union has beside null."""
+    others = [t for t in union if t != "null"]
+    if len(union) == 2 and len(others) == 1:
+        if isinstance(others[0], list):
+            raise ConfigError(f"{place}: a union inside a union is not Avro. Write one union")
+        return others[0]
+    if len(others) > 1:
+        raise ConfigError(
+            f"{place}: a union of several types is not supported. Choose one type (double takes whole numbers "
+            'too), or ["null", one type] for an optional field'
+        )
+    raise ConfigError(f'{place}: a union must be ["null", one type]; for a required field write the type alone')
 
 
-def fits(value: Any, schema: Any) -> bool:
-    """Whether a default, as JSON has it, is a value of the resolved type `schema` (of a union: of its first branch)."""
-    if isinstance(schema, list):
-        return value is None
-    kind = schema if isinstance(schema, str) else schema["type"]
-    match kind:
-        case "boolean":
-            return isinstance(value, bool)
-        case "int":
-            return _whole(value, -(2**31), 2**31 - 1)
-        case "long":
-            return _whole(value, -(2**63), 2**63 - 1)
-        case "float" | "double":
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case "array":
-            return isinstance(value, list) and all(fits(v, schema["items"]) for v in value)
-        case "record":
-            return isinstance(value, dict) and all(_member_fits(value, f) for f in schema["fields"])
-        case "enum":
-            return value in schema["symbols"]
-        case "fixed":
-            return isinstance(value, str) and len(value) == schema["size"]
-        case _:
-            return isinstance(value, str)
+def _with_logical(node: Node, schema: Mapping[str, Any], place: str) -> Node:
+    logical = schema.get("logicalType")
+    if logical is None:
+        return node
+    if not isinstance(logical, str):
+        raise ConfigError(f"{place}: logicalType {logical!r:.60} is not text. Leave it out, or write a name")
+    if logical != "decimal" or node.kind not in {"bytes", "fixed"}:
+        return replace(node, logical=logical)
+    precision, scale = schema.get("precision"), schema.get("scale", 0)
+    if not is_whole(precision, 1, 38) or not is_whole(scale, 0, precision):
+        raise ConfigError(f"{place}: decimal needs a precision from 1 to 38 and a scale from 0 to the precision")
+    return replace(node, logical=logical, precision=precision, scale=scale)
 
 
-def inner_fields(schema: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every field inside the records of a resolved type, with its dotted path."""
-    if isinstance(schema, list):
-        schema = schema[1]
-    if isinstance(schema, dict) and schema["type"] == "record":
-        for field in schema["fields"]:
-            inside = f"{path}.{field['name']}"
-            yield inside, field
-            yield from inner_fields(field["type"], inside)
+def _takes_no_bytes(node: Node) -> bool:
+    """Whether a value is encoded as nothing at all."""
+    if node.nullable:
+        return False
+    return (node.kind == "fixed" and node.size == 0) or (
+        node.kind == "record" and all(_takes_no_bytes(m.type) for m in node.members)
+    )
 
 
-def _member_fits(value: dict[str, Any], field: dict[str, Any]) -> bool:
-    if field["name"] not in value:
-        return "default" in field
-    return fits(value[field["name"]], field["type"])
-
-
-def _height(schema: Any) -> int:
-    inner = schema[1] if isinstance(schema, list) else schema
-    if not isinstance(inner, dict) or inner["type"] != "record":
-        return 0
-    return 1 + max(_height(f["type"]) for f in inner["fields"])
+def _height(node: Node) -> int:
+    """How many types stand inside each other in `node`, itself not counted."""
+    inner = [m.type for m in node.members] + ([node.items] if node.items is not None else [])
+    return 1 + max(map(_height, inner)) if inner else 0
 
 
 def _full(name: str, namespace: str) -> str:
     return name if "." in name or not namespace else f"{namespace}.{name}"
-
-
-def _whole(value: object, low: int, high: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= int(high)

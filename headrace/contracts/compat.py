@@ -1,12 +1,14 @@
-"""What a change of a contract means, in words: which old readings the new contract could not read.
+"""Says what a change of a contract means: which old readings the new contract could not read.
 
 BACKWARD compatibility as Avro resolves schemas (reader: the new contract, writer: the old one), and one rule more: a
-timestamp keeps its unit, which Avro would let slip and which would move every old reading in time.
+timestamp must keep its unit. Avro would accept another unit, and every old reading would move in time.
 """
 
 from typing import Any
 
-from headrace.contracts.avro import Shape, Types, shape_of
+from headrace.contracts import allowed, avro
+from headrace.contracts.attributes import ATTRIBUTES
+from headrace.contracts.avro import Node
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError
 
@@ -18,18 +20,7 @@ PROMOTIONS = {
     "string": {"bytes"},
     "bytes": {"string"},
 }
-_RULES = (
-    "unit",
-    "minimum",
-    "maximum",
-    "sentinels",
-    "on_violation",
-    "role",
-    "time_unit",
-    "max_ahead_seconds",
-    "aliases",
-    "doc",
-)
+_MEANING = (*ATTRIBUTES, "doc")  # what a field has beside its name and type
 
 
 def incompatibilities(old: dict[str, Any], new: Contract) -> list[str]:
@@ -38,11 +29,11 @@ def incompatibilities(old: dict[str, Any], new: Contract) -> list[str]:
     names = _last(old.get("name")), _last(new.schema.get("name"))
     if names[0] != names[1]:
         problems.append(f"the record was called {names[0]} and is now called {names[1]}. Keep the name")
-    before = _shapes(old)
+    before = _types(old)
     for field, raw in zip(new.fields, new.schema["fields"], strict=True):
         was = next((before[n] for n in (field.name, *field.aliases) if n in before), None)
         if was is not None:
-            problems += _changed(field.name, was, shape_of(field.schema))
+            problems += _changed(field.name, was, field.type)
         elif "default" not in raw:
             problems.append(
                 f"field {field.name} is new and required, but older readings lack it. {_optional(field.kind)}"
@@ -55,14 +46,14 @@ def differences(old: Contract, new: Contract) -> list[str]:
     lines = [f"field {f.name} removed" for f in old.fields if f.name not in new]
     for f in new.fields:
         if f.name not in old:
-            lines.append(f"field {f.name} added: {words(shape_of(f.schema))}")
+            lines.append(f"field {f.name} added: {words(f.type)}")
             continue
         was = old.field(f.name)
-        if was.schema != f.schema:
-            lines.append(f"field {f.name}: type was {words(shape_of(was.schema))}, is {words(shape_of(f.schema))}")
+        if was.type != f.type:
+            lines.append(f"field {f.name}: type was {words(was.type)}, is {words(f.type)}")
         lines += [
             f"field {f.name}: {rule} was {getattr(was, rule)!r}, is {getattr(f, rule)!r}"
-            for rule in (*_RULES, "max_items")
+            for rule in _MEANING
             if getattr(was, rule) != getattr(f, rule)
         ]
     kept = [f.name for f in old.fields if f.name in new]
@@ -71,25 +62,29 @@ def differences(old: Contract, new: Contract) -> list[str]:
     return lines
 
 
-def words(shape: Shape) -> str:
+def words(node: Node) -> str:
     """A type as a person says it: "optional double", "array of float", "long (timestamp-micros)"."""
-    text = f"array of {shape.items}" if shape.kind == "array" else shape.kind
-    return ("optional " if shape.nullable else "") + text + (f" ({shape.logical})" if shape.logical else "")
+    text = f"array of {node.items.kind}" if node.items is not None else node.kind
+    return ("optional " if node.nullable else "") + text + (f" ({node.logical})" if node.logical else "")
 
 
-def _shapes(schema: dict[str, Any]) -> dict[str, Shape]:
-    types = Types()
+def _types(schema: dict[str, Any]) -> dict[str, Node]:
+    """The types of a schema's fields, except those that a contract can't have: the registry will judge them."""
+    parser = avro.Parser(avro.CONTRACT)
     space = str(schema.get("name", "")).rpartition(".")[0] or str(schema.get("namespace", ""))
     out = {}
     for raw in schema.get("fields", []):
+        place = f"field {raw['name']}"
         try:
-            out[raw["name"]] = types.shape(raw.get("type"), f"field {raw['name']}", space)
+            node = parser.parse(raw.get("type"), place, space)
+            allowed.check_type(node, place)
         except ConfigError:
-            continue  # not a type of ours: the registry itself will judge it
+            continue
+        out[raw["name"]] = node
     return out
 
 
-def _changed(name: str, old: Shape, new: Shape) -> list[str]:
+def _changed(name: str, old: Node, new: Node) -> list[str]:
     if old.nullable and not new.nullable:
         return [f"field {name} was optional and is now required, but older readings may lack it. Keep it optional"]
     if old.kind != new.kind and new.kind not in PROMOTIONS.get(old.kind, set()):
@@ -97,42 +92,39 @@ def _changed(name: str, old: Shape, new: Shape) -> list[str]:
     if old.logical != new.logical:
         change = f"field {name} changed from {words(old)} to {words(new)}: older values would be read as others"
         return [f"{change}. Keep the type, and add a new field instead"]
-    a, b = _inner(old.schema), _inner(new.schema)
-    if not isinstance(a, dict) or not isinstance(b, dict):
-        return []
-    return _same_kind(name, new.kind, a, b)
+    return _same_kind(name, old, new) if old.kind == new.kind else []
 
 
-def _same_kind(name: str, kind: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    match kind:
+def _same_kind(name: str, old: Node, new: Node) -> list[str]:
+    match new.kind:
         case "array":
-            a, b = _kind(old["items"]), _kind(new["items"])
+            a, b = (n.items.kind if n.items is not None else "" for n in (old, new))
             if a != b and b not in PROMOTIONS.get(a, set()):
                 return [f"field {name} changed from an array of {a} to an array of {b}. Add a new field instead"]
         case "enum":
-            gone = [s for s in old["symbols"] if s not in new["symbols"]]
-            if gone and "default" not in new:
+            gone = [s for s in old.symbols if s not in new.symbols]
+            if gone and new.default is None:
                 return [f"field {name} no longer has {', '.join(gone)}, but older readings may. Keep the symbols"]
         case "fixed":
-            if old["size"] != new["size"]:
-                return [f"field {name} changed from {old['size']} to {new['size']} bytes. Add a new field instead"]
+            if old.size != new.size:
+                return [f"field {name} changed from {old.size} to {new.size} bytes. Add a new field instead"]
         case "record":
             return _records(name, old, new)
-    if new.get("logicalType") == "decimal" and any(old.get(k, 0) != new.get(k, 0) for k in ("precision", "scale")):
+    if (old.precision, old.scale) != (new.precision, new.scale):
         return [f"field {name} changed the precision or scale of its decimal. Add a new field instead"]
     return []
 
 
-def _records(name: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def _records(name: str, old: Node, new: Node) -> list[str]:
     problems = []
-    before, after = ({f["name"]: shape_of(f["type"]) for f in s["fields"]} for s in (old, new))
-    for raw in new["fields"]:
-        inside = f"{name}.{raw['name']}"
-        if raw["name"] in before:
-            problems += _changed(inside, before[raw["name"]], after[raw["name"]])
-        elif "default" not in raw:
+    before = {m.name: m.type for m in old.members}
+    for member in new.members:
+        inside = f"{name}.{member.name}"
+        if member.name in before:
+            problems += _changed(inside, before[member.name], member.type)
+        elif "default" not in member.attributes:
             problems.append(
-                f"field {inside} is new and required, but older readings lack it. {_optional(after[raw['name']].kind)}"
+                f"field {inside} is new and required, but older readings lack it. {_optional(member.type.kind)}"
             )
     return problems
 
@@ -140,14 +132,6 @@ def _records(name: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def _optional(kind: str) -> str:
     inner = "..." if kind in {"array", "record", "fixed", "enum"} else f'"{kind}"'
     return f'Make it optional: "type": ["null", {inner}], "default": null'
-
-
-def _inner(schema: Any) -> Any:
-    return schema[1] if isinstance(schema, list) else schema
-
-
-def _kind(schema: Any) -> str:
-    return str(schema if isinstance(schema, str) else schema["type"])
 
 
 def _last(name: object) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from headrace import textfile
 from headrace.contracts.model import MAX_TEXT, Contract, parse
 from headrace.errors import ConfigError
-from headrace.names import check_stream
+from headrace.protocol.names import check_stream
 
 SUFFIX = ".avsc"
 
@@ -19,14 +19,14 @@ def shipped() -> Path:
 
 
 def available(folders: Sequence[Path] = ()) -> dict[str, Path]:
-    """Every contract's name and file, by name. Of two with one name the first folder's counts, the shipped ones last.
+    """Every contract's file, by the contract's name. The first folder that has a name wins; the shipped ones come last.
 
-    Raises ConfigError for a folder that is not there, or a file name that can't name a contract.
+    ConfigError for a folder that does not exist, or a file name that can't name a contract.
     """
     found: dict[str, Path] = {}
     for folder in (*folders, shipped()):
         if not folder.is_dir():
-            raise ConfigError(f"{folder}: no such folder of contracts. Correct `contracts` in the configuration")
+            raise ConfigError(f"{folder}: no such folder. Correct `contracts` in the configuration")
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
                 found.setdefault(check_stream(path.name.removesuffix(SUFFIX)), path)
@@ -36,7 +36,7 @@ def available(folders: Sequence[Path] = ()) -> dict[str, Path]:
 
 
 def find(name: str, folders: Sequence[Path] = ()) -> Contract:
-    """The contract called `name`; ConfigError, naming those that exist, where there is none."""
+    """The contract called `name`; ConfigError, with the names that exist, when there is none."""
     known = available(folders)
     if name not in known:
         places = ", ".join(str(f) for f in (*folders, shipped()))
@@ -48,6 +48,6 @@ def find(name: str, folders: Sequence[Path] = ()) -> Contract:
 
 
 def read(path: Path) -> Contract:
-    """The contract in the file `path`, named as the file; ConfigError when unreadable or wrong."""
+    """The contract in the file `path`, named as the file; ConfigError when it can't be read or is wrong."""
     text = textfile.read(path, "a contract", 4 * MAX_TEXT)
     return parse(path.name.removesuffix(SUFFIX), text, str(path))

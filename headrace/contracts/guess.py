@@ -1,18 +1,16 @@
-"""What the keys and values of a sample most likely mean. Only what is safe: a wrong unit is worse than none."""
+"""Guesses what the keys and values of a sample mean. Only safe guesses: a wrong unit is worse than none."""
 
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from headrace.contracts import avro
-from headrace.contracts.model import PROVENANCE
+from headrace.contracts.attributes import Role, TimeUnit
+from headrace.protocol import provenance
 
-TimeUnit = Literal["s", "ms", "us", "ns"]
-
-# From 2000 to 2100 in seconds: a number within, times its unit, is taken for a time.
+# The years 2000 to 2100, in seconds. A number in this range, in one of the units, is taken as a time.
 FIRST, LAST = 946_684_800, 4_102_444_800
 _PER_SECOND: dict[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
@@ -33,7 +31,7 @@ _WHOLE = _SEQUENCE | _BOOT | {
     "version", "step", "index", "number", "num", "uptime", "cycles", "pulses", "revision",
 }  # fmt: skip
 
-# The last words of a name that say its unit beyond doubt.
+# Last words of a name that leave no doubt about its unit.
 _SUFFIX_UNITS = {
     "celsius": "Cel", "degc": "Cel", "deg_c": "Cel", "kelvin": "K", "hpa": "hPa", "kpa": "kPa", "mpa": "MPa",
     "mbar": "mbar", "bar": "bar", "volt": "V", "volts": "V", "mv": "mV", "amp": "A", "amps": "A", "ampere": "A",
@@ -45,7 +43,7 @@ _SUFFIX_UNITS = {
     "l_h": "L/h", "mg_l": "mg/L", "us_cm": "uS/cm", "ohm": "Ohm", "ohms": "Ohm", "kg": "kg", "km_h": "km/h",
     "kmh": "km/h", "w_m2": "W/m2", "mm": "mm", "cm": "cm",
 }  # fmt: skip
-# Whole names that are measured in one unit the world over.
+# Whole names that have the same unit everywhere in the world.
 _NAME_UNITS = {
     "rssi": "dBm",
     "co2": "ppm",
@@ -60,7 +58,7 @@ _TEMPERATURE = re.compile(r"(?:^|_)(?:temp|temperature|t)(?:_.*)?_c$")
 
 @dataclass(frozen=True)
 class Time:
-    """How the times under a key are written. `unit` is None where all are text."""
+    """How the times under a key are written. `unit` is None when all are text."""
 
     unit: TimeUnit | None
     zoned: bool  # every text names its zone
@@ -73,11 +71,11 @@ def snake(key: str) -> str:
 
 
 def field_name(key: str, taken: Sequence[str], keys: Iterable[str] = ()) -> str:
-    """A legal field name for a JSON key: the key itself where it is one and not taken, else the closest there is.
+    """A legal field name for a JSON key: the key itself if it is legal and not `taken`, else the closest one.
 
-    The closest is none of the payload's other `keys` either.
+    The closest one is also different from the payload's other `keys`.
     """
-    reserved = {*PROVENANCE, *(t.lower() for t in taken)}
+    reserved = {*provenance.RESERVED, *(t.lower() for t in taken)}
     if avro.is_name(key) and not key.startswith("_") and key.lower() not in reserved:
         return key
     reserved |= {k.lower() for k in keys}
@@ -109,7 +107,7 @@ def device_key(columns: dict[str, list[object]]) -> str | None:
     return texts[0] if texts else None
 
 
-def role(name: str) -> Literal["sequence", "boot"] | None:
+def role(name: str) -> Role | None:
     """The role that a field of this name plays, if its values fit."""
     plain = snake(name)
     return "sequence" if plain in _SEQUENCE else "boot" if plain in _BOOT else None
@@ -121,7 +119,7 @@ def is_whole(name: str) -> bool:
 
 
 def unit(name: str, values: Sequence[object]) -> str | None:
-    """The unit that a name says beyond doubt; None where there may be two."""
+    """The unit that a name leaves no doubt about; None when two are possible."""
     for plain in (snake(name), re.sub(r"[^a-z0-9]+", "_", name.lower())):  # pressureHpa, pressure_hPa
         found = _unit(plain)
         if found is not None:

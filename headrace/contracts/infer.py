@@ -1,26 +1,27 @@
-"""A contract out of a sample: types from the values, meaning only where the names leave no doubt."""
+"""Makes a contract from a sample: types come from the values, units and roles from names that leave no doubt."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.contracts import avro, guess
+from headrace.contracts import allowed, avro, guess
 from headrace.contracts.lint import NO_UNIT, WARNING, lacks_unit, lint
-from headrace.contracts.model import QUALITY, Contract, parse
+from headrace.contracts.model import Contract, parse
 from headrace.contracts.sample import columns_of, kinds_of
 from headrace.contracts.write import as_text
 from headrace.errors import ConfigError
-from headrace.names import is_device_id
+from headrace.protocol.names import QUALITY, is_device_id
 
 # Texts that stand for "no value" among numbers.
 NO_VALUE = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "-", "--", "---", "?"})
-_LARGE = 10**9  # whole numbers beyond are times, counts or codes, which a double might round
+_LARGE = 10**9  # larger whole numbers are times, counts or codes, which a double might round
 _DEVICE = {
     "name": "device_id",
     "type": "string",
     "doc": "Which device took the reading: 1 to 64 letters, digits, underscores and hyphens.",
 }
+_WORDS = {"whole": "whole number"}
 _ITEMS = {"double": {"whole", "number"}, "string": {"text"}, "boolean": {"boolean"}}
 _LAST = {
     "name": QUALITY,
@@ -41,9 +42,9 @@ class Draft:
 def infer(name: str, readings: Sequence[dict[str, Any]], captured: Sequence[str] = (), where: str = "sample") -> Draft:
     """The contract `name` that takes every one of `readings`, and its hints.
 
-    A key is a field of the same name; where that can't be, the key is the field's alias. Fields are optional unless
-    several readings all have them. Numbers are doubles, but for what the name says is a count or a code.
-    Raises ConfigError, beginning with `where`, for shapes that a contract can't have.
+    A key becomes a field of the same name, or the alias of a field when it can't name one. A field is required only if
+    there are several readings and all have it. Numbers are doubles, unless the name says that they count something.
+    ConfigError, beginning with `where`, for values that a contract can't describe.
     """
     maker = _Maker(name, list(readings), tuple(captured), where)
     schema = {
@@ -57,7 +58,7 @@ def infer(name: str, readings: Sequence[dict[str, Any]], captured: Sequence[str]
     hints = [*maker.hints, *(p.removeprefix(WARNING) for p in lint(contract) if NO_UNIT not in p)]
     without = [f.name for f in contract.fields if lacks_unit(f)]
     if without:
-        hints.append(f'no unit could be told for {", ".join(without)}: add "unit" to each, such as "Cel" or "V"')
+        hints.append(f'no unit is known for {", ".join(without)}: add "unit" to each, such as "Cel" or "V"')
     return Draft(contract, tuple(hints))
 
 
@@ -79,7 +80,7 @@ class _Maker:
         for capture in self._captured:
             if capture == "event_time" or not set(kinds_of(self._columns.get(capture, []))) <= {"text"}:
                 raise ConfigError(
-                    f"{self._where}: the topic captures {capture!r}, which is no text in the payload. Rename it"
+                    f"{self._where}: the topic captures {capture!r}, which is not text in the payload. Rename it"
                 )
             if capture not in {*taken, *self._columns}:
                 out.append({"name": capture, "type": "string", "doc": f"The level {capture} of the MQTT topic."})
@@ -126,7 +127,7 @@ class _Maker:
         if found is None:
             if "event_time" in self._columns:
                 raise ConfigError(
-                    f"{self._where}: event_time is no time: {self._columns['event_time'][:1]!r:.80}. Give ISO 8601 "
+                    f"{self._where}: event_time is not a time: {self._columns['event_time'][:1]!r:.80}. Give ISO 8601 "
                     "text, or a number of s, ms, us or ns since 1970"
                 )
             self.hints.append("no time was found in the sample: event_time will be the time of arrival at the bridge")
@@ -138,7 +139,7 @@ class _Maker:
         if time.unit is not None:
             field["time_unit"] = time.unit
         if not time.zoned:
-            self.hints.append(f"the times under {key!r} name no zone, and are taken for UTC")
+            self.hints.append(f"the times under {key!r} name no time zone, and are taken as UTC")
         return field
 
     def _field(self, key: str, taken: list[str]) -> dict[str, Any]:
@@ -164,13 +165,14 @@ class _Maker:
             schema, extra = self._other(path, next(iter(kinds)), values, depth)
         elif not kinds:
             raise ConfigError(
-                f"{self._where}: {path} is null wherever it occurs, so its type can't be told. Put a value that it may "
+                f"{self._where}: {path} is always null, so its type is unknown. Put a value that it may "
                 "have into the sample, or take the key out if the device never sends it"
             )
         else:
+            found = ", ".join(_WORDS.get(k, k) for k in sorted(kinds))
             raise ConfigError(
-                f"{self._where}: {path} is now {' and now '.join(sorted(kinds))}. A field has one type: "
-                "have the device send one, or two keys"
+                f"{self._where}: {path} has values of several kinds: {found}. A field has one type: "
+                "have the device send one kind, or two keys"
             )
         field: dict[str, Any] = {"name": name, "type": schema if required else ["null", schema]}
         if not required:
@@ -189,10 +191,10 @@ class _Maker:
         odd = [t for t in texts if t not in NO_VALUE]
         if odd:
             raise ConfigError(
-                f"{self._where}: {path} is now a number and now the text {odd[0]!r:.60}. A field has one type: "
+                f"{self._where}: {path} is a number, but once the text {odd[0]!r:.60}. A field has one type: "
                 "have the device send one, or two keys"
             )
-        self.hints.append(f"{path}: {', '.join(map(repr, texts))} among the numbers is taken for no value (sentinels)")
+        self.hints.append(f"{path}: {', '.join(map(repr, texts))} among the numbers means no value (sentinels)")
         return {"sentinels": texts}
 
     def _other(self, path: str, kind: str, values: list[Any], depth: int) -> tuple[Any, dict[str, Any]]:
@@ -214,24 +216,26 @@ class _Maker:
         kind = next((name for name, of in _ITEMS.items() if kinds and kinds <= of), None)
         if not items:
             raise ConfigError(
-                f"{self._where}: {path} is a list without items, so their type can't be told. Put an item that it may "
+                f"{self._where}: {path} is a list without items, so their type is unknown. Put an item that it may "
                 "have into the sample, or take the key out if the device never sends it"
             )
         if kind is None or None in items:
             raise ConfigError(
-                f"{self._where}: {path} is a list of other things than numbers, texts or booleans "
+                f"{self._where}: {path} must be a list of numbers, of texts or of booleans, all "
                 "of one kind. Send readings as an array at the top, quantities as keys, and lists of one kind of value"
             )
         bound = 16
         while bound < 2 * max(len(one) for one in values):
             bound *= 2
-        bound = min(bound, avro.MAX_ITEMS)
+        bound = min(bound, allowed.MAX_ITEMS)
         self.hints.append(f"{path}: up to {bound:,} items are taken (max_items). Raise it if there may be more")
         return {"type": "array", "items": kind}, {"max_items": bound}
 
     def _record(self, path: str, values: list[Any], depth: int) -> dict[str, Any]:
-        if depth > avro.MAX_DEPTH:
-            raise ConfigError(f"{self._where}: objects inside objects more than {avro.MAX_DEPTH} deep. Flatten them")
+        if depth > avro.CONTRACT.depth:
+            raise ConfigError(
+                f"{self._where}: objects inside objects more than {avro.CONTRACT.depth} deep. Flatten them"
+            )
         inner = columns_of(values)
         if not inner:
             raise ConfigError(f"{self._where}: {path} is an empty object. Take the key out, or give it keys")
@@ -249,7 +253,7 @@ class _Maker:
             field.pop("on_violation", None)
             if field.pop("sentinels", None):
                 raise ConfigError(
-                    f"{self._where}: {path}.{key} holds texts for no value, which is possible at the top only. "
+                    f"{self._where}: {path}.{key} has texts that mean no value, which is possible only at the top. "
                     "Have the device send null, or move the key to the top"
                 )
             fields.append(field)
@@ -276,7 +280,7 @@ def _number(name: str, values: list[Any]) -> str:
 
 
 def _set_roles(fields: list[dict[str, Any]]) -> None:
-    """A sequence tells copies and gaps only together with what tells the device's starts apart."""
+    """A sequence shows copies and gaps only together with a field that changes when the device starts."""
     found = {guess.role(f["name"]): f for f in reversed(fields) if guess.role(f["name"]) and _fits_role(f)}
     if len(found) == 2:
         found["sequence"].update(role="sequence", minimum=0)

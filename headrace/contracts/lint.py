@@ -1,17 +1,18 @@
-"""What a person should mend in a contract that services could run on: meaning that is missing or doubtful."""
+"""Finds what a person should mend in a contract that services could use: meaning that is missing or doubtful."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from headrace.contracts import units
-from headrace.contracts.avro import NUMBERS, inner_fields
-from headrace.contracts.model import QUALITY, Contract, Field
-from headrace.contracts.rules import ATTRIBUTES
+from headrace.contracts.attributes import ATTRIBUTES, TOP_ONLY
+from headrace.contracts.avro import NUMBERS, inner_members
+from headrace.contracts.model import Contract, Field
 from headrace.errors import ConfigError
+from headrace.protocol.names import DEVICE, QUALITY, TIME
 
 WARNING = "warning: "
 NO_UNIT = "it has no unit"
-_OWN_KEYS = frozenset({"name", "type", "doc", "default", "order"}) | ATTRIBUTES
+_OWN_KEYS = frozenset({"name", "type", "doc", "default", "order", *ATTRIBUTES})
 # Legal names that SQL wants in double quotes.
 _SQL_WORDS = frozenset({
     "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both", "case", "cast",
@@ -27,7 +28,7 @@ _SQL_WORDS = frozenset({
 def lint(contract: Contract) -> list[str]:
     """The problems of `contract` in words, in the order of its fields; empty when there are none.
 
-    Those that begin with "warning: " are for a person to judge and keep nothing from working: `serious` drops them.
+    Those that begin with "warning: " are for a person to judge and stop nothing: `serious` drops them.
     """
     return list(_lint(contract))
 
@@ -46,7 +47,7 @@ def require(contract: Contract) -> Contract:
 
 
 def lacks_unit(field: Field) -> bool:
-    """Whether `field` measures something and does not say in what unit."""
+    """Whether `field` measures something without naming its unit."""
     return field.unit is None and (field.items or field.kind) in {"float", "double"}
 
 
@@ -66,7 +67,7 @@ def _lint(contract: Contract) -> Iterator[str]:
             yield f"more than one field has the role {role}. Leave it on the one that counts"
     if "sequence" in roles and "boot" not in roles:
         yield (
-            WARNING + "a sequence without a field of the role boot tells nothing once the device has restarted. Add one"
+            WARNING + "a sequence means nothing after a restart of the device unless a field has the role boot. Add one"
         )
 
 
@@ -79,13 +80,14 @@ def _field(field: Field, raw: dict[str, object]) -> Iterator[str]:
     yield from _unit(field)
     if field.nullable and "default" not in raw:
         yield 'an optional field needs "default": null, or no older reading can be read'
-    if field.name in {"device_id", "event_time"} and "default" in raw:
+    if field.name in {DEVICE, TIME} and "default" in raw:
         yield "a default would make up what only the device knows. Leave it out"
     yield from _sentinels(field)
-    if field.name == "event_time" and field.minimum is None:
+    yield from _max_step(field)
+    if field.name == TIME and field.minimum is None:
         yield 'it has no minimum: without a clock a device would file under 1970. Add "minimum": 946684800000000'
-    for path, inner in inner_fields(field.schema, field.name):
-        yield from _inner(path, inner)
+    for path, member in inner_members(field.type, field.name):
+        yield from _inner(path, member.attributes)
 
 
 def _keys(raw: dict[str, object]) -> Iterator[str]:
@@ -126,16 +128,21 @@ def _sentinels(field: Field) -> Iterator[str]:
             yield f"the sentinel {value} is a number, but the field is not. Write it as text"
         elif low <= value <= high:
             yield (
-                WARNING
-                + f"the sentinel {value} lies inside the valid range: a true reading of {value} is taken for no "
+                WARNING + f"the sentinel {value} lies inside the valid range: a true reading of {value} counts as no "
                 "value. Narrow the range, or leave the sentinel out"
             )
 
 
-def _inner(path: str, field: dict[str, object]) -> Iterator[str]:
+def _max_step(field: Field) -> Iterator[str]:
+    low, high, step = field.minimum, field.maximum, field.max_step
+    if step is not None and low is not None and high is not None and step >= high - low:
+        yield WARNING + f"max_step {step} never acts: no two values from {low} to {high} are further apart. Lower it"
+
+
+def _inner(path: str, field: Mapping[str, object]) -> Iterator[str]:
     if not str(field.get("doc", "")).strip():
         yield f'{path} has no doc. Add "doc": what is measured, and how'
-    rules = sorted(set(field) & (ATTRIBUTES - {"unit", "max_items", "time_unit", "aliases"}))
+    rules = sorted(set(field) & TOP_ONLY)
     if rules:
         yield f"{path} has {', '.join(rules)}, but rules act on a contract's own fields only. Move the field to the top"
     unit = field.get("unit")

@@ -2,58 +2,60 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
-from headrace.contracts import avro
-from headrace.contracts.rules import read_rules
+from headrace.contracts import allowed, avro
+from headrace.contracts.attributes import Attributes, read_attributes
 from headrace.errors import ConfigError
+from headrace.protocol import provenance
+from headrace.protocol.names import DEVICE, QUALITY, TIME
 
 MAX_TEXT = 1024 * 1024
 MAX_PROBLEMS = 20
-QUALITY = "_quality"
-# What Headrace adds to each row in the lake, and the folder its rows are filed under: no field may be called so.
-PROVENANCE = (
-    "_topic", "_partition", "_offset", "_kafka_time", "_src_epoch", "_src_offset", "_src_index", "_event_id",
-    "_received_at", "date",
-)  # fmt: skip
 REMEDY = {
-    "device_id": '{"name": "device_id", "type": "string"}',
-    "event_time": '{"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}',
+    DEVICE: '{"name": "device_id", "type": "string"}',
+    TIME: '{"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}',
     QUALITY: '{"name": "_quality", "type": ["null", "string"], "default": null}',
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a contract. Bounds and sentinels are in `unit`; those of an array hold for each of its items.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field(Attributes):
+    """One field of a contract: its name, type and doc beside its attributes.
 
     A nested record's own fields have types, docs and aliases, but no rules: rules act on the contract's own fields.
     """
 
     name: str
-    kind: str  # the Avro type without null: "double", "string", "enum", "array", "record", ...; a timestamp is a "long"
-    logical: str | None  # "timestamp-micros", "timestamp-millis" or "decimal"
-    nullable: bool
-    items: str | None  # what an array holds
-    unit: str | None
+    type: avro.Node
     doc: str
-    minimum: float | None
-    maximum: float | None
-    sentinels: tuple[float | int | str, ...]
-    on_violation: Literal["reject", "null", "clamp"]
-    role: Literal["sequence", "boot"] | None
-    time_unit: Literal["s", "ms", "us", "ns"]  # of numbers in JSON payloads, for timestamps
-    max_ahead_seconds: float | None  # event_time: reject what is further ahead of its arrival in Kafka
-    aliases: tuple[str, ...]  # further JSON keys that feed the field
-    schema: Any  # the Avro type as parsed JSON, with references to named types replaced by their definitions
-    max_items: int | None = None  # of an array; never None there
+
+    @property
+    def kind(self) -> str:
+        """The Avro type without null: "double", "string", "enum", "array", "record", ...; a timestamp is a "long"."""
+        return self.type.kind
+
+    @property
+    def logical(self) -> str | None:
+        """None, or "timestamp-micros", "timestamp-millis" or "decimal"."""
+        return self.type.logical
+
+    @property
+    def nullable(self) -> bool:
+        """Whether the field is optional: its type a union with null."""
+        return self.type.nullable
+
+    @property
+    def items(self) -> str | None:
+        """What an array holds: the kind of its items."""
+        return self.type.items.kind if self.type.items is not None else None
 
 
 @dataclass(frozen=True)
 class Contract:
-    """A contract that services can run on: `parse` made sure of it."""
+    """A contract that services can use: `parse` has checked it."""
 
     name: str
     text: str  # the JSON text, exactly as it is registered
@@ -65,7 +67,7 @@ class Contract:
         object.__setattr__(self, "_by_name", {f.name: f for f in self.fields})
 
     def field(self, name: str) -> Field:
-        """The field called `name`; KeyError where there is none."""
+        """The field called `name`; KeyError when there is none."""
         return self._by_name[name]
 
     def __contains__(self, name: object) -> bool:
@@ -75,8 +77,8 @@ class Contract:
 def parse(name: str, text: str, where: str = "") -> Contract:
     """The contract `name` from the text of its .avsc. `where` (a path, a schema id) begins every message.
 
-    Raises ConfigError with every problem that keeps services from running on it, each with place and remedy. What only
-    a person minds (unknown units, missing docs) is `headrace.contracts.lint.lint`'s. Bounded for any text whatever.
+    ConfigError with every problem that keeps services from using it, each with place and remedy. Problems that only a
+    person can judge (unknown units, missing docs) are for `headrace.contracts.lint.lint`. Bounded in time and memory.
     """
     where = where or f"contract {name}"
     schema = _json(text, where)
@@ -111,7 +113,7 @@ def _is_record(schema: dict[str, Any], problems: list[str]) -> bool:
         problems.append(f'type is {schema.get("type")!r:.60}; a contract\'s must be "record"')
     names = str(schema.get("name", "")).split(".") + [p for p in str(schema.get("namespace", "")).split(".") if p]
     if not all(map(avro.is_name, names)):
-        problems.append("name and namespace must consist of letters, digits and underscores, parted by dots")
+        problems.append("name and namespace must consist of letters, digits and underscores, separated by dots")
     fields = schema.get("fields")
     if not isinstance(fields, list) or not fields or not all(isinstance(f, dict) for f in fields):
         problems.append("fields must be a list of objects, each with name and type")
@@ -119,14 +121,14 @@ def _is_record(schema: dict[str, Any], problems: list[str]) -> bool:
 
 
 def _read_fields(schema: dict[str, Any], problems: list[str]) -> Iterator[Field]:
-    types = avro.Types()
+    parser = avro.Parser(avro.CONTRACT)
     full = str(schema["name"])
     namespace = full.rpartition(".")[0] or str(schema.get("namespace", ""))
-    types.enter(full, namespace)
+    parser.enter(full, namespace)
     for raw in schema["fields"]:
         try:
             _check_name(raw)
-            yield _read_field(raw, types, namespace)
+            yield _read_field(raw, parser, namespace)
         except ConfigError as e:
             problems.append(str(e))
 
@@ -135,37 +137,31 @@ def _check_name(raw: dict[str, Any]) -> None:
     name = raw.get("name")
     if not avro.is_name(name):
         raise ConfigError(f"{name!r:.80} can't name a field. Use letters, digits and underscores; not a digit first")
-    if name in PROVENANCE:
+    if name in provenance.RESERVED:
         raise ConfigError(f"field {name}: the lake has a column of that name already. Choose another name")
     if str(name).startswith("_") and name != QUALITY:
         raise ConfigError(f"field {name}: names with a leading underscore are kept for Headrace. Leave it out")
 
 
-def _read_field(raw: dict[str, Any], types: avro.Types, namespace: str) -> Field:
+def _read_field(raw: dict[str, Any], parser: avro.Parser, namespace: str) -> Field:
     name, place = raw["name"], f"field {raw['name']}"
-    shape = types.shape(raw.get("type"), place, namespace)
-    max_items = avro.check_max_items(raw, place) if shape.kind == "array" else None
-    avro.check_default(raw, shape, place)
-    rules = read_rules(raw, shape, place)
+    node = parser.parse(raw.get("type"), place, namespace)
+    allowed.check_field(node, raw, place)
     doc = raw.get("doc", "")
-    return Field(
-        name=name, kind=shape.kind, logical=shape.logical, nullable=shape.nullable, items=shape.items, unit=rules.unit,
-        doc=doc if isinstance(doc, str) else "", minimum=rules.minimum, maximum=rules.maximum,
-        sentinels=rules.sentinels, on_violation=rules.on_violation, role=rules.role, time_unit=rules.time_unit,
-        max_ahead_seconds=rules.max_ahead_seconds, aliases=rules.aliases, schema=shape.schema, max_items=max_items,
-    )  # fmt: skip
+    attributes = read_attributes(raw, node, place)
+    return Field(name=name, type=node, doc=doc if isinstance(doc, str) else "", **attributes)
 
 
 def _of_the_whole(fields: tuple[Field, ...]) -> Iterator[str]:
     by_name = {f.name: f for f in fields}
-    for name, want in (("device_id", ("string", None)), ("event_time", ("long", "timestamp-micros"))):
+    for name, want in ((DEVICE, ("string", None)), (TIME, ("long", "timestamp-micros"))):
         f = by_name.get(name)
         if f is None or (f.kind, f.logical) != want or f.nullable:
             yield f"every contract has the required field {name}. Write it as {REMEDY[name]}"
-    if "event_time" in by_name and by_name["event_time"].on_violation != "reject":
-        yield "field event_time: on_violation must be reject: a reading without its true time has no place"
+    if TIME in by_name and by_name[TIME].on_violation != "reject":
+        yield "field event_time: on_violation must be reject: a reading without its true time can't be filed"
     last = fields[-1]
-    if last.name != QUALITY or last.schema != ["null", "string"]:
+    if last.name != QUALITY or last.type != avro.Node("string", nullable=True):
         yield f"the last field must be {QUALITY}, where cleaning notes what it did. Add {REMEDY[QUALITY]} at the end"
     columns: dict[str, str] = {}
     for f in fields:

@@ -1,4 +1,4 @@
-"""Readings as a device sends them, out of a file: one JSON object, an array of objects, or an object a line."""
+"""Reads a sample of what a device sends: one JSON object, an array of objects, or one object a line."""
 
 from collections import Counter
 from typing import Any
@@ -11,7 +11,7 @@ MAX_CHARACTERS = 16 * 1024 * 1024
 
 
 def read_sample(text: str, where: str) -> list[dict[str, Any]]:
-    """The readings in `text`, at least one. ConfigError, beginning with `where`, for what is none."""
+    """The readings in `text`, at least one. ConfigError, beginning with `where`, when there is none."""
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(f"{where}: too large for a sample. A few hundred readings are plenty: try head -n 500")
     if not text.strip():
@@ -64,7 +64,7 @@ _KINDS = {int: "whole", float: "number", str: "text", bool: "boolean", dict: "ob
 
 def _what(value: object) -> str:
     if isinstance(value, list):
-        return "an array of other things" if value else "an empty array"
+        return "an array of something else" if value else "an empty array"
     return {"whole": "a number", "number": "a number", "text": "text", "boolean": "a boolean"}.get(
         _KINDS.get(type(value), ""), "null"
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from headrace.filters import Filter
+from headrace.protocol.filters import Filter
 
 
 def as_text(schema: dict[str, Any]) -> str:

@@ -1,1 +1,1 @@
-"""The lake: what lies in the object store, and how it is read."""
+"""The lake: what is in the object store, and how it is read."""

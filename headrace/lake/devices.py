@@ -1,8 +1,8 @@
-"""What devices' own numbering says of the rows in the lake: numbers that are missing, and numbers stored again.
+"""What the devices' own numbers say about the rows in the lake: which are missing, and which are stored twice.
 
-A run is what one device numbered without starting anew: the readings of one boot id. Readings without a boot id are
-split where, in Kafka's order, the number falls back while the event time goes on; a number that falls back together
-with the time came late, and belongs to the run before. docs/guarantees.md says what can and can't be known from it.
+A run is what one device numbered without a restart: the readings of one boot id. Readings without a boot id are split
+where, in Kafka's order, the number falls while the event time rises; a number that falls together with the time came
+late and belongs to the run before. docs/guarantees.md says what these numbers can show and what they can't.
 """
 
 from collections.abc import Iterable
@@ -10,23 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.contracts.model import Contract
-from headrace.lake.rows import Source
+from headrace.lake.rows import Numbering, Source
 
-LISTED = 100  # runs that are named where not all are asked for
+LISTED = 100  # runs that are listed when not all are asked for
 RANGES = 5  # of missing numbers, the first of a run
 
-# With a boot id a number is one reading, whatever else differs. Without one a copy is known by its event time too, and
-# the order is that of one partition of one incarnation of the topic: `place`.
+# With a boot id a number stands for one reading, whatever else differs. Without one, a copy must have the same event
+# time too, and the order is that of one partition of one incarnation of the topic: `place`.
 _RUNS = """
 CREATE OR REPLACE TEMP TABLE runs AS
-WITH numbered AS ({scan}),
-booted AS (
+WITH booted AS (
     SELECT device, boot, NULL::VARCHAR AS place, 0::HUGEINT AS run, seq, count(*) - 1 AS again
-    FROM numbered WHERE seq IS NOT NULL AND boot IS NOT NULL GROUP BY device, boot, seq
+    FROM found WHERE seq IS NOT NULL AND boot IS NOT NULL GROUP BY device, boot, seq
 ),
 readings AS (
     SELECT device, log || '/' || p AS place, seq, t, min(o) AS o, count(*) - 1 AS again
-    FROM numbered WHERE seq IS NOT NULL AND boot IS NULL GROUP BY device, log, p, seq, t
+    FROM found WHERE seq IS NOT NULL AND boot IS NULL GROUP BY device, log, p, seq, t
 ),
 falls AS (
     SELECT *, (seq < lag(seq) OVER kafka AND t > lag(t) OVER kafka)::INT AS fell
@@ -68,13 +67,13 @@ class Run:
     boot: str | None
     first: int
     last: int
-    numbers: int  # different ones that are stored
+    numbers: int  # stored, without copies
     missing: int  # between first and last
     ranges: tuple[tuple[int, int], ...]
     again: int  # rows beyond the first of their number
 
     def words(self) -> str:
-        """What is wrong with the run, if anything."""
+        """What is wrong with the run; `whole` when nothing is."""
         who = self.device + (f" (boot {self.boot})" if self.boot is not None else "")
         out = []
         if self.missing:
@@ -113,18 +112,18 @@ class Devices:
         }  # fmt: skip
 
 
-def read(source: Source, topic: str, contract: Contract | None, *, every: bool = False) -> Devices | None:
-    """What the rows of `topic` say, by columns, where they lie; None where nothing in them is numbered.
+def numbering(contract: Contract | None) -> Numbering | None:
+    """The fields of the roles sequence and boot; None where the contract has no field of the role sequence."""
+    roles = {f.role: f.name for f in contract.fields if f.role} if contract is not None else {}
+    return Numbering(roles["sequence"], roles.get("boot")) if "sequence" in roles else None
+
+
+def read(source: Source, *, every: bool = False) -> Devices | None:
+    """What the rows say that `source` has loaded with their numbers; None where no row has a number.
 
     Lists the runs with something wrong, or with `every` all of them.
     """
-    roles = {f.role: f.name for f in contract.fields if f.role} if contract is not None else {}
-    if "sequence" not in roles:
-        return None
-    scan = source.scan(topic, roles["sequence"], roles.get("boot"))
-    if not scan:
-        return None
-    source.all(_RUNS.format(scan=scan, ranges=RANGES))
+    source.all(_RUNS.format(ranges=RANGES))
     devices, runs, numbers, missing, again, wrong = map(int, source.all(_TOTALS)[0])
     listed = source.all(_LIST + (_ALL if every else _WRONG.format(n=LISTED)))
     return Devices(devices, runs, numbers, missing, again, wrong, tuple(_runs(listed))) if runs else None

@@ -1,4 +1,4 @@
-"""Object keys of the lake. A name derives from topic, incarnation, partition, start offset, schema id and date only.
+"""Object keys of the lake, made from topic, incarnation, partition, start offset, schema id and date only.
 
     <folder>/date=YYYY-MM-DD/<topic>-<topic id>-p<partition>-o<start>-s<schema id>.parquet     rows
     _ledger/<topic>/<topic id>/p<partition>/<start>.json                                      an account of each offset
@@ -10,7 +10,7 @@ topic, and the whole topic name for any other.
 import re
 from typing import NamedTuple
 
-from headrace.names import CLEAN, key_part
+from headrace.protocol.names import key_part, lake_folder
 
 LEDGER = "_ledger"
 _DATA = re.compile(
@@ -40,21 +40,16 @@ class LedgerKey(NamedTuple):
     start: int
 
 
-def folder(topic: str) -> str:
-    """The folder that a topic's rows lie in: `imu` for imu.clean, `imu.raw` for imu.raw."""
-    return key_part(topic.removesuffix(CLEAN))
-
-
 def data_key(topic: str, topic_id: str, partition: int, start: int, schema_id: int, date: str) -> str:
     """The key of the rows of one schema id and one UTC date in the batch that begins at offset `start`."""
     name = f"{key_part(topic)}-{key_part(topic_id)}-p{partition}-o{start:020d}-s{schema_id}.parquet"
-    return f"{folder(topic)}/date={date}/{name}"
+    return f"{lake_folder(topic)}/date={date}/{name}"
 
 
 def parse_data_key(key: str, topic: str) -> DataKey | None:
-    """The parts of a data file's key, or None where it isn't one of the topic's."""
+    """The parts of a data file's key, or None when it is not a data file of the topic."""
     found = _DATA.match(key)
-    if found is None or found["folder"] != folder(topic) or not found["name"].startswith(f"{key_part(topic)}-"):
+    if found is None or found["folder"] != lake_folder(topic) or not found["name"].startswith(f"{key_part(topic)}-"):
         return None
     topic_id = found["name"].removeprefix(f"{key_part(topic)}-")
     return DataKey(
@@ -84,7 +79,7 @@ def ledger_key(topic: str, topic_id: str, partition: int, start: int) -> str:
 
 
 def parse_ledger_key(key: str) -> LedgerKey | None:
-    """The parts of a ledger object's key (topic and id as in the key), or None where it isn't one."""
+    """The parts of a ledger object's key (topic and id as in the key), or None when it is not one."""
     found = _ENTRY.match(key)
     if found is None:
         return None

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from headrace.errors import FatalError
-from headrace.intent import Tail
 from headrace.lake import layout
+from headrace.protocol.tail import Tail
+from headrace.protocol.wire import Position
 from headrace.store.base import ObjectStore
-from headrace.wire import Position
 
 VERSION = 1
 _READERS = 8
-Ranges = tuple[tuple[int, int], ...]  # of offsets, [first, one past the last), in order and apart
+Ranges = tuple[tuple[int, int], ...]  # of offsets, [first, one past the last), in order, with gaps between
 
 
 class StoredFile(NamedTuple):
@@ -30,7 +30,7 @@ class StoredFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of the offsets [start, end) of a partition: each one is a row, a repeat, refused, skipped or lost."""
+    """What became of the offsets [start, end) of a partition: each is a row, a repeat, refused, skipped or lost."""
 
     topic: str
     topic_id: str
@@ -41,7 +41,7 @@ class Entry:
     repeats: Ranges = ()  # rows whose source was stored before
     refused: Ranges = ()  # could not be decoded: dead letters
     skipped: Ranges = ()  # offsets without a record: control records, compaction
-    lost: Ranges = ()  # the log no longer had them when the batch was to be stored again
+    lost: Ranges = ()  # no longer in the log when the batch had to be stored again
     last: Position | None = None  # source of the last row stored up to `end`
     tail: Tail | None = None  # the last record before `end`
 
@@ -52,11 +52,11 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Where the entry lies in the store."""
+        """The key of the entry's object in the store."""
         return layout.ledger_key(self.topic, self.topic_id, self.partition, self.start)
 
     def unaccounted(self) -> int:
-        """Offsets of [start, end) that the entry does not account for: 0 in a sound one."""
+        """How many offsets of [start, end) the entry does not account for: 0 when it is sound."""
         named = sum(map(count, (self.repeats, self.refused, self.skipped, self.lost)))
         return self.end - self.start - self.rows - named
 
@@ -104,11 +104,11 @@ def to_json(entry: Entry) -> bytes:
 
 
 def from_json(data: bytes, key: str = "") -> Entry:
-    """An entry as it was stored; FatalError where the bytes are not one."""
+    """An entry as it was stored; FatalError when the bytes are not one."""
     try:
         d = orjson.loads(data)
         if d["version"] != VERSION:
-            raise FatalError(f"{key}: ledger version {d['version']}, this Headrace knows {VERSION}: upgrade it")
+            raise FatalError(f"{key}: ledger version {d['version']}, this Headrace knows {VERSION}. Upgrade Headrace")
         return Entry(
             topic=d["topic"],
             topic_id=d["topic_id"],

@@ -1,4 +1,4 @@
-"""DuckDB on the store that holds the lake: where its files are, how it is let in, and what its refusals mean."""
+"""DuckDB on the store that holds the lake: where the files are, how to log in, and what a refusal means."""
 
 import os
 from pathlib import Path
@@ -24,16 +24,16 @@ def root(store: "Store") -> str:
 
 
 def where(store: "Store") -> str:
-    """The lake's place, for people."""
+    """The lake's address, for people."""
     if store.kind == "folder":
         return str(store.folder)
     return store.endpoint if store.azure is None else store.azure.url or f"account {store.azure.account}"
 
 
 def attach(lake: "duckdb.DuckDBPyConnection", store: "Store") -> None:
-    """Let `lake` read the store. ConfigError where the settings do not hold, or DuckDB can't do what they ask."""
+    """Let `lake` read the store. ConfigError when the settings are wrong, or DuckDB does not support them."""
     if store.kind == "folder":
-        if store.folder is None or store.folder.is_file():  # one that is not there yet: nothing is stored
+        if store.folder is None or store.folder.is_file():  # a folder that is not there yet holds nothing
             raise ConfigError(f"store.folder: {store.folder} is not a folder. Name the one that holds the lake")
         return
     options = _s3(lake, store) if store.azure is None else _azure(lake, store.azure)
@@ -42,12 +42,12 @@ def attach(lake: "duckdb.DuckDBPyConnection", store: "Store") -> None:
         lake.execute(f"CREATE SECRET lake (TYPE {'s3' if store.azure is None else 'azure'}, {words})")
     except Exception as e:  # noqa: BLE001 - whatever it is, its text holds the keys
         raise ConfigError(f"DuckDB does not take the store's settings ({type(e).__name__})") from None
-    # Reading small objects is waiting: more threads than cores keep more requests under way.
+    # To read small objects is mostly to wait: more threads than cores keep more requests under way.
     lake.execute(f"SET threads = {max(_THREADS, os.cpu_count() or 1)}")
 
 
 def refused(store: "Store", text: str) -> HeadraceError:
-    """What DuckDB's words say when the lake can't be read."""
+    """The error for DuckDB's words when the lake can't be read."""
     place = where(store)
     text = text.partition("\n\nLINE ")[0]  # of our own SQL
     if any(code in text for code in _REFUSED):
@@ -55,12 +55,12 @@ def refused(store: "Store", text: str) -> HeadraceError:
         keys = "store.access_key or store.secret_key" if store.kind == "s3" else "what store.azure gives"
         return ConfigError(f"the lake at {place} refused {keys}: {words}. Correct them")
     if any(code in text for code in _MISSING):
-        remedy = "`headrace provision` makes it" if store.kind == "s3" else "create the container"
+        remedy = "`headrace provision` creates it" if store.kind == "s3" else "create the container"
         return ConfigError(f"the lake at {place} has no bucket {store.bucket!r}: {remedy}, or correct store.bucket")
     if store.tls.enabled and ("SSL" in text or "from the peer" in text or "to the peer" in text):
-        from headrace import tls
+        from headrace.identity import tls
 
-        names = "store.tls", "store.endpoint"  # DuckDB says that a certificate is refused, and not why
+        names = "store.tls", "store.endpoint"  # DuckDB says that a certificate is refused, but not why
         if why := tls.look(*tls.split(store.endpoint), store.tls, *names).refused:
             return ConfigError(f"the lake at {place}: {why}")
     return TransientError(f"the lake at {place} can't be read: {text}. Start the store, or correct `store`")
@@ -76,11 +76,11 @@ def literal(value: object) -> str:
 def _s3(lake: "duckdb.DuckDBPyConnection", store: "Store") -> dict[str, object]:
     if store.tls.cert_file is not None or not store.tls.verify_hostname:
         raise ConfigError(
-            "DuckDB shows no client certificate, and always checks the host's name: with store.tls.cert_file, or with "
-            "verify_hostname off, the lake can be written and not queried"
+            "DuckDB can't send a client certificate and always checks the host's name: with store.tls.cert_file, or "
+            "with verify_hostname: false, the archive can write the lake, but no query can read it"
         )
     if store.credentials == "aws":
-        from headrace.aws import credentials
+        from headrace.identity.aws import credentials
 
         given = credentials(store.timeout_seconds).retrieve()
         keys = {"KEY_ID": given.access_key, "SECRET": given.secret_key, "SESSION_TOKEN": given.session_token or ""}
@@ -90,7 +90,7 @@ def _s3(lake: "duckdb.DuckDBPyConnection", store: "Store") -> dict[str, object]:
         keys = {"KEY_ID": store.access_key.get_secret_value(), "SECRET": store.secret_key.get_secret_value()}
     lake.load_extension(str(_extension("httpfs")))
     lake.execute(f"SET http_timeout = {max(1, int(store.timeout_seconds))}")
-    lake.execute("SET enable_server_cert_verification = true")  # for its second HTTP client, which does not by itself
+    lake.execute("SET enable_server_cert_verification = true")  # its second HTTP client checks nothing by default
     if store.tls.ca_file is not None:
         lake.execute(f"SET ca_cert_file = {literal(str(store.tls.ca_file))}")
     return {
@@ -122,19 +122,19 @@ def _azure(lake: "duckdb.DuckDBPyConnection", azure: "Azure") -> dict[str, objec
 
 
 def _endpoint(account: str, url: str) -> str:
-    """The host without the account, which is all that DuckDB can be told of a URL where it gets a token."""
+    """The host without the account: all that DuckDB accepts of a URL when it fetches a token."""
     begin = f"https://{account}."
     host = url.removeprefix(begin).rstrip("/")
     if not url.startswith(begin) or "/" in host:
         raise ConfigError(
             f"store.azure.url: with Workload Identity DuckDB reads from {begin}ENDPOINT only: the lake can be written "
-            "and not queried"
+            "but not queried"
         )
     return host
 
 
 def _extension(name: str) -> Path:
-    """The extension that the wheel duckdb-extension-<name> brings, for this DuckDB's version."""
+    """The extension in the wheel duckdb-extension-<name>, for this version of DuckDB."""
     import importlib
 
     import duckdb
@@ -144,6 +144,6 @@ def _extension(name: str) -> Path:
     path = folder / f"{name}.duckdb_extension"
     if not path.is_file():
         raise ConfigError(
-            f"duckdb {duckdb.__version__} and duckdb-extension-{name} do not fit each other: install the same version"
+            f"duckdb {duckdb.__version__} and duckdb-extension-{name} do not fit together. Install one version of both"
         )
     return path

@@ -1,31 +1,33 @@
-"""What the rows in the lake themselves say: how many a file has, and which are there twice."""
+"""What the rows in the lake say: how many a file has, and which are there twice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.config import Config
 from headrace.lake import layout, remote
 from headrace.lake.remote import literal
+from headrace.protocol.names import lake_folder
 from headrace.store.base import ObjectStore
 
 if TYPE_CHECKING:
     import duckdb
 
-_LOAD = """
-CREATE OR REPLACE TEMP TABLE found AS
+# One pass over the files gives all that is asked of a topic's rows: to open a small file costs more than to read it.
+_ROWS = """
 SELECT filename AS file, regexp_extract(filename, '-p(\\d+)-o\\d+-s\\d+\\.parquet$', 1)::INT AS p,
        regexp_replace(filename, '^.*/(.*)-p\\d+-o\\d+-s\\d+\\.parquet$', '\\1') AS log,
-       _offset AS o, _src_epoch AS se, _src_offset AS so, _src_index AS si, _event_id AS id
+       _offset AS o, _src_epoch AS se, _src_offset AS so, _src_index AS si, _event_id AS id{numbers}
 FROM read_parquet([{files}], filename = true)
 """
-_NUMBERED = """
-SELECT device_id AS device, {boot} AS boot, "{sequence}"::BIGINT AS seq, event_time AS t,
-       regexp_replace(filename, '^.*/(.*)-p\\d+-o\\d+-s\\d+\\.parquet$', '\\1') AS log, _partition AS p, _offset AS o
-FROM read_parquet([{files}], filename = true)
+_NO_ROWS = """
+SELECT NULL::VARCHAR AS file, NULL::INT AS p, NULL::VARCHAR AS log, NULL::BIGINT AS o, NULL::INT AS se,
+       NULL::BIGINT AS so, NULL::INT AS si, NULL::BLOB AS id WHERE false
 """
-# A source is one reading within one incarnation (`log`) of the topic: positions begin again where the raw topic was
-# made anew, and the clean one with it. What came again in a clean topic made anew is told by its event id alone.
+_NUMBERS = ', device_id AS device, {boot}::VARCHAR AS boot, "{sequence}"::BIGINT AS seq, event_time AS t'
+_NO_NUMBERS = ", device_id AS device, NULL::VARCHAR AS boot, NULL::BIGINT AS seq, event_time AS t"
+# A source is one reading within one incarnation (`log`) of the topic: positions begin again when the raw topic is made
+# anew, and the clean one with it. Copies across two incarnations of a clean topic are recognised by event id only.
 _TWICE = (
     "SELECT 1 FROM found GROUP BY log, p, o HAVING count(*) > 1",
     "SELECT 1 FROM found WHERE so IS NOT NULL GROUP BY log, p, se, so, si HAVING count(*) > 1",
@@ -48,38 +50,60 @@ class Rows:
     files: dict[str, int] = field(default_factory=dict)
     stored: dict[int, int] = field(default_factory=dict)
     duplicates: dict[int, int] = field(default_factory=dict)  # rows beyond the first of a reading or an offset
+    numbered: bool = False  # whether the table `found` has the columns device, boot, seq and t
+
+
+class Numbering(NamedTuple):
+    """The fields in which devices number their readings. `boot` is None where the contract has none."""
+
+    sequence: str
+    boot: str | None
 
 
 class Source:
-    """Reads provenance columns with DuckDB, where the files lie. `lake` is from `sql.connect`."""
+    """Reads provenance columns with DuckDB, where the files are. `lake` is from `sql.connect`."""
 
     def __init__(self, lake: "duckdb.DuckDBPyConnection", cfg: Config, store: ObjectStore) -> None:
         self._lake, self._store = lake, store
         self._root = f"{remote.root(cfg.store)}/"
 
-    def load(self, topic: str) -> Rows:
-        """Read a topic's rows; what `sources_between` and `held` ask is about the topic loaded last."""
-        keys = [i.key for i in self._store.list(f"{layout.folder(topic)}/") if layout.parse_data_key(i.key, topic)]
-        self._lake.execute("DROP TABLE IF EXISTS found")
-        if not keys:
-            self._lake.execute(
-                "CREATE TEMP TABLE found (file TEXT, p INT, log TEXT, o BIGINT, se INT, so BIGINT, si INT, id BLOB)"
-            )
+    def load(self, topic: str, numbering: Numbering | None = None) -> Rows:
+        """Read a topic's rows into the table `found`, which all other questions are about.
+
+        With `numbering` the table has the devices' numbers too, null in files whose schema has no such field.
+        """
+        by_schema: dict[int, list[str]] = {}
+        for info in self._store.list(f"{lake_folder(topic)}/"):
+            key = layout.parse_data_key(info.key, topic)
+            if key is not None:
+                by_schema.setdefault(key.schema_id, []).append(literal(self._root + info.key))
+        numbers = {schema: self._numbers(files[0], numbering) for schema, files in by_schema.items()}
+        # As a parameter the list of files would import pandas first.
+        parts = [_ROWS.format(numbers=numbers[n], files=", ".join(files)) for n, files in by_schema.items()]
+        self._lake.execute(f"CREATE OR REPLACE TEMP TABLE found AS {' UNION ALL '.join(parts) or _NO_ROWS}")
+        if not parts:
             return Rows()
-        names = ", ".join(literal(self._root + key) for key in keys)
-        self._lake.execute(_LOAD.format(files=names))  # as a parameter it would import pandas first
-        files = {
-            file.removeprefix(self._root): n for file, n in self.all("SELECT file, count(*) FROM found GROUP BY 1")
-        }
+        files = self.all("SELECT file, count(*) FROM found GROUP BY 1")
         twice = any(self.all(f"{sql} LIMIT 1") for sql in _TWICE)
         return Rows(
-            files,
+            {file.removeprefix(self._root): n for file, n in files},
             dict(self.all("SELECT p, count(*) FROM found GROUP BY 1")),
             dict(self.all(_EXCESS)) if twice else {},
+            numbered=numbering is not None,
         )
 
+    def _numbers(self, file: str, numbering: Numbering | None) -> str:
+        """The further columns to select from files of the same schema as `file`, an SQL literal."""
+        if numbering is None:
+            return ""
+        there = {name for name, *_ in self.all(f"DESCRIBE FROM read_parquet({file})")}
+        if numbering.sequence not in there:
+            return _NO_NUMBERS
+        boot = f'"{numbering.boot}"' if numbering.boot in there else "NULL"
+        return _NUMBERS.format(sequence=numbering.sequence, boot=boot)
+
     def sources_between(self, partition: int, start: int, end: int) -> int:
-        """How many different readings the rows of a partition hold that came from raw offsets [start, end)."""
+        """How many different readings, from raw offsets [start, end), the rows of a partition hold."""
         some = f"FROM found WHERE p = {partition} AND so >= {start} AND so < {end}"
         sql = f"SELECT count(*) FROM (SELECT DISTINCT se, so, si {some})"  # noqa: S608 - numbers
         return int(self.all(sql)[0][0])
@@ -93,29 +117,6 @@ class Source:
         sql = f"SELECT count(*) FROM (SELECT DISTINCT * FROM {asked} SEMI JOIN found USING (p, se, so, si))"  # noqa: S608 - numbers
         return int(self.all(sql)[0][0])
 
-    def scan(self, topic: str, sequence: str, boot: str | None) -> str:
-        """A SELECT of a topic's device, boot, seq, t (event time), log, p and o; empty where no row is numbered.
-
-        Files of a schema that has no such field are left out. `sequence` and `boot` are fields' names.
-        """
-        by_schema: dict[int, list[str]] = {}
-        for found in self._store.list(f"{layout.folder(topic)}/"):
-            key = layout.parse_data_key(found.key, topic)
-            if key is not None:
-                by_schema.setdefault(key.schema_id, []).append(literal(self._root + found.key))
-        parts = []
-        for files in by_schema.values():
-            there = {name for name, *_ in self.all(f"DESCRIBE FROM read_parquet({files[0]})")}
-            if sequence in there:
-                parts.append(
-                    _NUMBERED.format(
-                        files=", ".join(files),
-                        sequence=sequence,
-                        boot=f'"{boot}"::VARCHAR' if boot in there else "NULL::VARCHAR",
-                    )
-                )
-        return " UNION ALL ".join(parts)
-
     def all(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run SQL over the lake; all rows of its answer."""
+        """Run SQL over the lake. Returns all rows of the answer."""
         return self._lake.execute(sql).fetchall()

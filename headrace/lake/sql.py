@@ -1,5 +1,6 @@
 """SQL over the lake with DuckDB: every stream is a view, read from the object store where it lies."""
 
+import re
 import tempfile
 import uuid
 import warnings
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from headrace.config import Config
 
-# DuckDB's errors that mean the lake is away, or let nobody in, rather than that the SQL is wrong.
+# DuckDB's errors that mean that the lake is away or refuses us, not that the SQL is wrong.
 _AWAY = ("HTTPException", "IOException", "ConnectionException")
 
 
@@ -25,10 +26,10 @@ def query(sql: str, *, config: "Config | str | Path | None" = None, state: str |
     """The answer to one SQL query over the lake, as a pandas.DataFrame.
 
     Every stream is a view: the contract's columns (timestamps in UTC), `date` (the partition, UTC) and the columns
-    `_topic`, `_partition`, `_offset`, ... that say where a row came from. What the archive has not stored yet is not
-    there. `config` is a Config or the path of one; without it, that of the stack in the folder `state` (else
-    HEADRACE_CONFIG, HEADRACE_STATE, or the user's own stack). Raises ConfigError for SQL that is wrong or that would
-    change something, TransientError when the store is away.
+    `_topic`, `_partition`, `_offset`, ... that say where a row came from. Readings that the archive has not stored yet
+    are not there. `config` is a Config or the path of one; without it, that of the stack in the folder `state` (else
+    HEADRACE_CONFIG, HEADRACE_STATE, or the user's own stack). Raises ConfigError for SQL that is wrong or would change
+    something, TransientError while the store is away.
     """
     from headrace.config import Config
     from headrace.config.find import find
@@ -36,7 +37,7 @@ def query(sql: str, *, config: "Config | str | Path | None" = None, state: str |
     if not isinstance(config, Config):
         config = find(Path(config) if config is not None else None, Path(state) if state is not None else None)
     with connect(config, sql) as lake, explained(config), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # DuckDB's own use of pandas is no caller's concern
+        warnings.simplefilter("ignore")  # DuckDB's own use of pandas does not concern the caller
         return run(lake, sql).df()
 
 
@@ -44,9 +45,9 @@ def query(sql: str, *, config: "Config | str | Path | None" = None, state: str |
 def connect(
     cfg: "Config", sql: str, *, empty: Callable[[str], None] = lambda _: None
 ) -> "Iterator[duckdb.DuckDBPyConnection]":
-    """A DuckDB in memory with a view for each stream that `sql` may mean, on the store of `cfg`.
+    """A DuckDB in memory with a view for each stream that `sql` may use, on the store of `cfg`.
 
-    `empty` is called with the name of each that has no rows in the lake; its view has the contract's columns.
+    `empty` is called with the name of each stream without rows in the lake; its view has the contract's columns.
     """
     import duckdb
 
@@ -58,7 +59,7 @@ def connect(
         config={
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            # DuckDB's default is the working directory, which in a container can't be written. It removes what it made.
+            # DuckDB's default is the working folder, which is read-only in a container. It removes what it makes.
             "temp_directory": str(Path(tempfile.gettempdir()) / f"headrace-duckdb-{uuid.uuid4().hex[:12]}"),
         },
     )
@@ -75,9 +76,9 @@ def connect(
 
 
 def run(lake: "duckdb.DuckDBPyConnection", sql: str) -> "duckdb.DuckDBPyConnection":
-    """Run `sql` and return the connection, from which the last statement's result can be fetched.
+    """Run `sql` and return the connection, from which to fetch the last statement's result.
 
-    Raises ConfigError when it holds no query, or a statement that is not one.
+    Raises ConfigError when `sql` holds no query, or a statement that is not a query.
     """
     statements = lake.extract_statements(sql)
     if not statements:
@@ -91,7 +92,7 @@ def run(lake: "duckdb.DuckDBPyConnection", sql: str) -> "duckdb.DuckDBPyConnecti
 
 @contextmanager
 def explained(cfg: "Config") -> Iterator[None]:
-    """Turn DuckDB's errors into ours, in its own words, which point at the place in the SQL."""
+    """Turn DuckDB's errors into ours. They keep DuckDB's words, which point at the place in the SQL."""
     import duckdb
 
     try:
@@ -100,6 +101,12 @@ def explained(cfg: "Config") -> Iterator[None]:
         text = str(e).strip()
         if type(e).__name__ in _AWAY:
             raise remote.refused(cfg.store, text) from None
+        if text.startswith("Catalog Error: Table with name"):
+            from headrace.lake import views
+
+            # DuckDB guesses among its own tables, since there are views only of streams that the SQL names.
+            text = re.sub(r'\nDid you mean "[^"]*"\?', "", text)
+            text += f"\n\nThis configuration has the tables {', '.join(views.names(cfg)) or '(none)'}"
         raise ConfigError(f"this SQL does not run:\n{text}") from None
 
 
@@ -115,4 +122,4 @@ def _refuse_changes(lake: "duckdb.DuckDBPyConnection", statement: Any, sql: str)
         for inner in lake.extract_statements(rest):
             _refuse_changes(lake, inner, sql)
     elif kind not in (kinds.SELECT, kinds.CREATE):  # CREATE: of PIVOT; it stays in memory
-        raise ConfigError(f"only queries are run, not {kind.name}: the lake's files are written by the archive alone")
+        raise ConfigError(f"only queries are allowed, not {kind.name}: only the archive writes the lake's files")

@@ -1,35 +1,37 @@
-"""The loss ledger: whether every reading that reached Kafka is in the lake exactly once, and where it is not."""
+"""The loss ledger: is every reading that reached Kafka in the lake exactly once, and if not, where is it not?"""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from headrace import deadletters, replays
-from headrace.cleanmeta import Note as CleanNote
+from headrace import deadletters
 from headrace.config import Config
+from headrace.deadletters import journal
 from headrace.lake import devices, layout, ledger
 from headrace.lake.devices import Devices
-from headrace.lake.flow import Flow, Stage, archived_topics, stream_name
+from headrace.lake.flow import Flow, Stage, stream_name
 from headrace.lake.ledger import Entry
 from headrace.lake.rows import Rows, Source
 from headrace.lake.views import contract_of
-from headrace.names import CLEAN, raw_topic, stream_of
+from headrace.protocol.clean_note import CleanNote
+from headrace.protocol.names import CLEAN, raw_topic, stream_of
+from headrace.protocol.wire import EVENT_ID
 from headrace.store.base import ObjectStore
-from headrace.wire import EVENT_ID
 
 
 @dataclass
 class Part:
-    """The answer for one partition. All are numbers of readings, but `open_intents`."""
+    """The answer for one partition. All are numbers of readings, except `open_intents`."""
 
     stored: int = 0
     gaps: int = 0
     duplicates: int = 0
     repeats_dropped: int = 0
-    refused: int = 0  # by the archive, to the dead letters
+    refused: int = 0  # by the archive, into the dead letters
     open_intents: int = 0
-    lag: int = 0  # yet to be cleaned or stored
+    lag: int = 0  # not cleaned or stored yet
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Stream:
     partitions: dict[int, Part] = field(default_factory=dict)
     dead_letters: int = 0
     dead_letters_stored: int = 0  # that are also rows: they count as rows
-    dead_letters_replayed: int = 0  # sent again: they count as what they became
+    dead_letters_redriven: int = 0  # sent again: they count as what they became
     problems: list[str] = field(default_factory=list)
     devices: Devices | None = None  # where the contract has a field of the role sequence, and rows are numbered
 
@@ -54,7 +56,7 @@ class Stream:
             **asdict(self.total()),
             "dead_letters": self.dead_letters,
             "dead_letters_stored": self.dead_letters_stored,
-            "dead_letters_replayed": self.dead_letters_replayed,
+            "dead_letters_redriven": self.dead_letters_redriven,
             "problems": self.problems,
             "devices": self.devices.to_json() if self.devices is not None else None,
             "partitions": {str(p): asdict(part) for p, part in sorted(self.partitions.items())},
@@ -77,12 +79,12 @@ class Report:
 
     @property
     def under_way(self) -> int:
-        """Readings that are yet to be cleaned or stored: nothing can be said of them."""
+        """Readings that are not cleaned or stored yet: nothing can be said of them."""
         return sum(s.total().lag for s in self.streams.values())
 
     @property
     def numbers_good(self) -> bool:
-        """Whether of the numbers that devices gave their readings none is missing and none stored again."""
+        """Whether no number that a device gave its readings is missing or stored twice."""
         return not any(d.missing or d.again for s in self.streams.values() if (d := s.devices) is not None)
 
     def to_json(self) -> dict[str, Any]:
@@ -95,29 +97,59 @@ class Report:
         }
 
 
-def verify(cfg: Config, flow: Flow, store: ObjectStore, source: Source, *, every_device: bool = False) -> Report:
-    """Compare what Kafka, the ledger and the rows say. `flow` was taken before the others are read.
+def compare(
+    cfg: Config,
+    flow: Flow,
+    store: ObjectStore,
+    source: Source,
+    *,
+    every_device: bool = False,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Compare what Kafka, the ledger and the rows say. Take `flow` before the call: it must be older than the others.
 
-    Of devices those are listed whose numbers have something wrong, or with `every_device` all.
+    Lists the devices whose numbers have something wrong, or with `every_device` all. `notify` is called with what is
+    read just now, in words.
     """
-    report = Report({stream_name(t): Stream() for t in archived_topics(cfg)})
-    journal = replays.load(cfg)
-    letters = list(journal.open())
-    for topic in archived_topics(cfg):
+    report = Report({stream_name(t): Stream() for t in cfg.archived})
+    notify("reading the dead letters in Kafka")
+    known = journal.load(cfg)
+    letters = list(known.open())
+    for topic, entries in _ledgers(cfg.archived, store, notify):
         stream = report.streams[stream_name(topic)]
-        entries = list(ledger.read(store, layout.ledger_prefix(topic)))
-        rows = source.load(topic)
+        notify(f"reading the rows of {topic} in the lake")
+        rows = source.load(topic, devices.numbering(contract_of(cfg, stream_of(topic))))
         numbers = {p for t, p in flow.archived if t == topic} | {e.partition for e in entries} | set(rows.stored)
         for number in sorted(numbers):
             mine = [e for e in entries if e.partition == number]
             stream.partitions[number] = _part(flow, topic, number, mine, rows, source, stream.problems)
-        stream.devices = devices.read(source, topic, contract_of(cfg, stream_of(topic)), every=every_device)
+        stream.devices = devices.read(source, every=every_device) if rows.numbered else None
         stream.dead_letters_stored = source.held([s for x in letters if (s := _source(x, topic)) is not None])
     count_letters(report, letters)
-    for letter in journal.letters.values():
-        if not journal.is_open(letter.key) and letter.text("stream") in report.streams:
-            report.streams[letter.text("stream")].dead_letters_replayed += 1
+    for letter in known.letters.values():
+        if not known.is_open(letter.key) and letter.text("stream") in report.streams:
+            report.streams[letter.text("stream")].dead_letters_redriven += 1
     return report
+
+
+def _ledgers(
+    topics: Sequence[str], store: ObjectStore, notify: Callable[[str], None]
+) -> Iterator[tuple[str, list[Entry]]]:
+    """Each topic with its ledger. The next one is read while the caller looks at the rows of this one.
+
+    A ledger is read whole before its topic's files are listed: a file that an entry names is then there.
+    """
+
+    def read(topic: str) -> list[Entry]:
+        return list(ledger.read(store, layout.ledger_prefix(topic)))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="next-ledger") as pool:
+        coming = [pool.submit(read, topic) for topic in topics[:1]]
+        for i, topic in enumerate(topics):
+            notify(f"reading the ledger of {topic} in the lake")
+            entries = coming.pop().result()
+            coming += [pool.submit(read, after) for after in topics[i + 1 : i + 2]]
+            yield topic, entries
 
 
 def _part(
@@ -155,7 +187,7 @@ Gap = tuple[int, str]  # how many readings, and in words where
 
 
 def chain_gaps(entries: Sequence[Entry], topic_id: str, stage: Stage | None) -> list[Gap]:
-    """Offsets of one partition that no ledger entry covers, or that an entry does not account for.
+    """Offsets of one partition that are in no ledger entry, or that an entry does not account for.
 
     `entries` of all incarnations of the topic, in order; those of `topic_id` must reach what is committed.
     """
@@ -185,7 +217,7 @@ def chain_gaps(entries: Sequence[Entry], topic_id: str, stage: Stage | None) -> 
 
 
 def row_gaps(entries: Iterable[Entry], files: dict[str, int]) -> list[Gap]:
-    """Rows that the ledger names and the files, object key to rows, don't hold."""
+    """Rows that the ledger names and that are not in the files (`files`: object key to rows)."""
     out = []
     for e in entries:
         for f in e.files:
@@ -196,7 +228,7 @@ def row_gaps(entries: Iterable[Entry], files: dict[str, int]) -> list[Gap]:
 
 
 def raw_gaps(raw: Stage, note: CleanNote) -> list[Gap]:
-    """Raw offsets that clean has committed and not counted, and those that Kafka deleted before clean read them."""
+    """Raw offsets that clean committed and did not count, and those that Kafka deleted before clean read them."""
     out = []
     committed = raw.committed or 0
     uncounted = committed - note.start - note.counts.total
@@ -208,13 +240,13 @@ def raw_gaps(raw: Stage, note: CleanNote) -> list[Gap]:
 
 
 def emitted_gaps(note: CleanNote, held: int, refused: int) -> list[Gap]:
-    """Rows that clean has passed on and that are not in the lake, where the archive has dealt with all of them."""
+    """Rows that clean has passed on and that are not in the lake, once the archive has dealt with all of them."""
     missing = note.counts.kept + note.counts.changed - held - refused
     return [(missing, "rows that clean passed on are not in the lake")] if missing > 0 else []
 
 
 def _source(letter: deadletters.ReadLetter, topic: str) -> tuple[int, int, int, int] | None:
-    """Which raw reading a dead letter of clean is, if it is of the stream of `topic`."""
+    """The raw reading of a dead letter of clean, if it belongs to the stream of `topic`."""
     s = letter.source
     if not topic.endswith(CLEAN) or s.get("topic") != raw_topic(stream_of(topic)) or EVENT_ID not in letter.headers:
         return None
@@ -222,7 +254,7 @@ def _source(letter: deadletters.ReadLetter, topic: str) -> tuple[int, int, int, 
 
 
 def count_letters(report: Report, letters: Iterable[deadletters.ReadLetter]) -> None:
-    """Enter into the report whose the open letters are; those that are rows too count as rows."""
+    """Enter the open dead letters into the report by stream. Those that are rows too count as rows."""
     others: Counter[str] = Counter()
     for letter in letters:
         name = letter.text("stream")

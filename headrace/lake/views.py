@@ -1,15 +1,17 @@
 """The views that SQL sees: one for each stream, one for each further topic that is archived."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from headrace.config import Config
+from headrace.contracts.avro import Node
 from headrace.contracts.files import find
-from headrace.contracts.model import Contract, Field
+from headrace.contracts.model import Contract
 from headrace.errors import ConfigError
-from headrace.lake import layout, remote
-from headrace.names import clean_topic, stream_of
+from headrace.lake import remote
+from headrace.protocol import provenance
+from headrace.protocol.names import clean_topic, lake_folder, stream_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,26 +27,23 @@ _SIMPLE = {
     "bytes": "BLOB",
     "fixed": "BLOB",
 }
-_PROVENANCE = {
-    "_topic": "VARCHAR",
-    "_partition": "INTEGER",
-    "_offset": "BIGINT",
-    "_kafka_time": "TIMESTAMPTZ",
-    "_src_epoch": "INTEGER",
-    "_src_offset": "BIGINT",
-    "_src_index": "INTEGER",
-    "_event_id": "BLOB",
-    "_received_at": "TIMESTAMPTZ",
+_SQL = {
+    "string": "VARCHAR",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "timestamp": "TIMESTAMPTZ",
+    "binary16": "BLOB",
     "date": "DATE",
 }
-# SQL that asks what there is, rather than for a stream by name.
+_PROVENANCE = {c.name: _SQL[c.kind] for c in (*provenance.COLUMNS, provenance.DATE)}
+# SQL that asks which tables there are, rather than for a stream by name.
 _CATALOGUE = re.compile(r"\b(show|information_schema|duckdb_\w+|pg_catalog|pragma_\w+|sqlite_master)\b", re.IGNORECASE)
 
 
 def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Callable[[str], None]) -> None:
-    """Make a view for each archived topic whose stream `sql` names: to list the files of all would take time.
+    """Make a view for each archived topic whose stream `sql` names. Listing the files of others would take time.
 
-    A stream `imu` is the view imu; its raw topic, where it is archived, imu.raw. `empty` hears of those without rows.
+    The stream `imu` is the view imu; its raw topic, if archived, is imu.raw. `empty` gets the names without rows.
     """
     catalogue = _CATALOGUE.search(sql) is not None
     for topic in _topics(cfg):
@@ -62,13 +61,18 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
         lake.execute(f"CREATE VIEW {name} AS {body or _empty(contract_of(cfg, stream))}")
 
 
+def names(cfg: Config) -> list[str]:
+    """The tables that SQL may name, such as imu and imu.raw."""
+    return [stream_of(topic) if topic == clean_topic(stream_of(topic)) else topic for topic in _topics(cfg)]
+
+
 def _topics(cfg: Config) -> list[str]:
     """Every stream's clean topic, and what else is archived."""
     return list(dict.fromkeys([*map(clean_topic, cfg.streams), *cfg.archive.topics]))
 
 
 def contract_of(cfg: Config, stream: str) -> Contract | None:
-    """The contract of a stream; None where it isn't configured, or its contract isn't there."""
+    """The contract of a stream; None when the stream is not configured or has no contract."""
     if stream not in cfg.streams:
         return None
     try:
@@ -78,12 +82,12 @@ def contract_of(cfg: Config, stream: str) -> Contract | None:
 
 
 def _stored(lake: "duckdb.DuckDBPyConnection", cfg: Config, topic: str) -> str:
-    """The SELECT over the topic's files; empty where there are none.
+    """The SELECT over the topic's files; empty when there are none.
 
-    The files of one schema id have the same columns, so that one footer tells them all; only ids are put together
+    The files of one schema id have the same columns, so one footer describes them all; only the ids are united
     by column name. `union_by_name` over all files would read every footer first.
     """
-    root = f"{remote.literal(remote.root(cfg.store))[1:-1]}/{layout.folder(topic)}"
+    root = f"{remote.literal(remote.root(cfg.store))[1:-1]}/{lake_folder(topic)}"
     found = lake.execute(
         "SELECT DISTINCT regexp_extract(file, '-s(\\d+)\\.parquet$', 1) AS id FROM glob(?) ORDER BY id",
         [f"{root}/date=*/*.parquet"],
@@ -100,29 +104,19 @@ def _stored(lake: "duckdb.DuckDBPyConnection", cfg: Config, topic: str) -> str:
 def _empty(contract: Contract | None) -> str:
     """A SELECT with the contract's columns and no rows."""
     fields = contract.fields if contract is not None else ()
-    columns = {**{f.name: sql_type(f) for f in fields}, **_PROVENANCE}
+    columns = {**{f.name: sql_type(f.type) for f in fields}, **_PROVENANCE}
     return "SELECT " + ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in columns.items()) + " WHERE false"
 
 
-def sql_type(f: Field) -> str:
-    """The type of a field's column in DuckDB."""
-    return "".join(_type(f.schema))
-
-
-def _type(schema: Any) -> Iterator[str]:
-    if isinstance(schema, list):
-        yield from _type(next((s for s in schema if s != "null"), "null"))
-    elif isinstance(schema, str):
-        yield _SIMPLE.get(schema, "VARCHAR")
-    elif str(schema.get("logicalType", "")).startswith("timestamp-"):
-        yield "TIMESTAMPTZ"
-    elif schema.get("logicalType") == "decimal":
-        yield f"DECIMAL({schema['precision']}, {schema.get('scale', 0)})"
-    elif schema["type"] == "array":
-        yield from _type(schema["items"])
-        yield "[]"
-    elif schema["type"] == "record":
-        inner = ", ".join(f'"{f["name"]}" {"".join(_type(f["type"]))}' for f in schema["fields"])
-        yield f"STRUCT({inner})"
-    else:
-        yield from _type(schema["type"])
+def sql_type(node: Node) -> str:
+    """The type of a column in DuckDB, for values of an Avro type."""
+    if (node.logical or "").startswith("timestamp-"):
+        return "TIMESTAMPTZ"
+    if node.precision:
+        return f"DECIMAL({node.precision}, {node.scale})"
+    if node.items is not None:
+        return f"{sql_type(node.items)}[]"
+    if node.kind == "record":
+        inner = ", ".join(f'"{m.name}" {sql_type(m.type)}' for m in node.members)
+        return f"STRUCT({inner})"
+    return _SIMPLE[node.kind]

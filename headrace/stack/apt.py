@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headrace.errors import ConfigError
 
-_POLICY = Path("/usr/sbin/policy-rc.d")  # whether a package may start its service: its exit code 101 means no
+_POLICY = Path("/usr/sbin/policy-rc.d")  # asks whether a package may start its service: exit code 101 means no
 _UNASKED = ("install", "-y", "-q", "--no-install-recommends", "-oDPkg::Lock::Timeout=300")
 
 
@@ -19,10 +19,10 @@ def available() -> bool:
 
 
 def install(packages: Sequence[str], units: Sequence[str] = ()) -> None:
-    """Install them. None starts its service now, nor `units` at a later boot. ConfigError where that fails."""
+    """Install packages. Their services do not start now, nor do `units` at a later boot. ConfigError when it fails."""
     names = " ".join(packages)
     if not available():
-        raise ConfigError(f"not here: {names}. As root on Debian or Ubuntu: apt-get install {names}")
+        raise ConfigError(f"not installed: {names}. As root on Debian or Ubuntu: apt-get install {names}")
     deny = not _POLICY.exists()
     if deny:
         _POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")

@@ -1,7 +1,7 @@
 """What the stack needs besides Python packages: Kafka's jars and Apicurio Registry, pinned in downloads.json.
 
-Files go into a user cache, each verified by SHA-256 before it takes its final name; what was interrupted is resumed.
-A part (`kafka`, `apicurio`) is complete or absent: its folder appears by one rename.
+Files go into a user cache. Each is verified by SHA-256 before it gets its final name; an interrupted download is
+resumed. A part (`kafka`, `apicurio`) is complete or absent: its folder appears by one rename.
 """
 
 import fcntl
@@ -50,7 +50,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something the stack runs: `folder` is where it will be, once complete."""
+    """Something that the stack runs. `folder` is where it is, once it is complete."""
 
     name: str
     version: str
@@ -78,7 +78,7 @@ def cache_dir() -> Path:
 
 
 def parts(cache: Path | None = None, lock: Path = LOCK) -> dict[str, Part]:
-    """The parts that downloads.json pins. A folder's name holds a hash of the pins: a new lock finds no old part."""
+    """The parts in downloads.json. A folder's name holds a hash of the pins: a new lock finds no old part."""
     data: dict[str, Any] = json.loads(lock.read_text(encoding="utf-8"))
     root = cache or cache_dir()
     out = {}
@@ -90,10 +90,10 @@ def parts(cache: Path | None = None, lock: Path = LOCK) -> dict[str, Part]:
     return out
 
 
-def fetch(wanted: list[Part], report: Report, *, context: ssl.SSLContext | None = None) -> None:
+def fetch(wanted: list[Part], report: Report) -> None:
     """Make every part of `wanted` present. Of two processes at once, one waits for the other.
 
-    Raises TransientError when the network stays away, FatalError when a file is not what was pinned.
+    Raises TransientError when the network stays away, FatalError when a file is not the pinned one.
     """
     missing = [p for p in wanted if not p.present]
     if not missing:
@@ -102,15 +102,15 @@ def fetch(wanted: list[Part], report: Report, *, context: ssl.SSLContext | None 
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _fetch([p for p in missing if not p.present], report, context or ssl.create_default_context())
+        _fetch([p for p in missing if not p.present], report)
 
 
-def _fetch(missing: list[Part], report: Report, context: ssl.SSLContext) -> None:
-    stop = threading.Event()
+def _fetch(missing: list[Part], report: Report) -> None:
+    context, stop = ssl.create_default_context(), threading.Event()
     for part in missing:
         _staging(part).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="download") as pool:
-        # The largest first, since they alone would keep the others waiting at the end.
+        # The largest first, so that no large one is left for the end.
         jobs = sorted(((p, f) for p in missing for f in p.files), key=lambda job: -job[1].size)
         futures = [pool.submit(_get, p.base + f.path, f, _staging(p) / f.name, report, context, stop) for p, f in jobs]
         try:
@@ -148,7 +148,9 @@ def _get(url: str, file: File, target: Path, report: Report, context: ssl.SSLCon
             if reason is not None:
                 raise reason from None
             if attempt == ATTEMPTS - 1:
-                raise TransientError(f"{url}: {e}. What has arrived is kept: run the command again to go on") from None
+                raise TransientError(
+                    f"{url}: {e}. What has arrived is kept: run the command again to continue"
+                ) from None
             stop.wait(min(PAUSE * 2**attempt, 8.0))
             continue
         if stop.is_set():
@@ -156,7 +158,7 @@ def _get(url: str, file: File, target: Path, report: Report, context: ssl.SSLCon
         if _sha256(partial) == file.sha256:
             partial.replace(target)
             return
-        # Bytes left by an interrupted run may be bad: once more from the start, then it's the server's.
+        # Bytes of an interrupted run may be bad: try once more from the start.
         report(file.name, -partial.stat().st_size)
         partial.unlink()
         if attempt > 0:
@@ -194,7 +196,7 @@ def _transfer(
 
 
 def _permanent(error: Exception, url: str) -> ConfigError | None:
-    """The error to end with, where trying again is of no use."""
+    """The error to end with, when another attempt would fail too."""
     reason = getattr(error, "reason", error)
     if isinstance(reason, ssl.SSLCertVerificationError):
         return ConfigError(
@@ -202,7 +204,7 @@ def _permanent(error: Exception, url: str) -> ConfigError | None:
             "SSL_CERT_FILE to its CA bundle; with python.org's Python on macOS, run its 'Install Certificates.command'"
         )
     if isinstance(error, urllib.error.HTTPError) and error.code in {401, 403, 404, 407, 410}:
-        return ConfigError(f"{url}: HTTP {error.code} {error.reason}. Does a proxy stand in between (https_proxy)?")
+        return ConfigError(f"{url}: HTTP {error.code} {error.reason}. Is there a proxy in between (https_proxy)?")
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return ConfigError(f"{error.filename}: {error.strerror}. Set HEADRACE_CACHE to a folder with room")
     return None
@@ -214,7 +216,7 @@ def _sha256(path: Path) -> str:
 
 
 def _complete(part: Part) -> None:
-    """From verified files to the part's folder: archives are unpacked and dropped, jars stay as they are."""
+    """Make the part's folder from verified files: archives are unpacked and deleted, jars stay as they are."""
     staging = _staging(part)
     archives = [staging / f.name for f in part.files if f.name.endswith(".tar.gz")]
     made = staging.with_name(f"{staging.name}.unpacked")
@@ -237,5 +239,5 @@ def _unpack(archive: Path, folder: Path) -> None:
         for member in tar.getmembers():  # Python before 3.11.4, as Debian 12 has it
             path = PurePosixPath(member.name)
             if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-                raise tarfile.TarError(f"{archive.name}: {member.name} leads out of its folder")
+                raise tarfile.TarError(f"{archive.name}: {member.name} points outside of its folder")
             tar.extract(member, folder)

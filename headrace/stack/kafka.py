@@ -1,13 +1,18 @@
-"""Apache Kafka: one process, broker and controller (KRaft), formatted once."""
+"""Apache Kafka: one process that is broker and controller (KRaft), formatted once. It answers who has a password."""
 
 import subprocess
 from pathlib import Path
 
-from headrace import kafka, provision
+from headrace import kafka
 from headrace.errors import FatalError, TransientError
-from headrace.stack import ports
+from headrace.operate import provision
+from headrace.runtime.sockets import listening
 from headrace.stack.download import Part
-from headrace.stack.plan import HOST, Plan, Spec
+from headrace.stack.plan import HOST, USER, Spec, StackPlan
+from headrace.stack.properties import text
+
+BROKER_USER = "broker"  # Kafka itself: towards its controller, and between brokers
+_PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 LOGGING = """Configuration:
   status: warn
@@ -25,18 +30,38 @@ LOGGING = """Configuration:
 """
 
 
-def properties(plan: Plan) -> str:
-    """server.properties."""
+def logins(password: str, inner: str, listeners: tuple[str, ...] = ("CLIENT",)) -> dict[str, str]:
+    """Settings by which each of `listeners`, and CONTROLLER, asks for a password (SASL PLAIN).
+
+    The services' `password` opens the listeners, `inner` is Kafka's own and opens CONTROLLER as well. Passwords here
+    and not in Kafka's storage: another one counts after a restart, also where the storage was formatted long ago.
+    """
+    own = {"username": BROKER_USER, "password": inner, f"user_{BROKER_USER}": inner}
+    settings = {
+        "listener.security.protocol.map": ",".join(f"{n}:SASL_PLAINTEXT" for n in (*listeners, "CONTROLLER")),
+        "sasl.enabled.mechanisms": "PLAIN",
+        "sasl.mechanism.inter.broker.protocol": "PLAIN",
+        "sasl.mechanism.controller.protocol": "PLAIN",
+    }
+    for name in (*listeners, "CONTROLLER"):
+        users = own if name == "CONTROLLER" else {**own, f"user_{USER}": password}
+        words = " ".join(f'{key}="{value}"' for key, value in users.items())
+        settings[f"listener.name.{name.lower()}.plain.sasl.jaas.config"] = f"{_PLAIN} required {words};"
+    return settings
+
+
+def properties(plan: StackPlan) -> str:
+    """The text of server.properties."""
     broker, controller = plan.ports["kafka"], plan.ports["kafka.controller"]
     settings = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller}",
-        "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{broker}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"CLIENT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
+        "advertised.listeners": f"CLIENT://{HOST}:{broker}",
         "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": "PLAINTEXT",
+        "inter.broker.listener.name": "CLIENT",
+        **logins(plan.secrets["kafka"], plan.secrets["kafka_broker"]),
         "log.dirs": plan.state.data / "kafka",
         "auto.create.topics.enable": "false",
         "unclean.leader.election.enable": "false",
@@ -48,7 +73,7 @@ def properties(plan: Plan) -> str:
         "transaction.state.log.num.partitions": 2,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
-        # A stack may lie switched off for longer than the week after which Kafka forgets commits, the archiver's too.
+        # A stack may be off for longer than the week after which Kafka deletes commits, those of the archive too.
         "offsets.retention.minutes": 2_000_000_000,
         "group.initial.rebalance.delay.ms": 0,
         "log.cleaner.dedupe.buffer.size": 16 << 20,
@@ -56,11 +81,11 @@ def properties(plan: Plan) -> str:
         "num.io.threads": 4,
         "background.threads": 4,
     }
-    return "".join(f"{key}={value}\n" for key, value in settings.items())
+    return text(settings)
 
 
-def spec(plan: Plan, java: Path, part: Part) -> Spec:
-    """How to run it. Ready when it tells its brokers and has the topics."""
+def spec(plan: StackPlan, java: Path, part: Part) -> Spec:
+    """How to run it. Ready when it lists its brokers and has the topics."""
     folder = plan.state.conf
     # C1 alone: ready with 1.5 s less of CPU time, and 1.0 us a message at 470,000 messages/s against C2's 1.3 (measured
     # over the first 1.2 million messages).
@@ -87,19 +112,19 @@ def spec(plan: Plan, java: Path, part: Part) -> Spec:
     )
 
 
-def _run(argv: list[str], plan: Plan) -> str:
+def _run(argv: list[str], plan: StackPlan) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=plan.state.tmp, timeout=60)
     if done.returncode != 0:
         raise FatalError(f"Kafka's storage can't be formatted: {(done.stderr or done.stdout).strip()[-800:]}")
     return done.stdout.strip()
 
 
-def _probe(plan: Plan) -> None:
-    # A client that is refused backs off, so it is made only once the port answers.
-    if not ports.listening(plan.ports["kafka"]):
+def _probe(plan: StackPlan) -> None:
+    # A refused client waits before it tries again, so make it only once the port answers.
+    if not listening(plan.ports["kafka"]):
         raise TransientError(f"Kafka does not listen on {plan.ports['kafka']} yet")
     kafka.probe(plan.config.kafka)
 
 
-def _provide(plan: Plan) -> None:
+def _provide(plan: StackPlan) -> None:
     provision.topics(plan.config)

@@ -1,17 +1,17 @@
-"""Ports: which are free, who holds one that isn't, and which to take instead."""
+"""Ports: which are free, which process holds one, and which to take instead."""
 
-import json
 import os
 import random
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
-from headrace.errors import TransientError
-from headrace.stack import http
+from headrace.runtime.sockets import listening
+from headrace.stack.process import mark_of
 
-# Below what systems give to outgoing connections (32768 and up): such a port could be taken while a server restarts.
+# Below the ports of outgoing connections (32768 and up): one of those could be taken while a server restarts.
 LOW, HIGH = 10_000, 32_000
 
 
@@ -19,7 +19,7 @@ def in_use(port: int, host: str = "127.0.0.1") -> bool:
     """Whether something listens on, or has bound, `port` of `host`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as s:
-        # Else connections that ended a moment ago would count.
+        # Without it, connections that ended a moment ago would count.
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             s.bind((host, port))
@@ -27,19 +27,6 @@ def in_use(port: int, host: str = "127.0.0.1") -> bool:
             return True
     # Some systems let an address be bound beside a server on all addresses.
     return listening(port, host)
-
-
-def listening(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a connection to `port` is taken."""
-    try:
-        with socket.create_connection((_reachable(host), port), timeout=0.5):
-            return True
-    except OSError:
-        return False
-
-
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound
 
 
 def free(taken: set[int]) -> int:
@@ -53,7 +40,7 @@ def free(taken: set[int]) -> int:
 
 
 def holder(port: int) -> str:
-    """Who listens on `port`, in words: "mosquitto (pid 123)". Empty when that can't be found out."""
+    """Which process listens on `port`, in words: "mosquitto (pid 123)". Empty when this can't be found out."""
     found = _by_proc(port) if Path("/proc/net/tcp").exists() else _by_lsof(port)
     return " and ".join(f"{name} (pid {pid})" for pid, name in sorted(found.items()))
 
@@ -72,11 +59,19 @@ def _by_proc(port: int) -> dict[int, str]:
     out: dict[int, str] = {}
     for process in Path("/proc").glob("[0-9]*") if inodes else ():
         try:
-            if any(fd.readlink().as_posix() in inodes for fd in (process / "fd").iterdir()):
+            if any(_target(fd) in inodes for fd in (process / "fd").iterdir()):
                 out[int(process.name)] = (process / "comm").read_text(encoding="utf-8").strip()
         except OSError:  # another user's, or gone
             continue
     return out
+
+
+def _target(fd: Path) -> str:
+    """What a file descriptor stands for. Empty when it was closed meanwhile, as that of the list itself is."""
+    try:
+        return str(fd.readlink())
+    except OSError:
+        return ""
 
 
 def _by_lsof(port: int) -> dict[int, str]:
@@ -103,28 +98,31 @@ def _by_lsof(port: int) -> dict[int, str]:
 
 def remedy(service: str, held_by: str) -> str:
     """What to do about a port in use, in a sentence or two."""
-    way_out = f"choose another port (--port {service}=NUMBER), or let free ones be picked: {auto()}"
+    way_out = f"choose another port (--port {service}=NUMBER), or let Headrace choose free ones: {auto()}"
     if service == "mqtt" and (held_by.startswith("mosquitto") or (not held_by and broker_of_distribution())):
         return f"That is the system's own broker: `sudo systemctl stop mosquitto`, or {way_out}"
     return f"Stop it, {way_out}"
 
 
 def auto() -> str:
-    """How this person lets free ports be picked, `make` taking options in a way of its own."""
+    """How to let free ports be chosen: `make` takes options in its own way."""
     return "make up ARGS=--auto-ports" if os.environ.get("MAKELEVEL") else "--auto-ports"
 
 
-def stack_on(page: int) -> str:
-    """The state folder of the Headrace stack whose status page is on that port; empty when it is none."""
-    try:
-        found = json.loads(http.get(f"http://127.0.0.1:{page}/api/status", timeout=1.0))
-        return str(found["folder"])
-    except (TransientError, ValueError, KeyError, TypeError):
-        return ""
+def stack_on(taken: Iterable[int]) -> str:
+    """The state folder of a Headrace stack of this user that holds one of these ports; empty where there is none.
+
+    Linux only: empty elsewhere.
+    """
+    for port in taken:
+        for pid in _by_proc(port):
+            if found := mark_of(pid):
+                return found
+    return ""
 
 
 def broker_of_distribution() -> bool:
-    """Whether a process called mosquitto runs, whoever's it is. Linux only."""
+    """Whether a process called mosquitto runs, of any user. Linux only."""
     for comm in Path("/proc").glob("[0-9]*/comm"):
         try:
             if comm.read_text(encoding="utf-8").strip() == "mosquitto":

@@ -1,4 +1,4 @@
-"""Processes that are ours, told from others that got the same number: started, recognised, stopped, none left."""
+"""Processes that we started: start them, recognise them even when a pid is used again, stop them, leave none."""
 
 import os
 import signal
@@ -9,19 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-# In the environment of everything that a stack starts: its folder. Finds what a killed supervisor had no time to note.
+# The stack's folder, in the environment of all that it starts: finds what a killed supervisor had no time to note.
 MARK = "_HEADRACE_STACK"
 
 
 class Process(NamedTuple):
-    """A process as noted: `started` is when, in the system's own terms, so that a reused pid is not mistaken for it."""
+    """A process as noted. `started` is its start in the system's own terms: a reused pid is not taken for it."""
 
     pid: int
     started: str
 
     @property
     def alive(self) -> bool:
-        """Whether that very process runs still."""
+        """Whether this very process is still running."""
         return self.pid > 0 and bool(self.started) and start_time(self.pid) == self.started
 
 
@@ -50,7 +50,10 @@ def _boot() -> str:
 
 
 def launch(argv: Sequence[str], env: Mapping[str, str], cwd: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start `argv` as the leader of a session, and so of a process group, of its own: Ctrl-C does not reach it."""
+    """Start `argv` as the leader of a session, and so of a process group, of its own: Ctrl-C does not reach it.
+
+    What it makes is for this user alone, whatever the umask here is: SeaweedFS has sockets in /tmp.
+    """
     return subprocess.Popen(
         argv,
         env=dict(env),
@@ -59,11 +62,12 @@ def launch(argv: Sequence[str], env: Mapping[str, str], cwd: Path, output: IO[by
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        umask=0o077,
     )
 
 
 def signal_group(process: Process, number: int) -> bool:
-    """Signal the group that `process` leads, or it alone where it leads none; False when it is gone."""
+    """Signal the group that `process` leads, or only itself when it leads none. False when it is gone."""
     if not process.alive:
         return False
     try:
@@ -77,7 +81,7 @@ def signal_group(process: Process, number: int) -> bool:
 
 
 def stop(processes: Iterable[Process], grace: float) -> list[Process]:
-    """SIGTERM to all, SIGKILL to those that are there after `grace` seconds. Returns those that had to be killed."""
+    """SIGTERM to all, SIGKILL to those still running after `grace` seconds. Returns those that were killed."""
     left = [p for p in processes if signal_group(p, signal.SIGTERM)]
     wait_gone(left, grace)
     stubborn = [p for p in left if signal_group(p, signal.SIGKILL)]
@@ -86,7 +90,7 @@ def stop(processes: Iterable[Process], grace: float) -> list[Process]:
 
 
 def wait_gone(processes: Sequence[Process], seconds: float) -> bool:
-    """Wait until none of them runs; False when the time is up before."""
+    """Wait until none of them runs. False when some still run after the time."""
     until = time.monotonic() + seconds
     while any(p.alive for p in processes):
         if time.monotonic() > until:
@@ -96,13 +100,17 @@ def wait_gone(processes: Sequence[Process], seconds: float) -> bool:
 
 
 def marked(state: Path) -> list[Process]:
-    """What runs with this stack's mark in its environment, this process excepted. Linux only; empty elsewhere."""
-    wanted = f"{MARK}={state}".encode()
-    out = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if int(folder.name) != os.getpid() and wanted in (folder / "environ").read_bytes().split(b"\0"):
-                out.append(Process(int(folder.name), start_time(int(folder.name))))
-        except OSError:
-            continue
+    """Processes with this stack's mark in their environment, except this one. Linux only; empty elsewhere."""
+    pids = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    out = [Process(pid, start_time(pid)) for pid in pids if pid != os.getpid() and mark_of(pid) == str(state)]
     return [p for p in out if p.started]
+
+
+def mark_of(pid: int) -> str:
+    """The folder of the stack that a process belongs to. Empty for none, for another user's, and beside Linux."""
+    try:
+        found = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    wanted = f"{MARK}=".encode()
+    return next((v.removeprefix(wanted).decode(errors="replace") for v in found if v.startswith(wanted)), "")

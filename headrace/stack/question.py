@@ -1,4 +1,4 @@
-"""A question that may never be answered, put on a thread of its own so that nobody who waits for it is stuck."""
+"""A question that may never be answered, asked on a thread of its own, so that the asking thread is not stuck."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ POLL = 0.05
 
 
 class Question(threading.Thread):
-    """Calls `ask` at once. `error` is what it raised, once `answered` says that there is an answer."""
+    """Calls `ask` at once. `error` is what it raised, once `answered` is true."""
 
     def __init__(self, ask: Callable[[], None]) -> None:
         super().__init__(name="question", daemon=True)
@@ -27,12 +27,12 @@ class Question(threading.Thread):
         """Ask."""
         try:
             self._ask()
-        except Exception as e:  # noqa: BLE001 - it is for whoever asked
+        except Exception as e:  # noqa: BLE001 - the asking thread looks at it
             self.error = e
         self._done.set()
 
     def answered(self, seconds: float, stop: threading.Event) -> bool:
-        """Whether there is an answer, waited for that long and no longer than until `stop`."""
+        """Whether there is an answer. Waits `seconds` for it, but no longer than until `stop`."""
         until = time.monotonic() + seconds
         while not self._done.wait(POLL):
             if stop.is_set() or time.monotonic() > until:

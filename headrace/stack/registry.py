@@ -1,18 +1,39 @@
-"""Apicurio Registry with its data in an H2 file. It asks no password, so it never leaves loopback."""
+"""Apicurio Registry with its data in an H2 file. It answers who has a password."""
 
 from pathlib import Path
 
-from headrace import provision
 from headrace.errors import TransientError
-from headrace.stack import http, ports
+from headrace.operate import provision
+from headrace.runtime import http
+from headrace.runtime.sockets import listening
 from headrace.stack.download import Part
-from headrace.stack.plan import HOST, Plan, Spec
+from headrace.stack.plan import HOST, USER, Spec, StackPlan
+from headrace.stack.properties import text
 
 
-def spec(plan: Plan, java: Path, part: Part) -> Spec:
+def logins(password: str) -> dict[str, object]:
+    """Settings by which every path of the registry asks for the services' password (HTTP basic).
+
+    The services may register contracts. Nobody may delete one, export all, or change the rules for all.
+    """
+    return {
+        "quarkus.http.auth.basic": "true",
+        "quarkus.http.auth.permission.all.paths": "/*",
+        "quarkus.http.auth.permission.all.policy": "authenticated",
+        "quarkus.http.auth.permission.delete.paths": "/*",
+        "quarkus.http.auth.permission.delete.methods": "DELETE",
+        "quarkus.http.auth.permission.delete.policy": "deny",
+        "quarkus.security.users.embedded.plain-text": "true",
+        f"quarkus.security.users.embedded.users.{USER}": password,
+        f"quarkus.security.users.embedded.roles.{USER}": "sr-developer",
+        "apicurio.auth.role-based-authorization": "true",
+    }
+
+
+def spec(plan: StackPlan, java: Path, part: Part) -> Spec:
     """How to run it. Ready when it lists its subjects and has the contracts."""
     port = plan.ports["registry"]
-    database = plan.state.data / "registry" / "registry"
+    database, secrets = plan.state.data / "registry" / "registry", plan.state.conf / "registry.properties"
     settings = {
         "apicurio.storage.kind": "sql",
         "apicurio.storage.sql.kind": "h2",
@@ -20,18 +41,23 @@ def spec(plan: Plan, java: Path, part: Part) -> Spec:
         "apicurio.datasource.url": f"jdbc:h2:file:{database};WRITE_DELAY=0",
         "quarkus.http.host": HOST,
         "quarkus.http.port": port,
-        # By default it listens on 0.0.0.0:9000, open to the network.
-        "quarkus.management.host": HOST,
-        "quarkus.management.port": plan.ports["registry.management"],
+        # Else it listens on 0.0.0.0:9000, with its metrics for everybody.
+        "quarkus.management.host-enabled": "false",
+        "quarkus.config.locations": secrets,
         "java.io.tmpdir": plan.state.tmp,
         "vertx.cacheDirBase": plan.state.tmp,
     }
     flags = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xlog:disable"]
 
+    def prepare() -> None:
+        database.parent.mkdir(exist_ok=True)
+        plan.state.write(secrets, text(logins(plan.secrets["registry"])))
+
     def probe() -> None:
-        if not ports.listening(port):
+        if not listening(port):
             raise TransientError(f"the registry does not listen on {port} yet")
-        http.get(f"{plan.config.registry.url}/subjects")
+        login = http.basic(USER, plan.secrets["registry"])
+        http.get(f"{plan.config.registry.url}/subjects", authorization=login)
 
     return Spec(
         name="registry",
@@ -40,7 +66,7 @@ def spec(plan: Plan, java: Path, part: Part) -> Spec:
             "-jar", str(part.folder / "quarkus-run.jar"),
         ],
         address=f"http://{HOST}:{port}",
-        prepare=lambda: database.parent.mkdir(exist_ok=True),
+        prepare=prepare,
         probe=probe,
         provide=lambda: provision.contracts(plan.config),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from headrace.errors import ConfigError, HeadraceError
-from headrace.stack import http
+from headrace.runtime import http
 from headrace.stack.plan import HOST, Spec
 from headrace.stack.process import NONE, Process, launch, signal_group, start_time
 from headrace.stack.question import Question
@@ -20,20 +20,21 @@ from headrace.stack.state import State
 POLL = 0.1  # between looks at a process, and probes of one that starts
 CHECK = 5.0  # between probes of one that serves
 PATIENCE = 15.0  # with a probe; librdkafka may hang for as long as the clock was set back
-UNANSWERED = 5  # probes at most that are left without an answer; then the last one is waited for
+UNANSWERED = 5  # probes at most that may stay without an answer; then wait for the last one
 START_SECONDS = 120.0
 ATTEMPTS = 3  # to become ready for the first time
 BACKOFF_FIRST, BACKOFF_MOST = 0.5, 30.0
+LOG_LINES = 8  # of the end of a log, shown when a service does not start
 STEADY = 10.0  # seconds of service after which a crash counts as the first one again
 
 
 class Phase(StrEnum):
-    """Where a service is."""
+    """What a service is doing."""
 
-    WAITING = "waiting"  # for what it needs
+    WAITING = "waiting"  # waits for what it needs
     STARTING = "starting"
     READY = "ready"
-    UNREADY = "not ready"  # it runs, and its probe says it can't do its job now
+    UNREADY = "not ready"  # it runs, but its probe says that it can't do its job now
     CRASHED = "crashed"  # will be restarted
     FAILED = "failed"  # it never got ready
     STOPPING = "stopping"
@@ -42,7 +43,7 @@ class Phase(StrEnum):
 
 @dataclass
 class Status:
-    """What is to be shown of a service."""
+    """What to show of a service."""
 
     phase: Phase = Phase.WAITING
     message: str = ""
@@ -74,7 +75,7 @@ class Runner(threading.Thread):
         self._halt.set()
 
     def run(self) -> None:
-        """The service's whole life."""
+        """The whole life of the service."""
         try:
             while self._wait_for_needs():
                 self._once()
@@ -86,7 +87,7 @@ class Runner(threading.Thread):
             self._set(Phase.STOPPED)
 
     def _wait_for_needs(self) -> bool:
-        """Until all that it needs serves; False when told to stop before."""
+        """Wait until all that it needs serves. False when told to stop first."""
         for other in self._needs:
             while not other.ready.wait(0.05):
                 if self._halt.is_set():
@@ -121,7 +122,7 @@ class Runner(threading.Thread):
         self._halt.wait(pause)
 
     def _watch(self, process: subprocess.Popen[bytes], began: float) -> str:
-        """Until the process ends or is told to. Returns why it must be ended, empty when it did so by itself."""
+        """Watch until the process ends or must end. Returns why it must be ended; empty when it ended by itself."""
         stalls, check_at = 0, 0.0
         while not self._halt.is_set():
             if _exited(process, POLL):
@@ -142,7 +143,7 @@ class Runner(threading.Thread):
                 self._set(Phase.UNREADY if problem else Phase.READY, problem)
                 stalls = stalls + 1 if self._stalled() else 0
                 if stalls == 3:
-                    return "it made no progress any more"
+                    return "it stopped making progress"
             check_at = time.monotonic() + (CHECK if self.ready.is_set() else 0.0)
         return ""
 
@@ -175,7 +176,7 @@ class Runner(threading.Thread):
             return True
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """No process of the group is left after this."""
+        """End the process and all others of its group."""
         if process.poll() is None:
             self._set(Phase.STOPPING)
             signal_group(self.status.process, signal.SIGTERM)
@@ -198,10 +199,10 @@ class Runner(threading.Thread):
         self.status.phase, self.status.message = phase, message
         self._changed()
 
-    def _log_tail(self, lines: int = 8) -> str:
+    def _log_tail(self) -> str:
         path = self._state.log_file(self.spec.name)
         try:
-            tail = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+            tail = path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
         except OSError:
             return ""
         return "\n".join([f"the end of {path}:", *(f"  {line[:300]}" for line in tail)])

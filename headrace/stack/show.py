@@ -1,17 +1,18 @@
-"""How a stack looks to a person: a table, lines, and what to do next."""
+"""How a stack is shown to a person: a table, lines, and what to do next."""
 
 import os
 import shlex
 import shutil
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace import filters
 from headrace.config.find import state_folder
 from headrace.contracts.write import example_topic
-from headrace.stack.plan import DEVICE_USER
+from headrace.errors import HeadraceError
+from headrace.hub.client import Hub
+from headrace.protocol import filters
+from headrace.stack.certs import own_address
 from headrace.stack.state import State
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from headrace.config import Config
 
+_HUB_SECONDS = 3.0
 _SIMULATED = {"imu", "environment", "vibration"}  # what `headrace simulate` has models of
 _COLOURS = {"ready": "green", "failed": "red", "crashed": "red", "not ready": "yellow", "stopped": "dim"}
 
@@ -48,7 +50,7 @@ def table(snapshot: dict[str, Any]) -> "RenderableType":
     for name in ("received", "readings/s", "cleaned", "stored", "dead letters"):
         streams.add_column(name, justify="right")
     for name, f in sorted(snapshot.get("streams", {}).items()):
-        figures = (f.get(k) for k in ("bridge", "bridge_rate", "clean", "archive", "dead_letters"))
+        figures = (f.get(k) for k in ("received", "received_rate", "cleaned", "stored", "dead_letters"))
         streams.add_row(name, *(_number(v) for v in figures))
     head = Text(f"Headrace in {snapshot['folder']}: {snapshot['state']}", style="bold")
     parts: list[RenderableType] = [head, services]
@@ -63,7 +65,7 @@ def _number(value: float | None) -> str:
 
 
 def lines(before: dict[str, str], snapshot: dict[str, Any]) -> list[str]:
-    """What changed since `before` (service to state), which is brought up to date: for output that is no terminal."""
+    """What changed since `before` (service to state), which is updated: for output that is not a terminal."""
     out = []
     for name, s in snapshot["services"].items():
         now = s["state"] if s["state"] != "crashed" else f"crashed: {s['message']}"
@@ -75,7 +77,7 @@ def lines(before: dict[str, str], snapshot: dict[str, Any]) -> list[str]:
 
 
 def command(state: Path) -> str:
-    """How this person calls headrace for that stack."""
+    """How to call headrace for that stack, the way this process was called."""
     called = Path(sys.argv[0])
     own = Path(sys.executable).parent / "headrace"
     words = ["headrace"]
@@ -93,7 +95,7 @@ def _short(path: Path) -> str:
     return str(path) if here.startswith("..") else here
 
 
-def welcome(info: dict[str, Any], device_password: str) -> str:
+def welcome(info: dict[str, Any]) -> str:
     """What runs where, and what to do next."""
     state = Path(info["folder"])
     h = command(state)
@@ -101,12 +103,13 @@ def welcome(info: dict[str, Any], device_password: str) -> str:
     config = State(state).config()
     stream = next(iter(config.streams))
     steps = [
+        ("devices add board-01", "a device: prints the command that sends a reading as it"),
         *(
             [("simulate --duration 30", "a fleet of devices, for half a minute")]
             if _SIMULATED & set(config.streams)
             else []
         ),
-        (f"tail {stream}", "its readings as they come"),
+        (f"tail {stream}", "the readings as they come"),
         (f"query 'select count(*) from {stream}'", "the lake, a few seconds later"),  # noqa: S608 - shown, not run
         ("status", "how everything is; `logs SERVICE` for more, `down` to stop: data stays"),
     ]
@@ -114,57 +117,74 @@ def welcome(info: dict[str, Any], device_password: str) -> str:
     out = [
         f"Headrace is ready after {info['ready_seconds']:.1f} s.",
         "",
-        f"  MQTT         {services['mosquitto']['address']}   (user and password: {state / 'headrace.yaml'})",
+        f"  MQTT         {services['mosquitto']['address']}   (each device with a password of its own)",
         f"  Kafka        {services['kafka']['address']}",
         f"  registry     {services['registry']['address']}",
         f"  S3           {services['store']['address']}",
-        f"  status page  {info['page']}",
+        f"  HTTP         {services['ingest']['address']}/readings   (POST, with a device's id and password)",
+        f"  console      {console(config)}",
+        f"  (users and passwords of all of them: {state / 'headrace.yaml'})",
         "",
         "Next:",
         *(f"  {h} {words:<{width}}  {what}" for words, what in steps),
     ]
     if info["listen"]:
-        return "\n".join([*out, "", *network(info, device_password, reading(config))])
-    host, _, port = services["mosquitto"]["address"].removeprefix("mqtt://").rpartition(":")
-    out += ["", "A reading of your own:", f"  {_publish(host, port, device_password, *reading(config))}"]
+        out += ["", network(info)]
     return "\n".join(out)
 
 
-def reading(config: "Config") -> list[str]:
-    """Topic and payload of a reading that this configuration takes, as `mosquitto_pub` wants them."""
-    streams = {name: s.routes[0] for name, s in config.streams.items() if s.routes}
+def console(config: "Config") -> str:
+    """The address of hub's pages; where hub answers, as a link that logs in once."""
+    url = f"http://{config.hub.serve.host}:{config.hub.serve.port}"
+    try:
+        path = Hub(config.hub).post("/api/logins", timeout=_HUB_SECONDS)["path"]
+    except HeadraceError:
+        return f"{url}/"
+    return f"{url}{path}   (logs in once, within ten minutes)"
+
+
+def reading(config: "Config", device: str = "board-01") -> list[str]:
+    """Topic and payload of a reading that this configuration accepts, as options of `mosquitto_pub`."""
+    streams = {name: route for name, s in config.streams.items() if (route := s.json_route)}
     name = "environment" if "environment" in streams else next(iter(streams), "")
-    topic = example_topic(filters.parse(streams[name].filter, name), "board-01") if name else "TOPIC"
+    topic = example_topic(filters.parse(streams[name].filter, name), device) if name else "TOPIC"
     payload = ["-m", '{"temperature": 21.5, "humidity": 40}'] if name == "environment" else ["-f", "sample.json"]
     return ["-t", topic, *payload]
 
 
-def _publish(host: str, port: str, password: str, *more: str) -> str:
-    return shlex.join(["mosquitto_pub", "-h", host, "-p", port, "-u", DEVICE_USER, "-P", password, "-q", "1", *more])
+def publish_as(config: "Config", device: str, password: str) -> str:
+    """The command that publishes a reading as `device`."""
+    host, port = config.mqtt.for_devices
+    given = ["-h", host, "-p", port, "-u", device, "-P", password, "-q", "1"]
+    return shlex.join(["mosquitto_pub", *given, *reading(config, device)])
 
 
-def network(info: dict[str, Any], device_password: str, example: list[str]) -> list[str]:
-    """How a device on the network connects, and how to send the reading `example`."""
+def publish_certified(config: "Config", device: str, key: Path, cert: Path, ca: Path | None) -> str:
+    """The same with a certificate. `ca`: the file of the broker's authority; None: the system's."""
+    trust = ["--cafile", str(ca)] if ca is not None else ["--tls-use-os-certs"]
+    assert config.mqtt.devices is not None
+    given = [*_at(config.mqtt.devices.certificates), *trust, "--cert", str(cert), "--key", str(key), "-q", "1"]
+    return shlex.join(["mosquitto_pub", *given, *reading(config, device)])
+
+
+def publish_keyed(config: "Config", device: str, key: str) -> str:
+    """The same with a key (PSK)."""
+    assert config.mqtt.devices is not None
+    given = [*_at(config.mqtt.devices.psk), "--psk-identity", device, "--psk", key, "-q", "1"]
+    return shlex.join(["mosquitto_pub", *given, *reading(config, device)])
+
+
+def _at(address: str) -> list[str]:
+    host, _, port = address.rpartition(":")
+    return ["-h", host, "-p", port]
+
+
+def network(info: dict[str, Any]) -> str:
+    """How a device on the network connects."""
     host, _, port = info["listen"].rpartition(":")
     host = host if host not in {"0.0.0.0", "::"} else own_address()  # noqa: S104 - compared with
-    tls = info.get("listen_tls")
-    line = _publish(host, port, device_password, *(["--cafile", "CA.pem"] if tls else []), *example)
-    out = [
-        f"Devices connect to host {host}, port {port}, user {DEVICE_USER}, password {device_password}. To try it:",
-        f"  {line}",
-    ]
-    if not tls:
-        out.append(
-            "  (without TLS, who can listen on that network can read password and readings: --tls-cert, --tls-key)"
-        )
-    return out
-
-
-def own_address() -> str:
-    """This machine's address on the network that its default route is on; its name where there is none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        try:
-            s.connect(("192.0.2.1", 9))  # nothing is sent
-            return str(s.getsockname()[0])
-        except OSError:
-            return socket.gethostname()
+    ours = info.get("listen_ca")
+    return (
+        f"Devices on the network connect with TLS to host {host}, port {port}"
+        f"{f', trusting {ours} (mosquitto_pub: --cafile)' if ours else ''}."
+    )

@@ -1,28 +1,28 @@
-"""The folder that holds one stack: its configuration, secrets, logs, data, and what runs just now."""
+"""The folder of one stack: its configuration, secrets, logs, data, and what is running now."""
 
 import fcntl
 import json
-import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 from pydantic import BaseModel, SecretStr
 
-from headrace.config import Config, load
+from headrace import textfile
+from headrace.config import Config
+from headrace.config.find import FILE, stack_config
 from headrace.errors import ConfigError
 
-# Everything that a stack makes in its folder, and so everything that a wipe removes.
-OURS = ("conf", "data", "logs", "secrets", "tmp", "headrace.yaml", "settings.json", "stack.json", "lock")
+# All that a stack makes in its folder, and so all that a wipe removes.
+OURS = ("certs", "conf", "data", "logs", "secrets", "tmp", FILE, "settings.json", "stack.json", "lock")
 # Kafka splits paths at commas, H2 at semicolons; backslashes and quotes mean something in properties files.
 _BAD_PATH = re.compile(r"[,;\\\"'\n\r\x00#$%]")
 
 
 class State:
-    """A stack's folder, which need not exist. Reading never makes anything."""
+    """A stack's folder, which need not exist. To read from it creates nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
@@ -30,11 +30,11 @@ class State:
     @property
     def config_file(self) -> Path:
         """The configuration that services and tools read; holds secrets, mode 0600."""
-        return self.path / "headrace.yaml"
+        return self.path / FILE
 
     @property
     def logs(self) -> Path:
-        """One `<service>.log` each; `<service>.log.1` is what came before."""
+        """A `<service>.log` for each service; `<service>.log.1` is the part before it."""
         return self.path / "logs"
 
     @property
@@ -48,6 +48,11 @@ class State:
         return self.path / "conf"
 
     @property
+    def certs(self) -> Path:
+        """The authority and the certificates of the servers, see stack/certs.py."""
+        return self.path / "certs"
+
+    @property
     def tmp(self) -> Path:
         """Scratch space of the servers."""
         return self.path / "tmp"
@@ -59,14 +64,12 @@ class State:
 
     def config(self) -> Config:
         """The stack's configuration, environment variables over it; ConfigError when there is no stack."""
-        if not self.exists:
-            raise ConfigError(f"no stack in {self.path}: start one with `headrace up`")
-        return load(self.config_file)
+        return stack_config(self.path)
 
     def info(self) -> dict[str, Any]:
         """stack.json: state, services, pids, ports, addresses, as last written. ConfigError as above."""
         if not self.exists:
-            raise ConfigError(f"no stack in {self.path}: start one with `headrace up`")
+            raise ConfigError(f"no stack in {self.path}. Start one with `headrace up`")
         return self.read_json("stack.json")
 
     def log_file(self, service: str) -> Path:
@@ -74,19 +77,23 @@ class State:
         return self.logs / f"{service}.log"
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """A JSON file of the folder; empty when it is absent or was damaged."""
+        """A JSON file of the folder; empty when it is absent or damaged."""
         try:
             data = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return data if isinstance(data, dict) else {}
 
+    def secret(self, name: str) -> str:
+        """One of the stack's secrets; empty when there is none, as before the first start."""
+        return str(self.read_json("secrets/secrets.json").get(name, ""))
+
     def write_json(self, name: str, data: dict[str, Any]) -> None:
         """Replace a JSON file of the folder as a whole; mode 0600."""
         self.write(self.path / name, json.dumps(data, indent=1) + "\n")
 
     def write_config(self, config: Config) -> None:
-        """Replace headrace.yaml, secrets in plain."""
+        """Replace headrace.yaml, with its secrets in plain text."""
         head = (
             "# Written by `headrace up` at each start: changes are lost. Give your own with `headrace up --config`.\n"
         )
@@ -95,13 +102,10 @@ class State:
     def write(self, path: Path, text: str) -> None:
         """Replace a file as a whole; mode 0600."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-        Path(name).replace(path)
+        textfile.fresh(path, text).replace(path)
 
     def create(self) -> None:
-        """Make the folders, closed to other users; ConfigError when that can't be."""
+        """Make the folders, closed to other users. ConfigError when this fails."""
         if found := _BAD_PATH.search(str(self.path)):
             raise ConfigError(
                 f"{self.path}: a state folder's path can't hold {found.group()!r}. Choose another with --state"
@@ -109,7 +113,7 @@ class State:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.exists and any(p.name not in OURS for p in self.path.iterdir()):
-                raise ConfigError(f"{self.path}: holds other things than a stack. Choose an empty folder with --state")
+                raise ConfigError(f"{self.path}: has files that are not a stack's. Choose an empty folder with --state")
             self.path.chmod(0o700)
             for folder in (self.logs, self.data, self.conf, self.tmp, self.path / "secrets"):
                 folder.mkdir(exist_ok=True, mode=0o700)
@@ -117,7 +121,9 @@ class State:
             raise ConfigError(f"{e.filename or self.path}: {e.strerror}. Choose another folder with --state") from None
 
     def wipe(self) -> None:
-        """Remove the stack's data, secrets, logs and settings, and nothing else. The caller sees that nothing runs."""
+        """Remove the stack's data, secrets, logs and settings, and nothing else. The caller makes sure that nothing
+        runs.
+        """
         for name in OURS:
             path = self.path / name
             if path.is_dir() and not path.is_symlink():
@@ -127,51 +133,51 @@ class State:
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
-    def hold(self) -> "Hold | None":
-        """The right to run this stack, or None when another process has it."""
-        lock = (self.path / "lock").open("w")
+    def lock(self) -> "StackLock | None":
+        """The right to run this stack; None when another process has it."""
+        file = (self.path / "lock").open("w")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
+            file.close()
             return None
-        return Hold(lock)
+        return StackLock(file)
 
     @property
-    def held(self) -> bool:
-        """Whether a supervisor runs this stack now."""
+    def locked(self) -> bool:
+        """Whether a supervisor is running this stack."""
         if not (self.path / "lock").is_file():
             return False
-        hold = self.hold()
-        if hold is None:
+        lock = self.lock()
+        if lock is None:
             return True
-        hold.close()
+        lock.close()
         return False
 
 
-class Hold:
-    """The right to run a stack. It ends with the last process that has the descriptor open, however that ends."""
+class StackLock:
+    """The right to run a stack. It ends when the last process that has the descriptor open ends or closes it."""
 
-    def __init__(self, lock: IO[str]) -> None:
-        self._lock = lock
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
 
     def fileno(self) -> int:
-        """The descriptor, to be passed on to the process that shall have it."""
-        return self._lock.fileno()
+        """The descriptor, to pass on to another process."""
+        return self._file.fileno()
 
     def close(self) -> None:
-        """Give it up, or leave it to a process that inherited it."""
-        self._lock.close()
+        """Give the right up, or leave it to a process that inherited the descriptor."""
+        self._file.close()
 
 
 def plain(model: BaseModel) -> dict[str, Any]:
-    """A configuration's settings that differ from the defaults, as YAML takes them, secrets in plain."""
+    """The settings of a configuration that differ from the defaults, as YAML takes them, with secrets in plain text."""
     out: dict[str, Any] = {}
-    for name in type(model).model_fields:
+    for name, info in type(model).model_fields.items():
         value = getattr(model, name)
-        if value == type(model).model_fields[name].get_default() or name.removesuffix("_file") in out:
+        if value == info.get_default() or name.removesuffix("_file") in out:
             continue
-        out[name] = _plain(value)
+        out[info.alias or name] = _plain(value)
     return out
 
 

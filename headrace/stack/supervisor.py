@@ -1,4 +1,4 @@
-"""Runs a planned stack: starts what can start, watches all of it, tells how it is, stops it in order."""
+"""Runs a planned stack: starts what can start, watches all of it, reports how it is, stops it in order."""
 
 import logging
 import os
@@ -10,24 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import HeadraceError
-from headrace.stack import download, java, kafka, mosquitto, process, registry, store, workers
-from headrace.stack.plan import Plan, Spec
+from headrace.stack import certs, download, java, kafka, mosquitto, process, registry, store, workers
+from headrace.stack.plan import Spec, StackPlan
 from headrace.stack.process import MARK, Process
 from headrace.stack.runner import Phase, Runner
-from headrace.stack.scrape import Figures
 from headrace.stack.state import State
 
 log = logging.getLogger(__name__)
-# What takes readings in stops first, what they rest on last.
-STOP_ORDER = (("bridge",), ("clean",), ("archive",), ("mosquitto", "kafka", "registry", "store"))
+# What takes readings in stops first, what stores them last.
+STOP_ORDER = (
+    ("bridge", "ingest", "agent"),
+    ("hub",),
+    ("clean",),
+    ("archive",),
+    ("mosquitto", "kafka", "registry", "store"),
+)
 LOG_BYTES = 16 << 20
-LOOK_SECONDS = 2.0
-# Variables that would change what a service does behind our back.
+UPKEEP_SECONDS = 2.0
+RENEW_SECONDS = 3600.0
+# Variables of this shell that would change what a service does.
 _FOREIGN = ("HEADRACE_", "AWS_", "WEED_", "QUARKUS_", "APICURIO_", "KAFKA_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS")
 
 
-def specs(plan: Plan) -> list[Spec]:
-    """Every service of the stack; ConfigError when something it needs is not on this machine."""
+def specs(plan: StackPlan) -> list[Spec]:
+    """Every service of the stack. ConfigError when something that it needs is not on this machine."""
     java_path, parts = java.find(), download.parts()
     broker = mosquitto.obtain(log.info)
     return [
@@ -40,18 +46,16 @@ def specs(plan: Plan) -> list[Spec]:
 
 
 class Supervisor:
-    """One run of a stack, by whoever holds its state folder."""
+    """One run of a stack. The caller holds its state folder."""
 
-    def __init__(self, plan: Plan, services: list[Spec]) -> None:
+    def __init__(self, plan: StackPlan, services: list[Spec]) -> None:
         self.plan = plan
         self._began = time.monotonic()
         self._started = time.time()
         self._ready_seconds = 0.0
         self._state, self._error = "starting", ""
         self._lock = threading.Lock()
-        self._watched: set[int] = set()
-        self._stop_looking = threading.Event()
-        self.figures = Figures({s.name: s.health_port for s in services if s.health_port})
+        self._ended = threading.Event()
         env = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
         env[MARK] = str(plan.state.path)
         self.runners: dict[str, Runner] = {}
@@ -60,15 +64,15 @@ class Supervisor:
             self.runners[spec.name] = Runner(spec, plan.state, env, needs, self._write)
 
     def run(self, stop: threading.Event, tick: Callable[[], None] = lambda: None) -> None:
-        """Until `stop`: `tick` is called several times a second. Leaves no process behind, whatever happens.
+        """Run until `stop`; `tick` is called several times a second. Leaves no process behind, whatever happens.
 
-        Raises what a service's first start failed with.
+        When a service can't start for the first time, raises its error.
         """
-        looking = threading.Thread(target=self._look, name="figures", daemon=True)
+        upkeep = threading.Thread(target=self._keep_up, name="upkeep", daemon=True)
         try:
             for runner in self.runners.values():
                 runner.start()
-            looking.start()
+            upkeep.start()
             self._until_ready(stop, tick)
             while not stop.wait(0.2):
                 tick()
@@ -77,10 +81,10 @@ class Supervisor:
             raise
         finally:
             self._shut_down(tick)
-            self._stop_looking.set()
+            self._ended.set()
 
-    def snapshot(self, *, live: bool = True) -> dict[str, Any]:
-        """The stack as JSON: its state, services and streams. Without `live`, only what does not change by itself."""
+    def snapshot(self) -> dict[str, Any]:
+        """The stack as JSON: its state, and that of each service."""
         services = {}
         for name, runner in self.runners.items():
             status = runner.status
@@ -94,9 +98,8 @@ class Supervisor:
                 "since": round(status.since, 3),
                 "start_seconds": round(status.start_seconds, 2),
                 "health_port": runner.spec.health_port,
-                **(self.figures.services.get(name, {}) if live else {}),
             }
-        out: dict[str, Any] = {
+        return {
             "state": self._state if self._state != "ready" or self._all_ready() else "degraded",
             "error": self._error,
             "folder": str(self.plan.state.path),
@@ -105,17 +108,11 @@ class Supervisor:
             "started": round(self._started, 3),
             "ready_seconds": round(self._ready_seconds, 2),
             "ports": self.plan.ports,
-            "page": f"http://127.0.0.1:{self.plan.ports['page']}/",
             "listen": None if self.plan.listen is None else f"{self.plan.listen.address}:{self.plan.listen.port}",
             "streams_configured": list(self.plan.config.streams),
-            "listen_tls": self.plan.listen is not None and self.plan.listen.cert is not None,
+            "listen_ca": str(self.plan.listen_ca or ""),
             "services": services,
         }
-        if live:
-            known = {name: {} for name in self.plan.config.streams}  # type: dict[str, dict[str, Any]]
-            out["streams"] = {**known, **self.figures.streams}
-            out["history"] = list(self.figures.history)
-        return out
 
     def _all_ready(self) -> bool:
         return all(r.status.phase is Phase.READY for r in self.runners.values())
@@ -145,7 +142,7 @@ class Supervisor:
                 tick()
         store.tidy(self.plan.ports)
         self._say("failed" if self._error else "stopped")
-        tick()  # so that what is shown last says so
+        tick()  # so that the last output says so
 
     def _say(self, state: str) -> None:
         self._state = state
@@ -153,30 +150,48 @@ class Supervisor:
 
     def _write(self) -> None:
         with self._lock:
-            self.plan.state.write_json("stack.json", self.snapshot(live=False))
+            self.plan.state.write_json("stack.json", self.snapshot())
 
-    def _look(self) -> None:
-        while not self._stop_looking.wait(LOOK_SECONDS):
-            self.figures.look()
+    def _keep_up(self) -> None:
+        renew_at = time.monotonic() + RENEW_SECONDS
+        while not self._ended.wait(UPKEEP_SECONDS):
+            if time.monotonic() > renew_at:
+                renew_at = time.monotonic() + RENEW_SECONDS
+                renew(self.plan)
             for path in self.plan.state.logs.glob("*.log"):
                 rotate(path)
 
 
+def renew(plan: StackPlan) -> None:
+    """Renew the certificates that are due, and have the servers take them: a stack may run for years."""
+    try:
+        done = certs.keep(plan.state.certs, plan.certified)
+    except (HeadraceError, OSError) as e:
+        log.error("certificates not renewed", extra={"error": str(e)})  # noqa: TRY400 - its message says it all
+        return
+    for words in done:
+        log.info("certificate renewed", extra={"certificate": words})
+    if done:
+        certs.tell(plan.state)
+
+
 def rotate(path: Path, most: int = LOG_BYTES) -> None:
-    """Move a log that has grown past `most` bytes to `<name>.1`. Its writer appends, and so goes on at the start."""
+    """Move a log that is larger than `most` bytes to `<name>.1`. Its writer appends, so it continues in the emptied
+    file.
+    """
     if path.stat().st_size > most:
         shutil.copyfile(path, path.with_name(f"{path.name}.1"))
         os.truncate(path, 0)
 
 
 def leftovers(state: State) -> list[Process]:
-    """What still runs of a stack whose supervisor is gone: as noted in stack.json, and by its mark."""
+    """What still runs of a stack whose supervisor is gone: the processes in stack.json, and those with its mark."""
     noted = [Process(s["pid"], s["started"]) for s in state.read_json("stack.json").get("services", {}).values()]
     return sorted({p for p in noted if p.alive} | set(process.marked(state.path)))
 
 
 def clear(state: State) -> int:
-    """Stop what a killed supervisor has left, in order; returns how many processes. Call it with the state held."""
+    """Stop what a killed supervisor has left, in order. Returns how many processes. The caller holds the state."""
     found = leftovers(state)
     services = state.read_json("stack.json").get("services", {})
     by_pid = {s["pid"]: name for name, s in services.items()}

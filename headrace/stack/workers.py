@@ -2,35 +2,45 @@
 
 import json
 import sys
-from pathlib import Path
 
-import headrace
 from headrace.errors import TransientError
-from headrace.stack import http
-from headrace.stack.plan import HOST, Plan, Spec
+from headrace.operate import brokerfiles
+from headrace.runtime import http
+from headrace.runtime.service import IMPORT_PATH
+from headrace.stack.plan import HOST, Spec, StackPlan
 
 # name: (arguments of python -m, what must serve before it starts)
 WORKERS = {
     "bridge": (["bridge"], ("mosquitto", "kafka", "registry", "store")),
     "clean": (["processors", "clean"], ("kafka", "registry")),
     "archive": (["processors", "archive"], ("kafka", "registry", "store")),
+    "hub": (["hub"], ()),  # it answers while Kafka is away, and tells it later what has happened
+    "ingest": (["bridge", "ingest"], ("kafka", "registry", "store", "hub")),
+    "agent": (["headrace.operate.brokeragent"], ("mosquitto", "hub")),
 }
 
 
-def specs(plan: Plan) -> list[Spec]:
-    """One for each, ready when its /readyz says so."""
+def specs(plan: StackPlan) -> list[Spec]:
+    """A Spec for each. Ready when its /readyz says so."""
     out = []
     for name, (arguments, needs) in WORKERS.items():
         port = plan.ports[f"{name}.http"]
         argv = [sys.executable, "-P", "-m", *arguments, "--config", str(plan.state.config_file)]
+        env = {"PYTHONPATH": IMPORT_PATH, "PYTHONUNBUFFERED": "1"}
+        if name in {"agent", "ingest"}:
+            env["HEADRACE_HUB__TOKEN"] = plan.secrets["hub_broker"]
+        if name == "agent":
+            argv += ["--folder", str(plan.state.conf), "--port", str(port)]
+            argv += ["--pid-file", str(plan.state.tmp / brokerfiles.PID)]
+            argv += ["--certificates", f"{HOST}:{plan.ports['mqtt.certificates']}"]
+            argv += ["--devices-ca", str(plan.devices_ca)]
         out.append(
             Spec(
                 name=name,
                 argv=lambda argv=argv: argv,  # type: ignore[misc]
-                address=f"http://{HOST}:{port}",
-                # -P keeps the working folder off the path; this is where headrace itself was found.
-                env={"PYTHONPATH": str(Path(headrace.__file__).parent.parent), "PYTHONUNBUFFERED": "1"},
-                probe=lambda port=port: ready(port),  # type: ignore[misc]
+                address=f"http://{HOST}:{plan.ports.get(name, port)}",
+                env=env,
+                probe=lambda port=port: ready(port, plan.secrets["metrics"]),  # type: ignore[misc]
                 needs=needs,
                 health_port=port,
                 grace=20.0,
@@ -39,9 +49,9 @@ def specs(plan: Plan) -> list[Spec]:
     return out
 
 
-def ready(port: int) -> None:
-    """TransientError, with the checks that fail, while /readyz does not say 200."""
-    status, body = http.status_of(f"http://{HOST}:{port}/readyz")
+def ready(port: int, token: str) -> None:
+    """TransientError, with the checks that fail, while /readyz does not answer 200."""
+    status, body = http.status_of(f"http://{HOST}:{port}/readyz", authorization=http.bearer(token))
     if status == 200:
         return
     try:

@@ -27,20 +27,20 @@ _REFUSED = (
 )
 
 
-_THERE = "<Code>BlobAlreadyExists</Code>"  # of the several things that a 409 may mean
+_THERE = "<Code>BlobAlreadyExists</Code>"  # one of the several meanings of a 409
 _NO_IDENTITY = re.compile(r"token request: .*status code: (?:400|401|403)|reading federated token file", re.DOTALL)
 _SECONDS_PER_MIB = 2  # of what is sent: as slow as a link may be
 _let_in: set[str] = set()  # the URLs that have served this process once
 
 
 class AzureBlobStore:
-    """One container. Waits `timeout_seconds` at most for an answer, and for the next bytes of one; retries once.
+    """One container. Waits `timeout_seconds` at most for an answer and for its next bytes; retries once.
 
-    What is sent has 2 to 4 seconds more for each MiB: the HTTP client can't tell a slow link from silence.
+    A request that sends data has 2 to 4 seconds more for each MiB: the HTTP client can't tell a slow link from silence.
     """
 
     def __init__(self, config: Store) -> None:
-        assert config.azure is not None  # the model sees to it
+        assert config.azure is not None  # the model checks it
         self.container = config.bucket
         self.url = config.azure.url or f"https://{config.azure.account}.blob.core.windows.net"
         self._settings: AzureConfig = _credentials(config.azure) | {
@@ -61,7 +61,7 @@ class AzureBlobStore:
                     self.container,
                     config=self._settings,
                     client_options={
-                        "timeout": timedelta(days=1),  # of a whole request: a large object may take long
+                        "timeout": timedelta(days=1),  # no limit for the whole request: a large object may take long
                         "read_timeout": self._wait + timedelta(seconds=seconds),
                         "connect_timeout": min(self._wait, timedelta(seconds=5)),
                         "allow_http": self.url.startswith("http://"),
@@ -119,7 +119,7 @@ class AzureBlobStore:
                 self._look_for_container(e)
 
     def ensure_bucket(self) -> None:
-        """See ObjectStore; but a container is only looked for, since making one is the account's owner's to do."""
+        """See ObjectStore; but a container is only looked for: to make one needs the rights of the account's owner."""
         next(iter(self.list("_")), None)
 
     def _look_for_container(self, error: Exception) -> None:
@@ -149,7 +149,7 @@ class AzureBlobStore:
             )
         if self.url not in _let_in and _NO_IDENTITY.search(words):
             return ConfigError(
-                f"{where}: the pod's identity is not taken: {_brief(error)}. Give the pod a service account with "
+                f"{where}: the pod's identity is refused: {_brief(error)}. Give the pod a service account with "
                 "Workload Identity, and its identity a federated credential for that service account"
             )
         if "invalid peer certificate" in words:
@@ -161,7 +161,7 @@ class AzureBlobStore:
 
 
 def _credentials(azure: Azure) -> "AzureConfig":
-    """The key, the SAS token, or the pod's identity; never what obstore would find in the environment besides."""
+    """The key, the SAS token, or the pod's identity; never what obstore would find in the environment by itself."""
     if azure.account_key is not None:
         return {"credential_type": "access_key", "account_key": azure.account_key.get_secret_value()}
     if azure.sas_token is not None:
@@ -170,12 +170,12 @@ def _credentials(azure: Azure) -> "AzureConfig":
     if missing:
         raise ConfigError(
             f"store.azure: neither account_key nor sas_token, and the environment has no {', '.join(missing)}. Give "
-            "one of the first (as a file), or the pod a service account with Workload Identity"
+            "account_key or sas_token (as a file), or give the pod a service account with Workload Identity"
         )
     return {"credential_type": "workload_identity"}
 
 
 def _brief(error: Exception) -> str:
-    """The first lines of an error, which carries its whole history, without the page that came."""
+    """The first lines of an error, which repeats its whole history, without the page that was answered."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines)[:400]

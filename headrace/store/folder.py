@@ -1,4 +1,4 @@
-"""A folder as an object store, through obstore: for tests, and for a lake on a single machine."""
+"""A folder as an object store, through obstore: for tests, and for a lake on one machine."""
 
 import os
 from collections.abc import Iterator

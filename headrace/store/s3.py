@@ -1,5 +1,6 @@
 """An S3-compatible bucket, through minio, which only this file and aws.py import, as they do urllib3."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,21 +10,24 @@ from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
-from headrace.aws import credentials
 from headrace.config.connect import Sse, Store
 from headrace.errors import ConfigError, FatalError, HeadraceError, TransientError
-from headrace.store.base import ObjectInfo
-from headrace.tls import client_context, look, refusal, split
+from headrace.identity.aws import credentials
+from headrace.identity.tls import client_context, refusal, refused, split
+from headrace.store.base import Encryption, ObjectInfo
+
+log = logging.getLogger(__name__)
 
 _CREDENTIALS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Forbidden"})
 _KMS = frozenset({"KMS.NotFoundException", "KMS.DisabledException", "KMS.InvalidKeyUsageException", "InvalidKeyId"})
 _SSE = "x-amz-server-side-encryption"
+_TYPE = "application/octet-stream"
 _ABSENT = frozenset({"NoSuchKey", "NoSuchObject"})
 _NO_S3 = "not an S3 answer, is something else listening there?"
 
 
 class S3Store:
-    """One bucket. Waits `timeout_seconds` at most for an answer and never retries for long: callers back off."""
+    """One bucket. Waits `timeout_seconds` at most for an answer and never retries for long: callers do."""
 
     def __init__(self, config: Store) -> None:
         keys = config.access_key, config.secret_key
@@ -34,7 +38,7 @@ class S3Store:
         self._tls = config.tls
         self._given = config.credentials == "aws"
         self._sse = _encryption(config.sse)
-        # One retry bridges a pooled connection that the server closed meanwhile; a whole outage is the caller's.
+        # One retry is for a pooled connection that the server has closed; an outage is for the caller to wait out.
         retry = urllib3.Retry(total=1, redirect=0, status=0, backoff_factor=0.1, allowed_methods=None)
         timeout = urllib3.Timeout(connect=min(5.0, config.timeout_seconds), read=config.timeout_seconds)
         http = urllib3.PoolManager(maxsize=16, timeout=timeout, retries=retry, **_tls(config))
@@ -53,7 +57,7 @@ class S3Store:
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
         """See ObjectStore. The conditional write is `If-None-Match: *`, which put_object cannot send."""
-        headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": "application/octet-stream", **self._sse}
+        headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": _TYPE, **self._sse}
         if if_absent:
             headers["If-None-Match"] = "*"
         with self._translated():
@@ -62,10 +66,9 @@ class S3Store:
             except S3Error as e:
                 if not if_absent or (e.code != "PreconditionFailed" and e.response.status != 412):
                     raise
-                if self._sse:
-                    self._check_encrypted(key, self._client.stat_object(self.bucket, key).metadata)
+                self._make_sure(key)
                 return False
-        if not done.etag:  # a page of a load balancer's is a 200 too, and nothing was stored
+        if not done.etag:  # a load balancer's page has status 200 too, and nothing was stored
             raise TransientError(f"{self._where}: {_NO_S3} Its answer to a PUT has no ETag")
         self._check_encrypted(key, done.http_headers)
         return True
@@ -73,16 +76,7 @@ class S3Store:
     def get(self, key: str) -> bytes:
         """See ObjectStore."""
         with self._translated():
-            try:
-                response = self._client.get_object(self.bucket, key)
-            except S3Error as e:
-                if e.code in _ABSENT:
-                    raise FatalError(f"no object {key} in bucket {self.bucket}") from e
-                raise
-            try:
-                return response.read()
-            finally:
-                response.release_conn()
+            return self._fetch(key)[0]
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See ObjectStore."""
@@ -95,13 +89,31 @@ class S3Store:
         """See ObjectStore."""
         with self._translated():
             try:
-                found = self._client.stat_object(self.bucket, key)
+                self._make_sure(key, look=True)
             except S3Error as e:
                 if e.code in _ABSENT:
                     return False
                 raise
-        self._check_encrypted(key, found.metadata)
         return True
+
+    def encryption(self, key: str) -> Encryption:
+        """See Encrypting."""
+        with self._translated():
+            told: Mapping[str, str] = self._stat(key).metadata or {}
+        kind, asked = told.get(_SSE, ""), self._sse.get(_SSE)
+        return Encryption(kind, told.get(f"{_SSE}-aws-kms-key-id", ""), kind == asked if asked else bool(kind))
+
+    def encrypt(self, key: str) -> None:
+        """See Encrypting. Read and written, not copied by the store: a copy's answer may say 200 and hold an error."""
+        with self._translated():
+            data, told = self._fetch(key)
+            headers: dict[str, str | list[str] | tuple[str]] = {
+                "Content-Type": told.get("Content-Type", _TYPE),
+                "If-Match": told["ETag"],  # not over what is put there meanwhile
+                **self._sse,
+            }
+            done = self._client._put_object(self.bucket, key, data, headers)  # noqa: SLF001
+        self._check_encrypted(key, done.http_headers)
 
     def delete(self, key: str) -> None:
         """See ObjectStore."""
@@ -120,17 +132,48 @@ class S3Store:
             except ValueError as e:  # minio checks the bucket's name by itself
                 raise ConfigError(f"store.bucket: {e}") from e
 
-    def _check_encrypted(self, key: str, told: Mapping[str, str] | None) -> None:
-        """ConfigError where `told`, the store's headers, show the object otherwise than `store.sse` asks.
+    def _fetch(self, key: str) -> tuple[bytes, Mapping[str, str]]:
+        """The object's bytes, and the headers of the answer."""
+        try:
+            response = self._client.get_object(self.bucket, key)
+        except S3Error as e:
+            raise self._absent(e, key) from e
+        try:
+            return response.read(), response.headers
+        finally:
+            response.release_conn()
 
-        Some servers take the request for encryption, and store the bytes as they are.
+    def _stat(self, key: str) -> Any:
+        try:
+            return self._client.stat_object(self.bucket, key)
+        except S3Error as e:
+            raise self._absent(e, key) from e
+
+    def _absent(self, error: S3Error, key: str) -> Exception:
+        return FatalError(f"no object {key} in bucket {self.bucket}") if error.code in _ABSENT else error
+
+    def _make_sure(self, key: str, *, look: bool = False) -> None:
+        """Encrypt the object where it is not as the settings ask: it may be older than they are.
+
+        ConfigError when it stays as it is. S3Error when there is no such object, if asked to `look` at all events.
+        """
+        if not self._sse and not look:
+            return
+        told = self._client.stat_object(self.bucket, key).metadata or {}
+        if self._sse and told.get(_SSE, "") != self._sse[_SSE]:
+            log.info("an object is not encrypted as store.sse asks: it is written anew", extra={"key": key})
+            self.encrypt(key)
+
+    def _check_encrypted(self, key: str, told: Mapping[str, str] | None) -> None:
+        """ConfigError when `told`, the store's headers, say that the object is not encrypted as `store.sse` asks.
+
+        Some servers accept the request for encryption and store the bytes as they are.
         """
         asked, given = self._sse.get(_SSE, ""), (told or {}).get(_SSE, "")
         if asked and given != asked:
             raise ConfigError(
-                f"object store {self.endpoint}: store.sse asks for {asked}, and of {key} it tells "
-                f"{given or 'no encryption'}. Use a store that encrypts, or correct store.sse. An object that is older "
-                "than that setting is encrypted by copying it onto itself, with the encryption asked for"
+                f"object store {self.endpoint}: store.sse asks for {asked}, but for {key} it reports "
+                f"{given or 'no encryption'}. Use a store that encrypts, or correct store.sse"
             )
 
     @contextmanager
@@ -157,9 +200,7 @@ class S3Store:
         if isinstance(error, urllib3.exceptions.MaxRetryError) and isinstance(
             error.reason, urllib3.exceptions.SSLError
         ):
-            names = "store.tls", "store.endpoint"
-            # A connection that broke in the midst may have hidden the server's words.
-            if why := refusal(error, self._tls, *names) or look(*split(self.endpoint), self._tls, *names).refused:
+            if why := refused(error, *split(self.endpoint), self._tls, "store.tls", "store.endpoint"):
                 return ConfigError(f"{where}: {why}")
             return TransientError(f"{where}: TLS failed: {error.reason}; does it speak TLS? See store.tls")
         reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
@@ -173,11 +214,11 @@ class S3Store:
         return TransientError(f"{where}: {reason}")
 
     def _answered(self, error: S3Error, where: str) -> HeadraceError:
-        """An answer of the server that says what is wrong."""
+        """The error for an answer in which the server says what is wrong."""
         if error.code == "NoSuchBucket":
             return ConfigError(f"{where}: no bucket {self.bucket!r}: create it, or correct store.bucket")
         if error.code == "RequestTimeTooSkewed":
-            return ConfigError(f"{where}: this machine's clock is off: {error.message}")
+            return ConfigError(f"{where}: this machine's clock is wrong: {error.message}")
         if error.code in _CREDENTIALS and self._given:
             return ConfigError(
                 f"{where}: refused the credentials that AWS gave: {error.code}: {error.message}. Let the role use "
@@ -185,14 +226,18 @@ class S3Store:
             )
         if error.code == "NotImplemented":
             return ConfigError(
-                f"{where}: it can't do what is asked: {error.message}. Correct store.sse, or use a store that encrypts "
-                "and takes conditional writes (If-None-Match)"
+                f"{where}: it does not support what was asked: {error.message}. Correct store.sse, or use a store that "
+                "encrypts and takes conditional writes (If-None-Match)"
             )
         if error.code in _KMS:
-            return ConfigError(f"{where}: {error.code}: {error.message}. Correct store.sse.key, or let us use it")
+            remedy = "Correct store.sse.key, or let these credentials use it"
+            return ConfigError(f"{where}: {error.code}: {error.message}. {remedy}")
         if error.code in _CREDENTIALS:
             return ConfigError(f"{where}: refused store.access_key or store.secret_key: {error.code}: {error.message}")
-        return TransientError(f"{where}: {error.code}: {error.message}")
+        # A key that is unknown, and a key server that is away, are both an error 500 of the store (SeaweedFS).
+        kms = error.code == "InternalError" and self._sse.get(_SSE) == "aws:kms"
+        hint = " Is the key in store.sse.key there, and does the store's key server answer?" if kms else ""
+        return TransientError(f"{where}: {error.code}: {error.message}{hint}")
 
 
 def _encryption(sse: Sse | None) -> dict[str, str]:

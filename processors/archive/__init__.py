@@ -1,1 +1,1 @@
-"""Kafka topics to the lake, each source position exactly once: see docs/decisions/no-transactions.md."""
+"""Kafka topics to the lake, each source position exactly once: service.py states the protocol."""

@@ -1,150 +1,105 @@
-"""Messages on their way to the lake: a few plain columns a chunk, the values still as they came."""
+"""What one partition has read and not yet stored, and when it is due to be stored."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, cast
+from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
+from headrace.config.model import Archive
+from processors.archive.chunk import Chunk
 
-from headrace.intent import Tail, fingerprint
-from headrace.kafka import Message
-from headrace.wire import EVENT_ID, EVENT_ID_BYTES, POSITION, RECEIVED_AT
 
-I64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+class Cause(StrEnum):
+    """Why a batch was stored. Labels a metric."""
 
-POSITION_BYTES = 32
-_Columns = tuple[Sequence[bytes | None], I64, Sequence[bytes | None]]  # event ids, receive times, positions
-_LATEST = 2**63 - 1
-_NO_ID = bytes(EVENT_ID_BYTES)
-_NO_POSITION = bytes(POSITION_BYTES)
-# What a buffered message takes beside its value: the bytes object, its place in the list, and the columns.
-OVERHEAD = 33 + 8 + EVENT_ID_BYTES + POSITION_BYTES + 3 * 8 + 4 + 2
+    BYTES = "bytes"
+    RECORDS = "records"
+    AGE = "age"
+    IDLE = "idle"
+    MEMORY = "memory"
+    SHUTDOWN = "shutdown"
+    REDO = "redo"
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """Messages of one partition in Kafka's order. All columns have one element a message."""
+class Fill:
+    """How full a buffer is. Times are on one monotonic clock, in seconds."""
 
-    offsets: I64
-    times: I64  # Kafka's timestamp, microseconds since 1970 UTC
-    epochs: npt.NDArray[np.int32]  # leader epoch
-    values: list[bytes | None]
-    event_ids: npt.NDArray[np.uint8]  # (n, 16); zeros where absent
-    has_event_id: Bools
-    received: I64  # the bridge's receive time, microseconds; -1 where absent
-    positions: npt.NDArray[np.uint8]  # (n, 32), as in the header; zeros where absent
-    has_position: Bools
-    size: int  # bytes in memory, about
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def tail(self, row: int) -> Tail:
-        """What a note says of the message at `row`."""
-        return Tail(int(self.offsets[row]), int(self.epochs[row]), fingerprint(self.values[row], int(self.times[row])))
-
-    def cut(self, first: int, end: int) -> "Chunk":
-        """The messages [first, end)."""
-        if first == 0 and end == len(self):
-            return self
-        values = self.values[first:end]
-        return Chunk(
-            self.offsets[first:end],
-            self.times[first:end],
-            self.epochs[first:end],
-            values,
-            self.event_ids[first:end],
-            self.has_event_id[first:end],
-            self.received[first:end],
-            self.positions[first:end],
-            self.has_position[first:end],
-            _size(values),
-        )
+    records: int
+    size: int  # bytes
+    first_at: float  # when the first of the messages was read
+    last_at: float  # when the last was
+    gap: int = 0  # offsets without a record at the log's end, where no message is buffered
 
 
-def take(messages: Sequence[Message]) -> Chunk:
-    """The messages of one partition as a chunk. They carry no error."""
-    n = len(messages)
-    values = cast("list[bytes | None]", [m.value() for m in messages])
-    headers = [m.headers() or [] for m in messages]
-    ids, received, positions = _same_headers(headers) or _any_headers(headers)
-    return Chunk(
-        np.fromiter([m.offset() for m in messages], np.int64, n),
-        np.fromiter([m.timestamp()[1] for m in messages], np.int64, n) * 1000,
-        np.fromiter([-1 if (e := m.leader_epoch()) is None else e for m in messages], np.int32, n),
-        values,
-        _matrix(ids, _NO_ID),
-        np.fromiter([i is not None for i in ids], np.bool_, n),
-        received,
-        _matrix(positions, _NO_POSITION),
-        np.fromiter([p is not None for p in positions], np.bool_, n),
-        _size(values),
-    )
+EMPTY = Fill(0, 0, 0.0, 0.0)
 
 
-def join(chunks: Sequence[Chunk]) -> Chunk:
-    """The chunks, one after the other, as one. At least one."""
-    if len(chunks) == 1:
-        return chunks[0]
-    return Chunk(
-        np.concatenate([c.offsets for c in chunks]),
-        np.concatenate([c.times for c in chunks]),
-        np.concatenate([c.epochs for c in chunks]),
-        list(chain.from_iterable(c.values for c in chunks)),
-        np.concatenate([c.event_ids for c in chunks]),
-        np.concatenate([c.has_event_id for c in chunks]),
-        np.concatenate([c.received for c in chunks]),
-        np.concatenate([c.positions for c in chunks]),
-        np.concatenate([c.has_position for c in chunks]),
-        sum(c.size for c in chunks),
-    )
+class Buffer:
+    """The messages of the offsets [start, next) of a partition, in chunks, in Kafka's order."""
+
+    def __init__(self, start: int, next_offset: int) -> None:
+        """`start`: where the next batch begins. `next_offset`: of the next message to read; above `start` where the log
+        has lost the records between.
+        """
+        self.start, self.next = start, next_offset
+        self.size = self.records = 0  # size: bytes in memory, about
+        self._chunks: list[Chunk] = []
+        self._first_at = self._last_at = 0.0
+
+    @property
+    def gap(self) -> int:
+        """How many offsets without a record there are at the log's end; 0 where messages are buffered."""
+        return 0 if self._chunks else self.next - self.start
+
+    def fill(self) -> Fill:
+        """How full it is."""
+        return Fill(self.records, self.size, self._first_at, self._last_at, self.gap)
+
+    def add(self, chunk: Chunk, now: float) -> None:
+        """Keep a chunk of at least one message, read at the time `now`."""
+        if not self._chunks:
+            self._first_at = now
+        self._last_at = now
+        self._chunks.append(chunk)
+        self.records += len(chunk)
+        self.size += chunk.size
+        self.next = int(chunk.offsets[-1]) + 1
+
+    def pass_over(self, end: int, now: float) -> None:
+        """Note that no records come before offset `end`, which is above `next`."""
+        if not self._chunks:
+            self._first_at, self._last_at = now if self.gap == 0 else self._first_at, now
+        self.next = end
+
+    def take(self, end: int) -> list[Chunk]:
+        """Remove and return the messages before offset `end`, which is at most `next`: the buffer starts there then."""
+        mine: list[Chunk] = []
+        later: list[Chunk] = []
+        for chunk in self._chunks:
+            row = int(chunk.offsets.searchsorted(end))
+            mine += [chunk.cut(0, row)] if row else []
+            later += [chunk.cut(row, len(chunk))] if row < len(chunk) else []
+        self.start, self._chunks = end, later
+        self.records = sum(map(len, later))
+        self.size = sum(c.size for c in later)
+        return mine
 
 
-def _same_headers(headers: list[Any]) -> _Columns | None:
-    """The headers in columns where every message has those that clean writes, in its order; else None."""
-    flat = list(chain.from_iterable(headers))
-    n = len(headers)
-    if len(flat) != 3 * n:
+def due(fill: Fill, limits: Archive, now: float) -> Cause | None:
+    """Why the buffer must be stored at the time `now`; None when it need not be."""
+    if fill.records == 0 and fill.gap == 0:
         return None
-    names, found = zip(*flat, strict=True)
-    if any(set(names[k::3]) != {name} for k, name in enumerate((EVENT_ID, RECEIVED_AT, POSITION))):
-        return None
-    ids, positions = found[0::3], found[2::3]
-    try:
-        if set(map(len, ids)) != {EVENT_ID_BYTES} or set(map(len, positions)) != {POSITION_BYTES}:
-            return None
-        return ids, np.array(found[1::3]).astype(np.int64), positions
-    except (TypeError, ValueError, OverflowError):  # a foreign producer's header may hold None
-        return None
+    if fill.size >= limits.max_bytes:
+        return Cause.BYTES
+    if fill.records >= limits.max_records:
+        return Cause.RECORDS
+    if now - fill.first_at >= limits.max_age_seconds:
+        return Cause.AGE
+    if now - fill.last_at >= limits.idle_seconds:
+        return Cause.IDLE
+    return None
 
 
-def _any_headers(headers: list[Any]) -> _Columns:
-    """The headers in columns, whatever each message has. Of a repeated header the last counts."""
-    by_name = [dict(h) for h in headers]
-    received = np.fromiter([_micros(h.get(RECEIVED_AT)) for h in by_name], np.int64, len(headers))
-    ids = [_sized(h.get(EVENT_ID), EVENT_ID_BYTES) for h in by_name]
-    return ids, received, [_sized(h.get(POSITION), POSITION_BYTES) for h in by_name]
-
-
-def _size(values: Sequence[bytes | None]) -> int:
-    return sum(map(len, filter(None, values))) + OVERHEAD * len(values)
-
-
-def _matrix(parts: Sequence[bytes | None], absent: bytes) -> npt.NDArray[np.uint8]:
-    data = b"".join([p or absent for p in parts])
-    return np.frombuffer(data, np.uint8).reshape(len(parts), len(absent))
-
-
-def _sized(header: str | bytes | None, size: int) -> bytes | None:
-    return header if isinstance(header, bytes) and len(header) == size else None
-
-
-def _micros(header: str | bytes | None) -> int:
-    try:
-        found = int(header) if header is not None else -1
-    except ValueError:
-        return -1
-    return found if 0 <= found <= _LATEST else -1
+def largest(sizes: dict[tuple[str, int], int]) -> tuple[str, int] | None:
+    """The partition with the largest buffer; None when all are empty."""
+    best = max(sizes, key=lambda k: (sizes[k], k), default=None)
+    return best if best is not None and sizes[best] > 0 else None

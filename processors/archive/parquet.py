@@ -6,13 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headrace.protocol import provenance
+
 ROW_GROUP = 131_072
 
 
 def write(table: pa.Table, level: int) -> bytes:
     """Parquet with zstd at `level` and statistics in each row group. Nothing in it depends on when it was written."""
     sink = io.BytesIO()
-    text = [f.name for f in table.schema if pa.types.is_string(f.type) or f.name == "_partition"]
+    text = [f.name for f in table.schema if pa.types.is_string(f.type) or f.name == provenance.PARTITION.name]
     # Offsets and times climb slowly: differences are a fraction of a dictionary.
     steps = {f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_integer(f.type) and f.name not in text}
     steps |= {f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_timestamp(f.type)}
@@ -45,8 +47,8 @@ def same_rows(a: bytes, b: bytes) -> bool:
 
 
 def origins(data: bytes) -> pa.Table:
-    """The columns `_offset`, `_src_epoch`, `_src_offset` and `_src_index` of a data file."""
-    return pq.read_table(io.BytesIO(data), columns=["_offset", "_src_epoch", "_src_offset", "_src_index"])
+    """The columns of a data file that say where its rows came from: `_offset`, and the three of their source."""
+    return pq.read_table(io.BytesIO(data), columns=[provenance.OFFSET.name, *provenance.SOURCE_NAMES])
 
 
 def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> bool:

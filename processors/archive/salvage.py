@@ -1,9 +1,10 @@
-"""What is left of a batch of which the log has lost records: accounted for, and nothing in the lake replaced.
+"""Account for a batch of which the log has lost records, and replace nothing in the lake.
 
-A file is stored whole or not at all, under a name that derives from its batch. So whatever lies under a name of the
-batch is complete for its schema and date, and is taken as it is: it may hold rows that the log no longer has. Under a
-name that is free goes what the log still has. It is the batch's own name, not one of a batch that begins later, because
-a late write of the process that died then meets it, and is refused, instead of adding the same rows a second time.
+A file is stored whole or not at all, under a name that derives from its batch. So a file that is there under a name of
+the batch is complete for its schema and date, and is taken as it is: it may hold rows that the log no longer has. Store
+what the log still has under those of the batch's names that are free. They are the batch's own names, not those of a
+batch that begins later, because a late write of the process that died then meets the file and is refused, instead of
+adding the same rows a second time.
 """
 
 from collections.abc import Iterable
@@ -16,52 +17,55 @@ import pyarrow as pa
 from headrace.errors import FatalError
 from headrace.lake import layout, ledger
 from headrace.lake.ledger import Entry, Ranges, StoredFile
+from headrace.protocol.names import lake_folder
+from headrace.protocol.provenance import SOURCE_NAMES
+from headrace.protocol.wire import Position
 from headrace.store.base import ObjectStore
-from headrace.wire import Position
 from processors.archive import parquet
-from processors.archive.buffer import I64
-from processors.archive.plan import Place, Plan
-from processors.archive.put import put_absent
+from processors.archive.plan import BatchPlan, Incarnation
+from processors.archive.put import WriteOnce
 from processors.archive.recovery import Lost
+from processors.arrays import Ints
 
 
 class _Held(NamedTuple):
-    """What lies in the lake of a batch."""
+    """The files of a batch that the lake holds."""
 
     files: tuple[StoredFile, ...]
-    offsets: I64
+    offsets: Ints
     last: Position | None  # the highest source
 
 
-def lost_entry(store: ObjectStore, place: Place, lost: Lost) -> Entry:
-    """The ledger entry of what the log no longer has at all: the rows stored in time, and the rest as lost."""
+def lost_entry(store: ObjectStore, incarnation: Incarnation, lost: Lost) -> Entry:
+    """The ledger entry of offsets that the log no longer has: the rows stored in time, and the rest as lost."""
     note, start = lost.note, lost.start
     if note.intent is None:
-        return _entry(place, lost, start, lost.low, lost=((start, lost.low),), last=note.last)
+        return _entry(incarnation, lost, start, lost.low, lost=((start, lost.low),), last=note.last)
     end = note.intent.end
     if note.intent.empty:
-        return _entry(place, lost, start, end, skipped=((start, end),), last=note.last)
-    held = _held(store, batch_files(store, place, start), note.last)
+        return _entry(incarnation, lost, start, end, skipped=((start, end),), last=note.last)
+    held = _held(store, batch_files(store, incarnation, start), note.last)
     gone = ledger.ranges(np.setdiff1d(np.arange(start, end), held.offsets).tolist())
-    return _entry(place, lost, start, end, files=held.files, lost=gone, last=held.last)
+    return _entry(incarnation, lost, start, end, files=held.files, lost=gone, last=held.last)
 
 
-def store_rest(store: ObjectStore, place: Place, plan: Plan, *, conditional: bool) -> Entry:
-    """Store what the log still has of a batch, [plan.low, end), under its free names; the entry of the whole batch.
+def store_rest(lake: WriteOnce, plan: BatchPlan) -> Entry:
+    """Store what the log still has of a batch, [plan.low, end), under its free names; return the whole batch's entry.
 
-    Lost are the offsets before `plan.low` that no file holds. FatalError where files hold other offsets than the log.
+    The offsets before `plan.low` that no file holds are lost. FatalError where files hold other offsets than the log.
     """
+    incarnation = Incarnation(plan.entry.topic, plan.entry.topic_id, plan.entry.partition)
     for file in plan.files:
-        put_absent(store, file, conditional=conditional)
+        lake.put_absent(file)
     entry, low = plan.entry, plan.low
-    keys = {*batch_files(store, place, entry.start), *(f.key for f in plan.files)}
-    held = _held(store, sorted(keys), plan.after.last)
+    keys = {*batch_files(lake.store, incarnation, entry.start), *(f.key for f in plan.files)}
+    held = _held(lake.store, sorted(keys), plan.after.last)
     skipped = tuple((max(a, low), b) for a, b in entry.skipped if b > low)
     known = np.concatenate([held.offsets, _offsets(entry.refused), _offsets(skipped)])
     out = replace(
         entry,
         files=held.files,
-        # Also a copy whose first has gone from the log: that one is in the file that has the name for both.
+        # A copy too, whose first has gone from the log: the first is in the file that has the name of both.
         repeats=ledger.ranges(np.setdiff1d(np.arange(low, entry.end), known).tolist()),
         skipped=skipped,
         lost=ledger.ranges(np.setdiff1d(np.arange(entry.start, low), held.offsets).tolist()),
@@ -69,24 +73,24 @@ def store_rest(store: ObjectStore, place: Place, plan: Plan, *, conditional: boo
     )
     if out.unaccounted():
         raise FatalError(
-            f"{place.topic}/{place.partition}: the files of the batch [{entry.start}, {entry.end}) hold other offsets "
-            "than the log has rows at. Was the topic's log replaced, or the lake copied from elsewhere?"
+            f"{incarnation.name}: the files of the batch [{entry.start}, {entry.end}) hold rows "
+            "at other offsets than the log does. Was the topic's log replaced, or the lake copied from elsewhere?"
         )
     return out
 
 
-def batch_files(store: ObjectStore, place: Place, start: int) -> list[str]:
+def batch_files(store: ObjectStore, incarnation: Incarnation, start: int) -> list[str]:
     """The data files of the batch that begins at `start`."""
     out = []
-    for info in store.list(f"{layout.folder(place.topic)}/"):
-        data = layout.parse_data_key(info.key, place.topic)
-        if data is not None and (data.topic_id, data.partition, data.start) == (place.topic_id, place.partition, start):
+    for info in store.list(f"{lake_folder(incarnation.topic)}/"):
+        data = layout.parse_data_key(info.key, incarnation.topic)
+        if data is not None and (data.topic, data.topic_id, data.partition, data.start) == (*incarnation, start):
             out.append(info.key)
     return sorted(out)
 
 
 def _entry(
-    place: Place,
+    incarnation: Incarnation,
     it: Lost,
     start: int,
     end: int,
@@ -97,9 +101,7 @@ def _entry(
     last: Position | None,
 ) -> Entry:
     return Entry(
-        place.topic,
-        place.topic_id,
-        place.partition,
+        *incarnation,
         start,
         end,
         files=files,
@@ -123,10 +125,10 @@ def _held(store: ObjectStore, keys: Iterable[str], last: Position | None) -> _He
 
 
 def _latest(rows: pa.Table, last: Position | None) -> Position | None:
-    columns = [rows.column(c).to_pylist() for c in ("_src_epoch", "_src_offset", "_src_index")]
+    columns = [rows.column(c).to_pylist() for c in SOURCE_NAMES]
     found = [Position(*p) for p in zip(*columns, strict=True) if None not in p]
     return max([*found, *([last] if last is not None else [])], default=None)
 
 
-def _offsets(ranges: Ranges) -> I64:
+def _offsets(ranges: Ranges) -> Ints:
     return np.concatenate([np.zeros(0, np.int64), *(np.arange(a, b) for a, b in ranges)])

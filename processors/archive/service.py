@@ -1,40 +1,81 @@
-"""The archive's main loop: a single thread that reads, rotates and commits; jobs decode and store beside it."""
+"""The archive: a Kafka topic to Parquet files, so that each source position is in the lake exactly once.
+
+One thread reads, rotates and commits; jobs on other threads assess, prepare and store. Of each partition:
+
+ 1. Assignment. The group gives us the partition, with a token that its loss voids for ever. Nothing is read yet.
+ 2. Recovery (a job). Ask Kafka for the topic's id, the log's ends and the committed offset S with its note; look up the
+    ledger entry that begins at S. Then decide: nothing committed: begin where the log begins, unless the lake holds
+    rows. An entry is there: only step 9 is missing, so commit and recover again. An open intent: redo [S, E). Else read
+    on from S. Another topic id, or a log that ends before S: stop. Kafka has deleted what was not stored: record it.
+ 3. Reading. First read record S-1 again and compare it with the note: a truncated log hands out its offsets again. Then
+    keep the messages as they came, in a buffer. Offsets without a record at the log's end count as a gap.
+ 4. Rotation. The buffer is due when it reaches a limit (bytes, records, age, idleness), when memory is used up, and at
+    shutdown. Reading pauses.
+ 5. Preparing (a job). Ask for the topic's id again, drop repeats by their source, decode, cut into batches, write
+    Parquet in memory. A batch [S, E) derives from its records, its bounds and its settings only: no clock, no chance.
+ 6. Intent. Commit S with the end E and the settings in the note. Nothing is stored before that.
+ 7. PUTs (a job). Write the dead letters, then the files. A key that is taken is never written again: the same rows
+    there are success, other rows stop the archive.
+ 8. Ledger (the same job). PUT one object that accounts for every offset of [S, E). It alone says which files count.
+ 9. Commit. Commit E with the note of the last record and the last source. Then the next batch of step 5, or reading on.
+
+After a crash the next owner begins at step 1, with what Kafka and the store have:
+
+    crash after    committed      the next owner
+    1 to 5         S              reads on from S: whatever was in memory is read again
+    6              S, intent      redoes [S, E), no more and no less, under the same names
+    7, in part     S, intent      redoes [S, E): finds some files there, writes the others
+    8              S, intent      finds the ledger entry, and commits E
+    9              E              reads on from E
+
+What may come late. A PUT of an earlier owner: it has the same key and the same rows, and changes nothing. A commit of
+an earlier owner: while it is a live member the broker would take it, so the token is asked first, on the thread that
+polls; after that the broker refuses it. A redo may exceed the memory budget, rather than never reach E.
+
+Why it is done like this: docs/decisions/no-transactions.md.
+"""
 
 import gc
 import logging
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
 
-from headrace import metrics
+from headrace import kafka
 from headrace.config import Config
-from headrace.errors import ConfigError, TransientError
-from headrace.health import Health
-from headrace.kafkawatch import KafkaWatch
-from headrace.lake import layout
-from headrace.names import clean_topic
-from headrace.registry import Registry
-from headrace.store.base import ObjectStore
+from headrace.config.model import Archive as Settings
+from headrace.errors import TransientError
+from headrace.kafka.watch import KafkaWatch
+from headrace.runtime import metrics
+from headrace.runtime.health import Health
+from headrace.schema_registry.client import Registry
 from headrace.store.open import open_store
-from processors.archive.find import Incarnations, Positions
+from processors.archive import reader
+from processors.archive.buffer import Cause, due, largest
 from processors.archive.letters import Letters
-from processors.archive.partition import Partition
-from processors.archive.patience import CHECK, Patience
-from processors.archive.put import await_store
-from processors.archive.reader import Key, Reader
-from processors.archive.rotation import Cause, due, largest
-from processors.archive.schemas import Schemas
+from processors.archive.lookup import Lookup
+from processors.archive.partition import AssignedPartition
+from processors.archive.put import WriteOnce, await_store
+from processors.archive.reader import Reader
+from processors.archive.tables import codec_of
 from processors.archive.watch import ANSWER_SECONDS, Watch
-from processors.archive.work import Kit, Work
-from processors.startup import await_kafka, until_there
+from processors.archive.work import Deps, Work
+from processors.group.commits import Commits
+from processors.group.hold import Checks, Hold, JobHold
+from processors.group.member import Member
+from processors.group.schemas import Schemas
+from processors.group.startup import await_kafka, until_there
+from processors.group.token import Partition
 
 log = logging.getLogger(__name__)
 SERVICE = "archive"
+JOBS = "progress"  # what /readyz calls all that jobs wait for
 _STALLED_SECONDS = 120.0  # a commit may wait this long for Kafka
-# A poll makes fifty thousand short-lived lists and tuples, none of them in a cycle: with Python's own threshold the
+# A poll makes fifty thousand short-lived lists and tuples, none of them in a cycle. With Python's own threshold the
 # collector took four fifths of the time of reading their headers (measured: 5.4 us a message, 1.0 without).
 _COLLECT_AFTER = 500_000
 _LEAVE_SECONDS = 5.0
@@ -44,132 +85,115 @@ _FULL, _ROOM = 1.0, 0.8  # of the memory budget: when to stop reading, and when 
 
 
 def run(config: Config, stop: threading.Event) -> None:
-    """Archive the configured topics until `stop` is set, then store what is buffered and leave the group."""
-    topics = topics_of(config)
+    """Archive the configured topics until `stop` is set, then store what is buffered and leave the group.
+
+    ConfigError and FatalError end it; an outage is waited out.
+    """
+    topics, cfg = list(config.archived), config.kafka
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 10, 10)
-    # The watch is to find out in time that the store is gone: what stores waits longer.
+    # The watch must see in time that the store is gone; what stores waits longer.
     quick = min(ANSWER_SECONDS, config.store.timeout_seconds)
-    store = open_store(config.store.model_copy(update={"timeout_seconds": quick}))
-    checks = (*Watch.CHECKS, CHECK)
-    with Health(config.archive.http, checks, _STALLED_SECONDS) as health, Registry(config.registry) as registry:
+    watched = open_store(config.store.model_copy(update={"timeout_seconds": quick}))
+    with (
+        Health(config.archive.http, (*Watch.CHECKS, JOBS), _STALLED_SECONDS) as health,
+        Registry(config.registry) as registry,
+    ):
         log.info("archiving", extra={"topics": topics, "health_port": health.port})
-        with suppress(TransientError):  # the watch makes it, and tells of it: here counts only that we are let in
-            store.ensure_bucket()
+        # Only a refusal counts here: the watch says what is away, and makes the bucket.
+        with suppress(TransientError):
+            watched.ensure_bucket()
         with suppress(TransientError):
             registry.latest(f"{topics[0]}-value")
-        if not await_kafka(config.kafka, config.archive.group, topics, health, stop):
+        if not await_kafka(cfg, config.archive.group, topics, health, stop):
             return
-        lake = open_store(config.store)
-        conditional = await_store(lake, health, stop)
+        store = open_store(config.store)
+        conditional = await_store(store, health, stop)
         if conditional is None:
             return
-        make = partial(Archive, config, topics, health, registry, lake, conditional=conditional)
-        archive = until_there(make, health, stop)
-        if archive is None:
+        lookup = until_there("kafka", partial(Lookup, cfg, config.archive.group), health, stop)
+        if lookup is None:
             return
-        with (
-            archive,
-            Watch(archive.positions, store, topics, health),
-            KafkaWatch(config.kafka, health, archive.clients),
-        ):
-            archive.run(stop)
+        with closing(lookup):
+            client = until_there("kafka", partial(reader.consumer, cfg, config.archive.group), health, stop)
+            if client is None:
+                return
+            letters = Letters(config, store)
+            deps = Deps(lookup, WriteOnce(store, conditional), Schemas(registry.schema_text, codec_of), letters)
+            work = Work(config.archive, deps, JobHold(Hold(health, admitted=True), JOBS))
 
+            def clients() -> dict[str, kafka.Consumer | kafka.Producer]:
+                out = {"reading": client, "asking for positions": lookup.client, "dead letters": letters.producer}
+                return {name: it for name, it in out.items() if it is not None}
 
-def topics_of(config: Config) -> list[str]:
-    """The topics to archive; ConfigError where one can't be, or there are none."""
-    topics = list(config.archive.topics) or [clean_topic(s) for s in config.streams]
-    if not topics:
-        raise ConfigError("archive.topics and streams are both empty: name a stream, or a topic to archive")
-    if config.dead_letters.topic in topics:
-        raise ConfigError(
-            f"archive.topics: {config.dead_letters.topic} holds dead letters, which are no readings; remove it"
-        )
-    folders: dict[str, str] = {}
-    for topic in topics:
-        if topic.startswith("_"):
-            raise ConfigError(f"archive.topics: {topic!r}: names that begin with an underscore are the lake's own")
-        other = folders.setdefault(layout.folder(topic), topic)
-        if other != topic:
-            raise ConfigError(
-                f"archive.topics: {other} and {topic} would share the folder {layout.folder(topic)}; remove one"
-            )
-    return topics
+            with (
+                Archive(config.archive, topics, health, client, work) as archive,
+                Watch(lookup, watched, topics, health),
+                KafkaWatch(cfg, health, clients),
+            ):
+                archive.run(stop)
 
 
 class Archive:
-    """A member of the archive's group, from `with` to its end."""
+    """A member of the archive's group, from `with` to its end: the loop of the thread that polls."""
 
     def __init__(
         self,
-        config: Config,
-        topics: list[str],
-        health: Health,
-        registry: Registry,
-        store: ObjectStore,
-        *,
-        conditional: bool,
+        settings: Settings,
+        topics: Sequence[str],
+        health: Checks,
+        client: kafka.Consumer,
+        work: Work,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._limits = config.archive
-        self._health = health
-        self._parts: dict[Key, Partition] = {}
-        self._reader = Reader(config, topics, self._taken, self._left)
-        self.positions = Positions(config.kafka, config.archive.group)
-        self._letters = Letters(config, store)
-        kit = Kit(
-            Incarnations(config.kafka),
-            self.positions,
-            store,
-            Schemas(registry.schema_text),
-            self._letters,
-        )
-        self._work = Work(config.archive, kit, Patience(health), conditional=conditional)
+        """`client` as reader.consumer makes it; it and `work` are closed at the end. `clock` counts seconds."""
+        self._limits, self._topics, self._health = settings, topics, health
+        self._work, self._clock = work, clock
+        self._member = Member(client, taken=self._taken, leaving=self._leaving)
+        self._reader = Reader(self._member, settings.batch)
+        self._commits = Commits(client)
+        self._parts: dict[Partition, AssignedPartition] = {}
         self._full = False
         self._gauges_at = 0.0
 
     def __enter__(self) -> Self:
-        self._reader.__enter__()
+        self._member.subscribe(self._topics)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is not None:  # commit nothing more
             for part in self._parts.values():
                 part.token.void()
-        self._reader.__exit__(kind, error, tb)
-        for part in self._parts.values():
-            part.token.void()
+        self._member.close()
         self._work.close()
-        self.positions.close()
 
-    def clients(self) -> dict[str, object]:
-        """Its Kafka clients, by what they do."""
-        out: dict[str, object] = {"reading": self._reader.client, "asking for positions": self.positions.client}
-        return out if self._letters.producer is None else {**out, "dead letters": self._letters.producer}
+    @property
+    def done(self) -> bool:
+        """Whether all that was read is stored and committed."""
+        return not any(p.busy or p.buffered or p.gap for p in self._parts.values())
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop`. FatalError and ConfigError as jobs and commits raise them."""
+        """Take turns until `stop` is set, then store what is buffered. Errors as jobs and commits raise them."""
         while not stop.is_set():
-            self._turn()
-        deadline = time.monotonic() + _SHUTDOWN_SECONDS
+            self.turn()
         log.info("storing what is buffered")
-        while time.monotonic() < deadline and any(p.busy or p.buffered or p.gap for p in self._parts.values()):
+        deadline = self._clock() + _SHUTDOWN_SECONDS
+        while self._clock() < deadline and not self.done:
             for part in self._parts.values():
                 part.flush(Cause.SHUTDOWN)
                 part.throttle(full=True)
-            self._turn(rotate=False)
+            self.turn(rotate=False)
 
-    def _turn(self, *, rotate: bool = True) -> None:
+    def turn(self, *, rotate: bool = True) -> None:
+        """Read once, and move every partition on; with `rotate`, begin to store what is due."""
         self._health.progress()
-        # While jobs run their end is what matters, not the next message.
-        chunks, ends = self._reader.read(0.01 if any(p.busy for p in self._parts.values()) else 0.1)
-        now = time.monotonic()
-        for key, chunk in chunks.items():
-            part = self._parts.get(key)  # none: taken away while these were on their way
-            if part is not None and part.assigned:
-                part.add(chunk, now)
-        for key, offset in ends.items():
-            if key in self._parts and self._parts[key].assigned:
-                self._parts[key].end_of_log(offset, now)
+        # While jobs run, their end matters more than the next message.
+        chunks = self._reader.read(0.01 if any(p.busy for p in self._parts.values()) else 0.1)
+        now = self._clock()
+        for partition, chunk in chunks.items():
+            self._parts[partition].add(chunk, now)
+        for partition, offset in self._member.ends().items():
+            self._parts[partition].end_of_log(offset, now)
         for part in list(self._parts.values()):
             cause = due(part.fill(), self._limits, now) if rotate else None
             if cause is not None:
@@ -180,42 +204,37 @@ class Archive:
         self._gauges(now)
 
     def _budget(self) -> None:
-        """Keep to the memory budget: stop reading when it is used up, and store the largest buffer first."""
+        """Keep to the memory budget: when it is used up, stop reading, and store the largest buffer first."""
         held = sum(p.held for p in self._parts.values())
         metrics.ARCHIVE_BUFFER.set(held)
         self._full = held >= self._limits.memory_bytes * (_ROOM if self._full else _FULL)
         if self._full and not any(p.busy for p in self._parts.values()):
-            key = largest({k: p.buffered for k, p in self._parts.items()})
-            if key is not None:
-                self._parts[key].flush(Cause.MEMORY)
+            partition = largest({k: p.buffered for k, p in self._parts.items()})
+            if partition is not None:
+                self._parts[partition].flush(Cause.MEMORY)
         for part in self._parts.values():
             part.throttle(full=self._full)
 
-    def _taken(self, keys: list[Key]) -> None:
-        log.info("partitions assigned", extra={"partitions": [f"{t}/{p}" for t, p in keys]})
-        for topic, number in keys:
-            self._parts[topic, number] = Partition(topic, number, self._work, self._reader)
+    def _taken(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            token = self._member.tokens[partition]
+            self._parts[partition] = AssignedPartition(partition, token, self._work, self._member, self._commits)
 
-    def _left(self, keys: list[Key], lost: bool) -> list[Key]:
-        log.info(
-            "partitions lost" if lost else "partitions revoked", extra={"partitions": [f"{t}/{p}" for t, p in keys]}
-        )
-        deadline = time.monotonic() + _LEAVE_SECONDS
-        gone = {key: self._parts.pop(key) for key in keys if key in self._parts}
-        for key, part in gone.items():
-            if lost:
-                part.token.void()
-            part.leave(max(0.0, deadline - time.monotonic()))
-            for gauge in ((metrics.LAG, (SERVICE, *key)), (metrics.ARCHIVE_UNREAD, key)):
-                gauge[0].remove(*gauge[1])  # another member tells of it now
-        return [key for key, part in gone.items() if part.assigned]
+    def _leaving(self, partitions: Sequence[Partition]) -> None:
+        deadline = self._clock() + _LEAVE_SECONDS
+        for partition in partitions:
+            part = self._parts.pop(partition, None)
+            if part is not None:
+                part.leave(max(0.0, deadline - self._clock()))
+                metrics.LAG.remove(SERVICE, *partition)  # the next owner tells of it now
+                metrics.ARCHIVE_UNREAD.remove(*partition)
 
     def _gauges(self, now: float) -> None:
         if now - self._gauges_at < _GAUGES_SECONDS:
             return
         self._gauges_at = now
-        for (topic, number), part in self._parts.items():
-            end = self._reader.end(topic, number)
+        for partition, part in self._parts.items():
+            end = self._member.end(partition)
             if part.assigned and end >= 0:
-                metrics.LAG.labels(SERVICE, topic, number).set(max(0, end - part.start))
-                metrics.ARCHIVE_UNREAD.labels(topic, number).set(max(0, end - part.next))
+                metrics.LAG.labels(SERVICE, *partition).set(max(0, end - part.start))
+                metrics.ARCHIVE_UNREAD.labels(*partition).set(max(0, end - part.next))

@@ -1,35 +1,50 @@
-"""Messages to rows of the lake: decoded by schema, with the columns that tell where each row came from."""
+"""Turn messages into rows of the lake: decode them by schema, and add the columns that say where each came from."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.errors import PoisonError, Reason
-from headrace.wire import FRAME_BYTES
-from processors.archive.buffer import I64, Bools, Chunk
-from processors.archive.positions import sources
-from processors.archive.schemas import PROVENANCE, Schemas
+from headrace.errors import ConfigError, PoisonError, Reason
+from headrace.protocol import provenance
+from headrace.protocol.wire import FRAME_BYTES
+from processors.archive.chunk import Chunk
+from processors.arrays import Bools, Ints
+from processors.avro.codec import Codec
+from processors.group.schemas import Schemas
+from processors.positions import sources
 
 _UTC_US = pa.timestamp("us", "UTC")
-_TYPES = (
-    pa.string(),
-    pa.int32(),
-    pa.int64(),
-    _UTC_US,
-    pa.int32(),
-    pa.int64(),
-    pa.int32(),
-    pa.binary(16),
-    _UTC_US,
-)
-PROVENANCE_FIELDS = tuple(pa.field(n, t) for n, t in zip(PROVENANCE, _TYPES, strict=True))
+_ARROW = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "timestamp": _UTC_US,
+    "binary16": pa.binary(16),
+}
+PROVENANCE_FIELDS = tuple(pa.field(c.name, _ARROW[c.kind]) for c in provenance.COLUMNS)
 _DAY_US = 86_400_000_000
 _FIRST_DAY = int(np.datetime64("0001-01-01", "D").astype(np.int64))
 _LAST_DAY = int(np.datetime64("9999-12-31", "D").astype(np.int64))
 _PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+def codec_of(schema_id: int, text: str) -> Codec:
+    """The reader of the schema in `text`. PoisonError UNKNOWN_SCHEMA where it can't be a table of the lake."""
+    try:
+        schema: Any = orjson.loads(text)
+        if not isinstance(schema, dict) or schema.get("type") != "record":
+            raise PoisonError(Reason.UNKNOWN_SCHEMA, f"schema {schema_id} is not a record")
+        clash = sorted({f["name"] for f in schema["fields"]} & set(provenance.NAMES))
+        if clash:
+            raise PoisonError(Reason.UNKNOWN_SCHEMA, f"schema {schema_id}: {', '.join(clash)} is the lake's own column")
+        return Codec(schema)
+    except (ConfigError, ValueError, KeyError, TypeError) as e:
+        raise PoisonError(Reason.UNKNOWN_SCHEMA, f"schema {schema_id} can't be a table: {e}") from e
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +52,23 @@ class Group:
     """The rows of one schema id, in Kafka's order."""
 
     schema_id: int
-    rows: I64  # places in the chunk
+    rows: Ints  # of the chunk
     table: pa.Table  # the schema's columns, in its order
-    event_times: I64  # microseconds; Kafka's time where there is none
+    event_times: Ints  # microseconds; Kafka's time where there is none
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A message that can't be a row."""
 
-    row: int  # place in the chunk
+    row: int  # of the chunk
     error: PoisonError
 
 
-def decode(chunk: Chunk, wanted: Bools, schemas: Schemas) -> tuple[list[Group], list[Refused]]:
-    """The messages of `chunk` where `wanted`, decoded by schema id, and those that can't be.
+def decode(chunk: Chunk, wanted: Bools, codecs: Schemas[Codec]) -> tuple[list[Group], list[Refused]]:
+    """Decode the messages of `chunk` where `wanted`: the rows by schema id, and the messages that can't be rows.
 
-    TransientError where a schema is needed and the registry is away.
+    TransientError while the registry is away and a schema is needed.
     """
     groups: list[Group] = []
     ids = _schema_ids(chunk.values)
@@ -62,17 +77,19 @@ def decode(chunk: Chunk, wanted: Bools, schemas: Schemas) -> tuple[list[Group], 
     for schema_id in np.unique(ids[wanted & (ids >= 0)]).tolist():
         rows = np.flatnonzero(wanted & (ids == schema_id))
         try:
-            codec = schemas.codec(schema_id)
+            found = codecs.get(schema_id)
         except PoisonError as e:
             refused += [Refused(int(row), e) for row in rows]
             continue
         values = chunk.values if len(rows) == len(chunk) else [chunk.values[row] for row in rows]
-        decoded = codec.decode([v or b"" for v in values])
+        decoded = found.decode([v or b"" for v in values])
         refused += [Refused(int(rows[i]), e) for i, e in decoded.bad]
         times = _event_times(decoded.frame, chunk.times[rows])
         sound = (days(times) >= _FIRST_DAY) & (days(times) <= _LAST_DAY)
         for i in np.flatnonzero(decoded.good & ~sound):
-            error = PoisonError(Reason.OUT_OF_RANGE, "no date has this time", field="event_time", value=str(times[i]))
+            error = PoisonError(
+                Reason.OUT_OF_RANGE, "the time is outside the range of dates", field="event_time", value=str(times[i])
+            )
             refused.append(Refused(int(rows[i]), error))
         good = decoded.good & sound
         frame = decoded.frame if good.all() else decoded.frame.filter(pl.Series(good))
@@ -92,7 +109,7 @@ def with_provenance(group: Group, chunk: Chunk, topic: str, partition: int, *, p
     if positioned:
         columns += [pa.array(c) for c in sources(chunk.positions[rows])]
     else:
-        columns += [pa.nulls(n, t) for t in _TYPES[4:7]]
+        columns += [pa.nulls(n, f.type) for f in PROVENANCE_FIELDS if f.name in provenance.SOURCE_NAMES]
     ids = pa.Array.from_buffers(pa.binary(16), n, [None, pa.py_buffer(np.ascontiguousarray(chunk.event_ids[rows]))])
     columns += [
         _null_where(ids, ~chunk.has_event_id[rows]),
@@ -104,7 +121,7 @@ def with_provenance(group: Group, chunk: Chunk, topic: str, partition: int, *, p
     return table
 
 
-def days(event_times: I64) -> I64:
+def days(event_times: Ints) -> Ints:
     """The UTC day of each event time, counted from 1970."""
     return event_times // _DAY_US
 
@@ -114,7 +131,7 @@ def date(day: int) -> str:
     return str(np.datetime64(int(day), "D"))
 
 
-def _schema_ids(values: list[bytes | None]) -> I64:
+def _schema_ids(values: list[bytes | None]) -> Ints:
     """The schema id of each value, -1 where it isn't framed."""
     heads = b"".join([v[:FRAME_BYTES] if v is not None and len(v) >= FRAME_BYTES else b"\xff" * 5 for v in values])
     head = np.frombuffer(heads, np.uint8).reshape(len(values), FRAME_BYTES).astype(np.int64)
@@ -122,7 +139,7 @@ def _schema_ids(values: list[bytes | None]) -> I64:
     return np.where(head[:, 0] == 0, ids, -1)
 
 
-def _event_times(frame: pl.DataFrame, kafka_times: I64) -> I64:
+def _event_times(frame: pl.DataFrame, kafka_times: Ints) -> Ints:
     """Microseconds of each row's event_time; Kafka's where the schema has none, or the row has none."""
     kind = frame.schema.get("event_time")
     if not isinstance(kind, pl.Datetime):

@@ -1,13 +1,13 @@
-"""Whether Kafka, the topics and the store are there, asked every few seconds, for /readyz."""
+"""Ask every few seconds whether Kafka, the topics and the store are there, and tell /readyz."""
 
 import logging
 import time
 
 from headrace.errors import HeadraceError
-from headrace.health import Health
+from headrace.runtime.health import Health
+from headrace.runtime.watcher import Watcher
 from headrace.store.base import ObjectStore
-from headrace.watcher import Watcher
-from processors.archive.find import Positions
+from processors.archive.lookup import Lookup
 
 log = logging.getLogger(__name__)
 
@@ -17,24 +17,24 @@ _REPEAT_SECONDS = 30.0
 
 
 class Watch(Watcher):
-    """A thread that keeps the readiness checks true to the world."""
+    """A thread that keeps the readiness checks true, from `with` to its end."""
 
     CHECKS = ("kafka", "topics", "store")
 
-    def __init__(self, positions: Positions, store: ObjectStore, topics: list[str], health: Health) -> None:
+    def __init__(self, lookup: Lookup, store: ObjectStore, topics: list[str], health: Health) -> None:
         super().__init__("watch", _EVERY_SECONDS)
-        self._positions, self._store, self._topics, self._health = positions, store, topics, health
-        self._told: dict[str, float] = {}  # when the log was last told of a check that fails
+        self._lookup, self._store, self._topics, self._health = lookup, store, topics, health
+        self._told: dict[str, float] = {}  # when the log last named a check that fails
 
     def look(self) -> str:
-        """Ask each once; nothing that it finds ends the process."""
+        """Ask each once. Returns "": nothing that it finds ends the process."""
         self._kafka()
         self._lake()
         return ""
 
     def _kafka(self) -> None:
         try:
-            have = self._positions.topics(ANSWER_SECONDS)
+            have = self._lookup.topics(ANSWER_SECONDS)
         except HeadraceError as e:
             self._tell("kafka", str(e))
             return
@@ -52,7 +52,7 @@ class Watch(Watcher):
         self._tell("store")
 
     def _tell(self, check: str, why: str = "") -> None:
-        """What is wrong with a dependency, or that nothing is."""
+        """Say what is wrong with a dependency; when `why` is empty, that it serves."""
         self._health.ready(check, not why, why)
         now = time.monotonic()
         if not why:

@@ -1,136 +1,176 @@
-"""A batch of raw messages of several partitions, and what becomes of each."""
+"""A batch of raw messages, and what becomes of each: decided as a value, before anything is done about it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from headrace import deadletters
-from headrace.cleanmeta import Counts
 from headrace.config import Config
-from headrace.deadletters import Letter
+from headrace.deadletters import KafkaSource, Letter, Stage
 from headrace.errors import PoisonError, Reason
 from headrace.kafka import Message, epoch_of, headers_of
-from headrace.names import clean_topic, stream_of
-from headrace.wire import EVENT_ID, POSITION, RECEIVED_AT, Headers, Position, record_bytes
-from processors.clean.judge import Judged, judge
-from processors.clean.partition import Partition, checked_id, offsets_of
-from processors.clean.positions import position_headers
-from processors.clean.schemas import Schemas
-from processors.lookback import Rows, rows
+from headrace.protocol.clean_note import CleanNote, Counts
+from headrace.protocol.names import clean_topic, stream_of
+from headrace.protocol.wire import EVENT_ID, POSITION, POSITION_BYTES, RECEIVED_AT, Headers, Position, record_bytes
+from processors.arrays import Bools, Ints
+from processors.clean.event_ids import Ids, ids_of
+from processors.clean.judge import Judged, Raw, judge, values_of
+from processors.clean.lookback import Seen, Values
+from processors.clean.partition import RawPartition
+from processors.clean.schemas import Known
+from processors.group.emit import Row
+from processors.group.partition import checked_id, offsets_of
+from processors.group.schemas import Schemas
+from processors.positions import position_headers
 
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-_POSITION_BYTES = 32
 _TIME_BYTES = 20  # digits of a 64-bit number and its sign
-T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Stretch:
-    """Consecutive raw messages of one partition, all from `partition.next` on."""
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """Consecutive raw messages of one partition, from `partition.next` on. All columns have one element a message."""
 
-    partition: Partition
+    partition: RawPartition
     messages: list[Message]
     values: list[bytes | None]
     keys: list[bytes | None]
-    headers: list[Headers]  # those that are forwarded
-    ids: Rows
-    repeats: Mask
-    judged: Judged = field(default_factory=Judged)
-    letters: dict[int, Letter] = field(default_factory=dict)
-
-    @property
-    def counts(self) -> Counts:
-        """What becomes of the rows."""
-        repeated, rejected, changed = int(self.repeats.sum()), len(self.letters), len(self.judged.rewritten)
-        return Counts(len(self.messages) - repeated - rejected - changed, changed, rejected, repeated)
+    headers: list[Headers]  # only those that a clean row keeps
+    offsets: Ints
+    append_ms: Ints  # when Kafka took the message, milliseconds since 1970 UTC
+    ids: Ids
+    repeats: Bools  # which messages repeat a reading of the look-back
 
 
-def stretch(partition: Partition, messages: list[Message]) -> Stretch:
-    """The messages taken apart, and which of them repeat a reading."""
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What becomes of a RawBatch. Commit `offset` with `note` once Kafka has the rows and the letters."""
+
+    batch: RawBatch
+    rows: list[Row]  # in raw order
+    letters: list[Letter]  # in raw order
+    counts: Counts
+    reasons: Counter[Reason]  # of the letters
+    offset: int
+    note: CleanNote
+    seen: Seen  # what the look-back takes after the commit
+
+
+def raw_batch(partition: RawPartition, messages: list[Message]) -> RawBatch:
+    """The messages in columns. At least one."""
     headers, ids = [], []
     for m in messages:
-        forwarded, event = _forwarded(m)
-        headers.append(forwarded)
+        kept, event = _kept_headers(m)
+        headers.append(kept)
         ids.append(event)
-    looked = rows(ids, offsets_of(messages))
-    values, keys = [_bytes(m.value()) for m in messages], [_bytes(m.key()) for m in messages]
-    return Stretch(partition, messages, values, keys, headers, looked, partition.lookback.repeats(looked))
+    offsets = offsets_of(messages)
+    with_ids = ids_of(ids, offsets)
+    return RawBatch(
+        partition,
+        messages,
+        [_bytes(m.value()) for m in messages],
+        [_bytes(m.key()) for m in messages],
+        headers,
+        offsets,
+        append_ms_of(messages),
+        with_ids,
+        partition.lookback.repeats(with_ids),
+    )
 
 
-def decide(stretches: Sequence[Stretch], schemas: Schemas, limits: dict[str, int]) -> None:
-    """Judge all rows, those of one schema together. TransientError while the registry is away: call it again.
+def decide(batches: Sequence[RawBatch], schemas: Schemas[Known], limits: Mapping[str, int]) -> list[Decided]:
+    """What becomes of each batch. Changes nothing, so it can be called again.
 
-    `limits` holds the bytes that a message of each clean topic may have.
+    `limits`: the largest message in bytes that each clean topic takes. TransientError while the registry is away.
     """
-    values = [v for s in stretches for v in s.values]
-    append_ms = np.fromiter((m.timestamp()[1] for s in stretches for m in s.messages), np.int64, len(values))
-    verdict = judge(values, append_ms, np.concatenate([s.repeats for s in stretches]), schemas)
-    first = 0
-    for s in stretches:
-        last = first + len(s.values)
-        s.judged = Judged(_part(verdict.refused, first, last), _part(verdict.rewritten, first, last))
-        _refuse_too_large(s, limits[clean_topic(stream_of(s.partition.topic))])
-        first = last
+    parts = [Raw(b.values, b.append_ms, b.offsets, b.repeats, b.partition.lookback) for b in batches]
+    return [
+        _decided(b, _refuse_too_large(b, judged, limits[clean_topic(stream_of(b.partition.topic))]))
+        for b, judged in zip(batches, judge(parts, schemas), strict=True)
+    ]
 
 
-def write_letters(it: Stretch, config: Config, put: Callable[[str, bytes], None]) -> None:
-    """Make the dead letters of the refused rows; `put` stores what is too large for Kafka, and may be called again."""
-    for i, error in it.judged.refused.items():
-        m = it.messages[i]
-        letter = deadletters.letter(
-            error,
-            it.values[i] or b"",
-            stage="clean",
-            stream=stream_of(it.partition.topic),
-            source={
-                "topic": it.partition.topic,
-                "topic_id": it.partition.note.topic_id,
-                "partition": it.partition.number,
-                "epoch": epoch_of(m),
-                "offset": m.offset() or 0,
-                "index": 0,
-            },
-            original=[(name, value or b"") for name, value in headers_of(m)],
-        )
-        it.letters[i] = deadletters.shelve(config, letter, put)
+def looked_back(messages: list[Message], schemas: Schemas[Known]) -> Values:
+    """What the look-back keeps of messages that were dealt with already. TransientError while the registry is away."""
+    values = [_bytes(m.value()) for m in messages]
+    return values_of(values, append_ms_of(messages), offsets_of(messages), schemas)
 
 
-def emitted(it: Stretch) -> tuple[list[tuple[int, bytes]], Position]:
-    """(rows that go to the clean topic and their `position` headers, the source of the last row emitted so far)."""
-    out = ~it.repeats
-    out[list(it.letters)] = False
-    chosen = np.flatnonzero(out)
-    last = it.partition.note.last
+def append_ms_of(messages: list[Message]) -> Ints:
+    """When Kafka took each message, milliseconds since 1970 UTC."""
+    return np.fromiter([m.timestamp()[1] for m in messages], np.int64, len(messages))
+
+
+def shelved(it: Decided, config: Config, put: Callable[[str, bytes], object]) -> Decided:
+    """`it` with letters that all fit their topic: `put(key, data)` stores the bytes of larger ones.
+
+    May be called again; raises what `put` raises.
+    """
+    return replace(it, letters=[deadletters.shelve(config, letter, put) for letter in it.letters])
+
+
+def _decided(b: RawBatch, judged: Judged) -> Decided:
+    refused, rewritten = judged.refused, judged.rewritten
+    repeated = int(b.repeats.sum())
+    kept = len(b.messages) - repeated - len(refused) - len(rewritten)
+    counts = Counts(kept, len(rewritten), len(refused), repeated)
+    emitted, last = _emitted(b, refused)
+    offset, note = b.partition.advance(b.messages[-1], last, counts)
+    return Decided(
+        b,
+        [(b.keys[i], rewritten.get(i) or b.values[i], [*b.headers[i], (POSITION, at)]) for i, at in emitted],
+        [_letter(b, i, error) for i, error in sorted(refused.items())],
+        counts,
+        Counter(error.reason for error in refused.values()),
+        offset,
+        note,
+        Seen(offset, b.ids, judged.values),
+    )
+
+
+def _emitted(b: RawBatch, refused: dict[int, PoisonError]) -> tuple[list[tuple[int, bytes]], Position]:
+    """(each message that becomes a row, with its `position` header; the source of the last row emitted so far)."""
+    emitted = ~b.repeats
+    emitted[list(refused)] = False
+    chosen = np.flatnonzero(emitted)
+    last = b.partition.note.last
     if not len(chosen):
         return [], last
-    offsets = offsets_of(it.messages)[chosen]
-    epochs = np.fromiter((epoch_of(it.messages[i]) for i in chosen), np.int64, len(chosen))
+    offsets = b.offsets[chosen]
+    epochs = np.fromiter((epoch_of(b.messages[i]) for i in chosen), np.int64, len(chosen))
     positions = position_headers(epochs, offsets, last)
     return list(zip(chosen.tolist(), positions, strict=True)), Position(int(epochs[-1]), int(offsets[-1]), 0)
 
 
-def _refuse_too_large(it: Stretch, limit: int) -> None:
-    """What the clean topic would refuse: a delivery that fails would leave a hole."""
-    largest = max(map(len, filter(None, it.values)), default=0) + max(map(len, filter(None, it.keys)), default=0)
+def _letter(b: RawBatch, i: int, error: PoisonError) -> Letter:
+    it, m = b.partition, b.messages[i]
+    source = KafkaSource(it.topic, it.note.topic_id, it.number, epoch_of(m), int(b.offsets[i]))
+    stream = stream_of(it.topic)
+    return deadletters.letter(
+        error, b.values[i], stage=Stage.CLEAN, stream=stream, source=source, original=headers_of(m)
+    )
+
+
+def _refuse_too_large(b: RawBatch, judged: Judged, limit: int) -> Judged:
+    """`judged`, with the rows refused that the clean topic would not take: a failed delivery would leave a hole."""
+    largest = max(map(len, filter(None, b.values)), default=0) + max(map(len, filter(None, b.keys)), default=0)
     if largest < limit // 2:
-        return
-    for i, raw in enumerate(it.values):
-        if raw is None:
+        return judged
+    refused, rewritten = dict(judged.refused), dict(judged.rewritten)
+    for i, raw in enumerate(b.values):
+        if raw is None or i in refused or b.repeats[i]:
             continue
-        value = it.judged.rewritten.get(i, raw)
-        bytes_needed = record_bytes(it.keys[i], value, it.headers[i]) + _POSITION_BYTES + len(POSITION) + 10
-        if bytes_needed > limit and i not in it.judged.refused:
-            it.judged.rewritten.pop(i, None)
-            text = f"{bytes_needed:,} bytes cleaned, {limit:,} are taken"
-            it.judged.refused[i] = PoisonError(Reason.TOO_LARGE, text)
+        value = rewritten.get(i, raw)
+        bytes_needed = record_bytes(b.keys[i], value, b.headers[i]) + POSITION_BYTES + len(POSITION) + 10
+        if bytes_needed > limit:
+            rewritten.pop(i, None)
+            refused[i] = PoisonError(Reason.TOO_LARGE, f"{bytes_needed:,} bytes once cleaned, {limit:,} are allowed")
+    return Judged(refused, rewritten, judged.values)
 
 
-def _forwarded(m: Message) -> tuple[Headers, bytes | None]:
-    """The headers that a clean row keeps, and the event id. Those that can't be what their names say are left out."""
+def _kept_headers(m: Message) -> tuple[Headers, bytes | None]:
+    """The headers that a clean row keeps, and the event id. A header that can't be what its name says is left out."""
     headers = headers_of(m)
     if len(headers) > 1 and headers[0][0] == EVENT_ID and headers[1][0] == RECEIVED_AT:  # as the bridge writes them
         event = checked_id(headers[0][1])
@@ -146,10 +186,6 @@ def _forwarded(m: Message) -> tuple[Headers, bytes | None]:
 
 def _is_short(received: bytes | None) -> bool:
     return received is not None and len(received) <= _TIME_BYTES
-
-
-def _part(found: dict[int, T], first: int, last: int) -> dict[int, T]:
-    return {i - first: v for i, v in found.items() if first <= i < last}
 
 
 def _bytes(x: str | bytes | None) -> bytes | None:

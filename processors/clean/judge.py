@@ -1,74 +1,169 @@
-"""The verdict on each raw message of a batch. Its bytes, its schema id and its append time decide, nothing else."""
+"""The verdict on each raw message: its bytes, its schema id, its append time and the look-back decide, nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain, pairwise
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
+import polars as pl
 
-from headrace.contracts.model import QUALITY
 from headrace.errors import PoisonError, Reason
-from headrace.wire import FRAME_BYTES, schema_id
-from processors.clean.schemas import Known, Schemas
-from processors.rules import Change
+from headrace.protocol.names import QUALITY
+from headrace.protocol.wire import FRAME_BYTES, schema_id
+from processors.arrays import Bools, Ints
+from processors.clean.lookback import Lookback, Values
+from processors.clean.rules.rule import Change
+from processors.clean.schemas import Known
+from processors.group.schemas import Schemas
 
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+T = TypeVar("T")
 
 
-@dataclass(slots=True)
+class Raw(NamedTuple):
+    """Consecutive raw messages of one partition, in columns of one element a message."""
+
+    values: Sequence[bytes | None]
+    append_ms: Ints  # when Kafka took the message, milliseconds since 1970 UTC
+    offsets: Ints
+    repeats: Bools  # which messages repeat a reading of the look-back: they get no verdict
+    lookback: Lookback
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
-    """Rows in neither mapping pass with the bytes they came with."""
+    """The verdicts on a Raw, by row. A row in neither `refused` nor `rewritten` passes with its own bytes."""
 
     refused: dict[int, PoisonError] = field(default_factory=dict)
     rewritten: dict[int, bytes] = field(default_factory=dict)  # the whole message's new value
+    values: Values = field(default_factory=dict)  # what the look-back keeps of the messages once they are committed
 
 
-def judge(values: Sequence[bytes | None], append_ms: Ints, repeats: Mask, schemas: Schemas) -> Judged:
-    """Verdicts on messages by their row; those that repeat a reading get none. TransientError: see `Schemas.get`."""
-    out = Judged()
-    for prefix, rows in _by_prefix(values, repeats).items():
+class _Batch(NamedTuple):
+    """The messages of several partitions, part after part: those of part i are the rows [edges[i], edges[i + 1])."""
+
+    values: Sequence[bytes | None]
+    append_ms: Ints
+    offsets: Ints
+    repeats: Bools
+    lookbacks: Sequence[Lookback]
+    edges: Sequence[int]
+
+
+def judge(parts: Sequence[Raw], schemas: Schemas[Known]) -> list[Judged]:
+    """The verdicts on each part. Changes nothing. TransientError while the registry is away.
+
+    Messages of one schema are decoded and judged together, whatever their partitions.
+    """
+    batch = _Batch(
+        list(chain.from_iterable(p.values for p in parts)),
+        np.concatenate([p.append_ms for p in parts]),
+        np.concatenate([p.offsets for p in parts]),
+        np.concatenate([p.repeats for p in parts]),
+        [p.lookback for p in parts],
+        [0, *accumulate(len(p.values) for p in parts)],
+    )
+    whole, values = Judged(), [Values() for _ in parts]
+    for prefix, rows in _by_prefix(batch.values).items():
+        new = rows[~batch.repeats[rows]]
         try:
             known = schemas.get(schema_id(prefix))
         except PoisonError as e:
-            out.refused.update(dict.fromkeys(rows.tolist(), e))
+            whole.refused.update(dict.fromkeys(new.tolist(), e))
             continue
-        _judge_group(values, rows, append_ms, known, out)
+        if known.rules.looks_back:  # a repeat gets no verdict, but may be the reading before another
+            _judge_group(batch, rows, known, whole, values)
+        elif len(new):
+            _judge_group(batch, new, known, whole, values)
+    return [
+        Judged(_part(whole.refused, *edges), _part(whole.rewritten, *edges), kept)
+        for edges, kept in zip(pairwise(batch.edges), values, strict=True)
+    ]
+
+
+def values_of(values: Sequence[bytes | None], append_ms: Ints, offsets: Ints, schemas: Schemas[Known]) -> Values:
+    """What the look-back keeps of consecutive messages of a partition that were judged before it was assigned.
+
+    TransientError while the registry is away.
+    """
+    out = Values()
+    for prefix, rows in _by_prefix(values).items():
+        try:
+            known = schemas.get(schema_id(prefix))
+        except PoisonError:
+            continue
+        if known.rules.looks_back:
+            frame = known.codec.decode(_chosen(values, rows)).frame
+            for name, found in known.rules.values(frame, append_ms[rows], offsets[rows]).items():
+                out[schema_id(prefix), name] = found
     return out
 
 
-def _by_prefix(values: Sequence[bytes | None], repeats: Mask) -> dict[bytes | None, Ints]:
-    """The rows to judge, by the frame before their datum: that is, by schema id."""
+def _by_prefix(values: Sequence[bytes | None]) -> dict[bytes | None, Ints]:
+    """The rows by the frame before their datum: that is, by schema id."""
     prefixes = [None if v is None else v[:FRAME_BYTES] for v in values]
-    kinds = set(prefixes)
-    if len(kinds) == 1:
-        return {prefixes[0]: np.flatnonzero(~repeats)}
+    if len(set(prefixes)) == 1:
+        return {prefixes[0]: np.arange(len(values))}
     groups: dict[bytes | None, list[int]] = {}
-    for i, (prefix, repeated) in enumerate(zip(prefixes, repeats.tolist(), strict=True)):
-        if not repeated:
-            groups.setdefault(prefix, []).append(i)
+    for i, prefix in enumerate(prefixes):
+        groups.setdefault(prefix, []).append(i)
     return {prefix: np.array(rows, dtype=np.int64) for prefix, rows in groups.items()}
 
 
-def _judge_group(values: Sequence[bytes | None], rows: Ints, append_ms: Ints, known: Known, out: Judged) -> None:
-    chosen = [v for i in rows.tolist() if (v := values[i]) is not None]
+def _judge_group(batch: _Batch, rows: Ints, known: Known, out: Judged, values: Sequence[Values]) -> None:
+    """Judge rows of one schema."""
+    chosen = _chosen(batch.values, rows)
     decoded = known.codec.decode(chosen)
-    verdicts = known.rules.judge(decoded.frame, append_ms[rows])
-    for i, error in decoded.bad:
-        out.refused[int(rows[i])] = error
-    for i, error in verdicts.refused.items():
-        out.refused[int(rows[i])] = error
+    before = _before(batch, rows, known, decoded.frame, values) if known.rules.looks_back else {}
+    verdicts = known.rules.judge(decoded.frame, batch.append_ms[rows], before)
+    for i, error in chain(decoded.bad, verdicts.refused.items()):
+        row = int(rows[i])
+        if not batch.repeats[row]:
+            out.refused[row] = error
     for i, changes in verdicts.changes.items():
-        if i not in verdicts.refused:
-            row = int(rows[i])
+        row = int(rows[i])
+        if row not in out.refused and not batch.repeats[row]:
             try:
                 out.rewritten[row] = rewrite(chosen[i], changes, known)
             except PoisonError as e:
                 out.refused[row] = e
 
 
+def _before(
+    batch: _Batch, rows: Ints, known: Known, frame: pl.DataFrame, values: Sequence[Values]
+) -> Mapping[str, pl.Series]:
+    """Of each field whose rules look back, its values in the device's readings before, one for each row of `frame`.
+
+    The values that the look-backs keep of these rows are added to `values`, part by part.
+    """
+    out = {}
+    number = schema_id(batch.values[int(rows[0])])
+    edges = np.searchsorted(rows, batch.edges)  # of the parts, in `frame`
+    for name, found in known.rules.values(frame, batch.append_ms[rows], batch.offsets[rows]).items():
+        places = found["row"].to_numpy()
+        wanted = ~batch.repeats[rows[places]]
+        cuts = list(pairwise(np.searchsorted(places, edges).tolist()))
+        parts = [found[a:b] for a, b in cuts]
+        looked_up = [
+            it.before((number, name), found[a:b], wanted[a:b]) for it, (a, b) in zip(batch.lookbacks, cuts, strict=True)
+        ]
+        nothing = pl.repeat(None, len(rows), dtype=found["value"].dtype, eager=True)
+        out[name] = nothing.scatter(found["row"], pl.concat(looked_up))
+        for kept, part in zip(values, parts, strict=True):
+            kept[number, name] = part
+    return out
+
+
+def _chosen(values: Sequence[bytes | None], rows: Ints) -> list[bytes]:
+    return [v for i in rows.tolist() if (v := values[i]) is not None]
+
+
+def _part(found: dict[int, T], first: int, end: int) -> dict[int, T]:
+    return {i - first: v for i, v in found.items() if first <= i < end}
+
+
 def rewrite(value: bytes, changes: Sequence[Change], known: Known) -> bytes:
-    """A message with values replaced and `_quality` saying so, after what it said before."""
+    """The message with values replaced; `_quality` says so, after what it said before."""
     row = known.codec.read(value, proven=True)
     for change in changes:
         row[change.field] = change.value

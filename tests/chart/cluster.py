@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from headrace.errors import FatalError
+from headrace.runtime.sockets import listening
 from headrace.stack import ports
 from tests.chart.api import Api, Object, until
 from tests.chart.tools import Tools
@@ -50,7 +51,7 @@ def cluster(folder: Path, tools: Tools) -> Iterator[Cluster]:
             f"initial-cluster=default=http://127.0.0.1:{peer}",
             "unsafe-no-fsync",
         )
-        until(lambda: ports.listening(client), 60, f"etcd (its log is in {folder})")
+        until(lambda: listening(client), 60, f"etcd (its log is in {folder})")
         start(
             "kube-apiserver",
             f"etcd-servers=http://127.0.0.1:{client}",

@@ -7,13 +7,12 @@ import pytest
 import yaml
 
 from headrace.config import Config, load
-from headrace.lake import settle
+from headrace.lake import waiting
 from headrace.lake.flow import Watcher
 from tests.chart.api import Object
 from tests.chart.conftest import Render
 from tests.chart.helm import Helm, named, services, templates
 
-SECRET = "/run/secrets/headrace/kafka/client-secret"
 OIDC = {
     "kafka": {
         "bootstrap": "kafka.iot.svc:9093",
@@ -52,20 +51,20 @@ class Quiet:
 
 
 @pytest.mark.parametrize("port", [None, 9101])
-def test_verify_settles_in_its_pod(
+def test_verify_finds_in_its_pod_that_all_is_stored(
     port: int | None, render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No bridge listens in the pod of `verify`: the ends of the logs tell, whichever port the bridge has elsewhere."""
     objects = render("dev", *(("--set", f"config.bridge.http.port={port}") if port else ()))
-    monkeypatch.setattr(settle, "_QUIET_SECONDS", 0.0)
-    monkeypatch.setattr(settle, "_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "_EVERY_SECONDS", 0.0)
     config = _config(objects, "tools", tmp_path)
-    assert settle.settle(config, cast("Watcher", Quiet()), 5) == []
+    assert waiting.wait_stored(config, cast("Watcher", Quiet()), 5) == []
     assert _config(objects, "bridge", tmp_path).bridge.http.port == (port or 8080)
 
 
 def test_verify_waits_only_when_told_to(render: Render) -> None:
-    """Devices that never pause leave nothing settled: a wait would end in a failed Job every night."""
+    """Devices that never pause never leave all stored: a wait would end in a failed Job every night."""
     argv = {a: _argv(render("minimal", *a), "CronJob") for a in ((), ("--set", "verify.wait=60"))}
     assert argv[()] == ["verify", "--wait", "0"]
     assert argv["--set", "verify.wait=60"] == ["verify", "--wait", "60"]

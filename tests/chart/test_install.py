@@ -3,8 +3,6 @@
 Its admission, controllers and scheduler are Kubernetes' own. Its nodes are not: pods are ready at once and run nothing.
 """
 
-from collections.abc import Callable
-
 import pytest
 
 from headrace.errors import FatalError
@@ -22,8 +20,6 @@ NOTED = {
     "Mosquitto reads its certificate at the start only": {"strimzi"},
     "keeps the KafkaTopics, the Kafka and its KafkaNodePool": {"strimzi"},
 }
-
-Lifecycle = Callable[[Helm, str, str], None]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -121,7 +121,7 @@ def test_ports_agree(case: str, render: Render) -> None:
 def test_each_service_has_one_budget(case: str, render: Render) -> None:
     budgets = named(render(case), "PodDisruptionBudget").values()
     for name, pod in services(render(case)).items():
-        if pod["metadata"]["labels"]["app.kubernetes.io/component"] in ("bridge", "clean", "archive"):
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] in ("bridge", "ingest", "clean", "archive", "hub"):
             assert len([b for b in budgets if selects(b["spec"]["selector"], pod)]) == 1, name
 
 
@@ -160,7 +160,7 @@ def test_pods_take_their_configuration(case: str, render: Render, tmp_path: Path
         if any(v["name"] == "HEADRACE_CONFIG" for c in pod["spec"]["containers"] for v in c.get("env", [])):
             _config(objects, pod, tmp_path / owner["metadata"]["name"])
             checked.add(owner["metadata"]["name"].rpartition("-")[2])
-    assert {"bridge", "clean", "archive"} <= checked
+    assert {"bridge", "ingest", "clean", "archive", "hub"} <= checked
 
 
 def test_everything_bears_the_labels(case: str, render: Render) -> None:
@@ -190,6 +190,9 @@ def _config(objects: list[Object], pod: Object, root: Path) -> Config:
         volume, place = volumes.get(mount["name"], {}), root / mount["mountPath"].lstrip("/")
         if "secret" in volume:
             contents = {item["path"]: "secret" for item in volume["secret"]["items"]}
+        elif "projected" in volume:
+            parts = volume["projected"]["sources"]
+            contents = {item["path"]: "secret" for part in parts for item in part["secret"]["items"]}
         elif "configMap" in volume:
             data = maps[volume["configMap"]["name"]]["data"]
             items = volume["configMap"].get("items") or [{"key": key, "path": key} for key in data]

@@ -6,12 +6,12 @@ import re
 import pytest
 import yaml
 
-from headrace.metrics import LAG
+from headrace.runtime.metrics import LAG
 from tests.chart.api import Object
 from tests.chart.conftest import Render
 from tests.chart.helm import CHART, Helm, named, services, templates
 
-ROLES = ("bridge", "clean", "archive")
+ROLES = ("bridge", "ingest", "clean", "archive")
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,14 @@ def test_unknown_keys_are_refused_by_name(setting: str, said: str, helm3: Helm, 
         ("config.mqtt.host=", "config.mqtt.host: "),
         ("config.streams=null", "config.streams: "),
         ("bundled.kafka.enabled=true", "config.kafka.bootstrap and "),
+        ("bundled.registry.enabled=true,config.registry.username=u", "the bundled registry has its user"),
         ("archive.terminationGracePeriodSeconds=5", "archive.terminationGracePeriodSeconds: 5 is less than"),
         ("config.store.timeout_seconds=120,archive.terminationGracePeriodSeconds=60", "60 is less than the 140"),
         ("clean.autoscaling.kind=hpa,clean.autoscaling.minReplicas=9", "clean.autoscaling.minReplicas: 9 pods"),
         ("archive.autoscaling.kind=keda", "archive.autoscaling.prometheus: "),
         ("config.bridge.leave=true", "config.bridge.leave: "),
         ("bridge.drain={0}", "bridge.drain: 0"),
+        ("bridge.replicas=2", "config.bridge.shared_group: name the group"),
         ("bridge.extraEnv[0].name=HEADRACE_KAFKA__SASL__PASSWORD,bridge.extraEnv[0].value=x", "a secret in plain"),
         ("mqtt.tls.existingSecret=t,mqtt.tls.certKey=tls.crt", "mqtt.tls: certKey and keyKey go together"),
         ("mqtt.tls.certManager=true", "certManager.issuerRef.name: "),
@@ -106,18 +108,20 @@ def test_a_changed_limit_replaces_pods_and_makes_new_jobs(case: str, render: Ren
 def test_a_change_for_one_service_leaves_the_others_alone(render: Render) -> None:
     before = render("minimal")
     for role, setting in {
-        "bridge": "config.bridge.http.port=9000",
+        "bridge": "config.bridge.keepalive_seconds=60",
         "clean": "config.clean.group=other",
         "archive": "config.archive.idle_seconds=7",
     }.items():
         after = render("minimal", "--set", setting)
         assert _replaced(before, after) == {f"headrace-{role}"}
         assert _jobs(before) == _jobs(after)
+    moved = render("minimal", "--set", "config.bridge.http.port=9000")
+    assert _replaced(before, moved) == {"headrace-bridge", "headrace-hub"}, "hub asks it there"
 
 
 def test_a_changed_secret_replaces_what_reads_one(render: Render) -> None:
     before, after = render("external"), render("external", "--set", "secretsRevision=2027-01")
-    assert _replaced(before, after) == {f"plant-{role}" for role in ROLES}
+    assert _replaced(before, after) == {f"plant-{role}" for role in (*ROLES, "hub")}
     renamed = render("external", "--set", "mqtt.existingSecret=other")
     assert _replaced(before, renamed) == {"plant-bridge"}
 
@@ -134,7 +138,7 @@ def test_a_job_that_changes_gets_another_name(render: Render) -> None:
         assert old.keys() != new.keys()
 
 
-@pytest.mark.parametrize(("case", "clean", "archive"), [("hpa", 6, 6), ("keda", 6, 9)])
+@pytest.mark.parametrize(("case", "clean", "archive"), [("hpa", 6, 8), ("keda", 6, 11)])
 def test_no_more_pods_than_partitions(case: str, clean: int, archive: int, render: Render) -> None:
     """Clean shares out its widest stream, the archive all partitions; maxReplicas of the values is above both."""
     objects = render(case)
@@ -180,6 +184,11 @@ def test_prometheus_finds_every_job_that_the_alerts_ask_for(render: Render) -> N
             if (job := pod["metadata"]["labels"][monitor["spec"]["jobLabel"]])
         }
         assert named_ports == dict.fromkeys(asked, "http")
+        (endpoint,) = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["authorization"] == {"credentials": {"name": "headrace-metrics", "key": "token"}}
+        for pod in services(objects).values():
+            (volume,) = (v for v in pod["spec"]["volumes"] if v["name"] == "metrics")
+            assert volume["secret"]["secretName"] == "headrace-metrics"
         (chosen,) = monitor["spec"]["selector"]["matchExpressions"]
         assert set(chosen["values"]) == asked
     assert "headrace-broker-metrics" not in services(

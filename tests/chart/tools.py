@@ -36,7 +36,11 @@ DEFINITIONS = (
         "config/crd/bases/keda.sh_{}.yaml",
         ("scaledobjects", "triggerauthentications"),
     ),
-    ("github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/cert-manager.io_{}.yaml", ("certificates",)),
+    (
+        "github.com/cert-manager/cert-manager@v1.21.2",
+        "deploy/crds/cert-manager.io_{}.yaml",
+        ("certificates", "issuers"),
+    ),
 )
 NEEDED = (
     "the chart's tests need Go 1.26 or newer, on the PATH or in /usr/local/go/bin, to build a Kubernetes API server, "

@@ -21,6 +21,7 @@ from pathlib import Path
 from headrace.errors import ConfigError, FatalError
 from headrace.stack import apt
 from headrace.stack.download import cache_dir
+from tests.waiting import stop_process
 
 PACKAGES = ("docker.io", "iptables", "iproute2")
 CLIENT = "/usr/bin/docker"  # the package's: of the daemon's own version, and so it builds with BuildKit
@@ -125,12 +126,7 @@ def _process(argv: list[str], log: Path, ready: Callable[[], bool]) -> Iterator[
             time.sleep(0.2)
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop_process(process, STOP_SECONDS)
 
 
 def _empty(env: dict[str, str]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,9 +21,22 @@ from headrace.stack import ports
 from tests.compose.engine import Docker
 from tests.stack import ROOT
 
-PORTS = ("MQTT_PORT", "KAFKA_PORT", "REGISTRY_PORT", "S3_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
+PORTS = (
+    "MQTT_PORT",
+    "MQTT_CERTIFICATES_PORT",
+    "MQTT_PSK_PORT",
+    "MQTT_WEBSOCKETS_PORT",
+    "KAFKA_PORT",
+    "REGISTRY_PORT",
+    "S3_PORT",
+    "HUB_PORT",
+    "HUB_TLS_PORT",
+    "INGEST_PORT",
+    "PROMETHEUS_PORT",
+    "GRAFANA_PORT",
+)
 SERVERS = ("mosquitto", "kafka", "registry", "store")
-WORKERS = ("bridge", "clean", "archive")
+WORKERS = ("bridge", "ingest", "clean", "archive", "hub", "agent")
 
 
 @dataclass
@@ -41,10 +56,21 @@ class Project:
             if source.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
+        self._fit()
         taken: set[int] = set()
         self.ports = {name: ports.free(taken) for name in PORTS}
         lines = [f"COMPOSE_PROJECT_NAME={self.name}", *(f"{k}={v}" for k, v in self.ports.items())]
         (self.folder / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _fit(self) -> None:
+        """Ask for no more open files than this machine gives: a private engine can't go beyond its limit."""
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if not self.docker.private or most == resource.RLIM_INFINITY:
+            return
+        path = self.folder / "docker-compose.yml"
+        text = path.read_text(encoding="utf-8")
+        fitting = re.sub(r"(?<=nofile: )\d+", lambda found: str(min(int(found[0]), most)), text)
+        path.write_text(fitting, encoding="utf-8")
 
     def compose(self, *args: str, ok: bool = True, timeout: float = 600, stdin: str | None = None) -> str:
         """What `docker compose args...` prints on standard output."""
@@ -56,9 +82,9 @@ class Project:
         return self.compose("--progress", "quiet", *run, *args, ok=ok, timeout=timeout)
 
     def verify(self, seconds: int = 90) -> dict[str, Any]:
-        """What `headrace verify` counts, once all has settled; an assertion where it is not good."""
+        """What `headrace verify` counts, once all is stored; an assertion where it is not good."""
         out: dict[str, Any] = json.loads(self.headrace("verify", "--wait", str(seconds), "--json", ok=False))
-        assert out["settled"], out
+        assert out["all_stored"], out
         for name, stream in out["streams"].items():
             assert (stream["gaps"], stream["duplicates"]) == (0, 0), (name, stream)
         return out
@@ -86,20 +112,16 @@ class Project:
             time.sleep(0.5)
 
     def device_file(self) -> Path:
-        """A configuration for a fleet outside: the published port, the device's password, the streams of the stack."""
-        password = self.compose(
+        """A configuration for a fleet outside: the published ports of broker and hub, and hub's token."""
+        token = self.compose(
             "--progress", "quiet", "run", "--rm", "--no-TTY", "--entrypoint", "cat", "headrace",
-            "/run/secrets/device_password",
+            "/run/secrets/hub_admin_token",
         )  # fmt: skip
         data = yaml.safe_load((self.folder / "compose" / "headrace.yaml").read_text(encoding="utf-8"))
-        mqtt = {
-            "host": "127.0.0.1",
-            "port": self.ports["MQTT_PORT"],
-            "username": "device",
-            "password": password.strip(),
-        }
+        hub = {"url": f"http://127.0.0.1:{self.ports['HUB_PORT']}", "token": token.strip()}
+        mqtt = {"host": "127.0.0.1", "port": self.ports["MQTT_PORT"]}
         path = self.folder.parent / "device.yaml"
-        path.write_text(yaml.safe_dump({"mqtt": mqtt, "streams": data["streams"]}), encoding="utf-8")
+        path.write_text(yaml.safe_dump({"mqtt": mqtt, "hub": hub, "streams": data["streams"]}), encoding="utf-8")
         return path
 
     @contextmanager

@@ -17,7 +17,11 @@ from typing import Any
 
 import pytest
 
+from headrace import kafka
+from headrace.config.connect import Kafka
 from headrace.errors import FatalError
+from headrace.runtime import http
+from tests import stranger
 from tests.compose.engine import Docker, engine
 from tests.compose.project import SERVERS, WORKERS, Project
 from tests.compose.standins import PYTHON, provide
@@ -134,11 +138,14 @@ def test_everything_is_healthy_and_within_its_memory(up: Project, say: Any) -> N
         say(line.removeprefix(f"{up.name}-"))
 
 
-def test_welcome_tells_a_line_that_works(up: Project) -> None:
+def test_a_device_that_is_added_publishes_with_the_line_that_is_printed(up: Project) -> None:
     told = up.compose("--progress", "quiet", "run", "--rm", "--no-TTY", "welcome")
-    line = next(line for line in told.splitlines() if "docker compose exec mosquitto" in line)
-    words = shlex.split(line.strip().removesuffix(")"))[2:]
-    up.compose(words[0], "--no-TTY", *words[1:])
+    assert "headrace devices add board-01" in told
+    line = json.loads(up.headrace("devices", "add", "board-01", "--json"))["command"]
+    words = shlex.split(line)
+    assert words[1:5] == ["-h", "127.0.0.1", "-p", str(up.ports["MQTT_PORT"])]
+    words[4] = "1883"  # in the broker's own container, since this machine may have no mosquitto_pub
+    up.compose("exec", "--no-TTY", "mosquitto", *words)
     sql = "select temperature, humidity from environment where device_id = 'board-01'"
     row = {"temperature": 21.5, "humidity": 40.0}
     until(lambda: json.loads(up.headrace("query", "--format", "json", sql) or "[]") == [row], 60, "the row", pause=1)
@@ -150,6 +157,50 @@ def test_a_wrong_password_is_refused(up: Project) -> None:
     unsigned = f"http://127.0.0.1:{up.ports['S3_PORT']}/headrace?list-type=2"
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(unsigned, timeout=10)
+
+
+def _secret(up: Project, name: str) -> str:
+    show = ("run", "--rm", "--no-TTY", "--entrypoint", "cat", "headrace", f"/run/secrets/{name}")
+    return up.compose("--progress", "quiet", *show).strip()
+
+
+def test_kafka_and_the_registry_are_for_who_has_the_password(up: Project) -> None:
+    kafka_at, registry = f"127.0.0.1:{up.ports['KAFKA_PORT']}", f"http://127.0.0.1:{up.ports['REGISTRY_PORT']}"
+    api = f"{registry}/apis/ccompat/v7"
+    asked = (
+        f"GET {api}/subjects",
+        f"DELETE {api}/subjects/imu.raw-value",
+        f"GET {registry}/apis/registry/v3/admin/export",
+    )
+    found = stranger.tries("kafka", kafka_at, "imu.raw") | stranger.tries("web", *asked)
+    assert not {what: answer for what, answer in found.items() if answer}
+    sasl = {"username": "headrace", "password": _secret(up, "kafka_password")}
+    assert kafka.probe(Kafka.model_validate({"bootstrap": kafka_at, "sasl": sasl})) == 1
+    login = http.basic("headrace", _secret(up, "registry_password"))
+    assert "imu.raw-value" in json.loads(http.get(f"{api}/subjects", 10.0, login))
+
+
+def test_metrics_are_for_who_has_the_token(up: Project) -> None:
+    """Seen from a container of the same network."""
+    code = (
+        "from headrace.runtime import http\n"
+        "token = open('/run/secrets/metrics_token').read().strip()\n"
+        f"for service in {WORKERS}:\n"
+        "    for login in ('', http.bearer('guess'), http.bearer(token)):\n"
+        "        print(http.status_of('http://' + service + ':8080/metrics', 5.0, login)[0], end=' ')"
+    )
+    run = ("--progress", "quiet", "run", "--rm", "--no-TTY", "--entrypoint", "python", "headrace", "-c", code)
+    assert up.compose(*run).split() == ["401", "401", "200"] * len(WORKERS)
+
+
+def test_docker_shows_no_secret(up: Project) -> None:
+    """Neither in what it knows of a container nor in its log."""
+    known = {
+        name: _secret(up, name) for name in ("mqtt_password", "kafka_password", "registry_password", "metrics_token")
+    }
+    for service in (*SERVERS, *WORKERS):
+        shown = json.dumps(up.inspect(service)) + up.compose("logs", "--no-color", service)
+        assert not [name for name, value in known.items() if value in shown], service
 
 
 def test_nothing_is_lost_where_bridge_or_clean_is_killed(up: Project, say: Any) -> None:
@@ -199,7 +250,7 @@ def test_metrics_are_scraped(up: Project, images: dict[str, str], rendered: dict
 
     try:
         until(lambda: set(health().values()) == {"up"}, 60, "every service is scraped")
-        assert set(health()) == {"bridge", "clean", "archive", "broker-metrics"}
+        assert set(health()) == {"bridge", "ingest", "clean", "archive", "hub", "broker-metrics"}
         with urllib.request.urlopen(f"{url}/rules", timeout=10) as answer:
             assert json.load(answer)["data"]["groups"]
     finally:
@@ -216,7 +267,7 @@ def test_down_and_up_again_keeps_everything(up: Project, say: Any) -> None:
     _up(up)
     say(f"down in {stopped - begin:.0f} s, up again in {time.monotonic() - stopped:.0f} s")
     assert json.loads(up.headrace("query", "--format", "json", sql)) == before
-    assert "passwords and keys: all there" in up.compose("logs", "setup")
+    assert "passwords, keys and certificates: all there" in up.compose("logs", "setup")
     with up.fleet("--streams", "environment", "--devices", "2", "--environment-interval", "1", "--duration", "5"):
         pass
     after = up.verify()["streams"]["environment"]

@@ -1,21 +1,14 @@
 """The matrix: `make faults`, `make faults FAULT=name SEED=n`, `make faults-list`."""
 
 import argparse
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-from headrace.errors import HeadraceError
 from tests.faults import results
 from tests.faults.fault import Fault
 from tests.faults.matrix import ALL
-from tests.faults.run import run
-from tests.faults.settings import setting
-from tests.faults.world import World
+from tests.faults.runs import Runs
 
 
 def main() -> int:
@@ -40,8 +33,9 @@ def main() -> int:
 
 def _todo(faults: list[Fault], args: argparse.Namespace) -> list[tuple[Fault, int]]:
     """First one seed of each, then the second, so that an interrupted matrix is broad rather than deep."""
-    path = results.digest()
-    fresh = {(r.fault, r.seed) for r in results.read() if r.path == path and r.passed}
+    digests = {touches: results.digest(touches) for touches in {f.touches for f in faults}}
+    paths = {f.name: digests[f.touches] for f in faults}
+    fresh = {(r.fault, r.seed) for r in results.read() if r.path == paths.get(r.fault) and r.passed}
     out = []
     for seed in [args.seed] if args.seed else range(1, 1 + max((f.seeds for f in faults), default=0)):
         for fault in faults:
@@ -54,49 +48,12 @@ def _todo(faults: list[Fault], args: argparse.Namespace) -> list[tuple[Fault, in
 
 
 def _all(todo: list[tuple[Fault, int]], until: float) -> int:
-    """One stack for all that need the same kind."""
-    passed = failed = n = 0
-    for kind in dict.fromkeys(fault.setting for fault, _ in todo):
-        if time.monotonic() > until:
-            break
-        try:
-            with tempfile.TemporaryDirectory(prefix="headrace-faults-") as folder, setting(kind, Path(folder)) as world:
-                for fault, seed in todo:
-                    if fault.setting != kind or time.monotonic() > until:
-                        continue
-                    n += 1
-                    good = _one(world, fault, seed, f"{n}/{len(todo)}")
-                    passed, failed = passed + good, failed + (not good)
-        except (subprocess.SubprocessError, AssertionError, HeadraceError, OSError) as e:
-            print(f"the stack for {kind} faults: {e}", file=sys.stderr)
-            failed += 1
-    if n < len(todo):
-        print(f"{len(todo) - n} runs are left for the next time")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
-def _one(world: World, fault: Fault, seed: int, place: str) -> bool:
-    print(f"[{place}] {fault.name} seed {seed}: ", end="", flush=True)
-    try:
-        outcome = run(world, fault, seed)
-    except Exception as e:  # noqa: BLE001 - one run that broke must not take the others with it
-        print(f"FAILED, and has no result: {e!r}", flush=True)
-        return False
-    result = results.append(fault, seed, outcome)
-    c = result.counts
-    print(
-        f"{'passed' if result.passed else 'FAILED'}: {c['obligations']:,} readings, {c['lost']} lost, {c['doubled']} "
-        f"doubled, {c['copies']} redelivered, {c['letters']} in dead letters, "
-        f"recovery {result.recovery} s, {result.seconds:.0f} s in all"
-    )
-    for problem in result.problems:
-        print(f"    {problem}", flush=True)
-    if not result.passed:
-        keep = Path(tempfile.mkdtemp(prefix=f"headrace-{fault.name}-{seed}-"))
-        shutil.copytree(world.state.logs, keep, dirs_exist_ok=True)
-        print(f"    the logs are in {keep}")
-    return result.passed
+    runs = Runs(todo, until)
+    runs.make()
+    if runs.left:
+        print(f"{runs.left} runs are left for the next time")
+    print(f"{runs.passed} passed, {runs.failed} failed")
+    return 1 if runs.failed else 0
 
 
 def _arguments() -> argparse.Namespace:

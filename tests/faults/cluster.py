@@ -14,7 +14,7 @@ from headrace.config.connect import Kafka
 from headrace.errors import HeadraceError
 from headrace.stack import java, ports
 from headrace.stack.download import parts
-from headrace.stack.kafka import LOGGING
+from headrace.stack.kafka import LOGGING, logins
 from tests.faults.evidence import CLEAN, RAW
 from tests.faults.fault import Fault
 from tests.faults.world import World
@@ -25,16 +25,17 @@ HOST, NODES = "127.0.0.1", (1, 2, 3)
 class Broker:
     """One of the three. Its folder holds properties, data and log."""
 
-    def __init__(self, folder: Path, node: int, chosen: dict[int, tuple[int, int]], cluster: str) -> None:
+    def __init__(
+        self, folder: Path, node: int, chosen: dict[int, tuple[int, int]], cluster: str, asks: dict[str, str]
+    ) -> None:
         folder.mkdir(parents=True)
         self.folder, self.port = folder, chosen[node][0]
         (folder / "log4j2.yaml").write_text(LOGGING)
         voters = ",".join(f"{n}@{HOST}:{c}" for n, (_, c) in chosen.items())
         settings = {
             "process.roles": "broker,controller", "node.id": node, "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://{HOST}:{chosen[node][0]},CONTROLLER://{HOST}:{chosen[node][1]}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "controller.listener.names": "CONTROLLER", "inter.broker.listener.name": "PLAINTEXT",
+            "listeners": f"CLIENT://{HOST}:{chosen[node][0]},CONTROLLER://{HOST}:{chosen[node][1]}", **asks,
+            "controller.listener.names": "CONTROLLER", "inter.broker.listener.name": "CLIENT",
             "log.dirs": folder / "data", "auto.create.topics.enable": "false",
             "unclean.leader.election.enable": "false", "offsets.topic.replication.factor": 3,
             "offsets.topic.num.partitions": 4, "min.insync.replicas": 2, "group.initial.rebalance.delay.ms": 0,
@@ -86,17 +87,20 @@ class Cluster:
 
 
 @contextmanager
-def brokers(folder: Path) -> Iterator[str]:
-    """Three brokers for as long as the block lasts; their bootstrap servers."""
+def brokers(folder: Path, login: Kafka) -> Iterator[str]:
+    """Three brokers for as long as the block lasts, for who logs in as `login` does; their bootstrap servers."""
+    assert login.sasl is not None
+    assert login.sasl.password is not None
+    asks = logins(login.sasl.password.get_secret_value(), os.urandom(16).hex())
     taken: set[int] = set()
     chosen = {n: (ports.free(taken), ports.free(taken)) for n in NODES}
     cluster = os.urandom(16).hex()[:22]
-    members = {n: Broker(folder / str(n), n, chosen, cluster) for n in NODES}
+    members = {n: Broker(folder / str(n), n, chosen, cluster, asks) for n in NODES}
     bootstrap = ",".join(f"{HOST}:{b.port}" for b in members.values())
     try:
         for broker in members.values():
             broker.start()
-        _wait_for(Kafka(bootstrap=bootstrap), len(NODES))
+        _wait_for(login.model_copy(update={"bootstrap": bootstrap}), len(NODES))
         Cluster.running = Cluster(members)
         yield bootstrap
     finally:

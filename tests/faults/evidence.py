@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import fastavro
@@ -10,13 +11,16 @@ import orjson
 import polars as pl
 import pyarrow.parquet as pq
 
-from headrace import kafka, partition
+from headrace import kafka
 from headrace.config import Config
+from headrace.errors import TransientError
+from headrace.kafka import partition
 from headrace.lake import layout
-from headrace.names import clean_topic, raw_topic
-from headrace.registry import Registry
+from headrace.protocol.names import clean_topic, lake_folder, raw_topic
+from headrace.protocol.wire import EVENT_ID, POSITION, header, unpack_position
+from headrace.schema_registry.client import Registry
 from headrace.store.open import open_store
-from headrace.wire import EVENT_ID, POSITION, header, unpack_position
+from tests.faults.asking import answered
 from tests.faults.readings import AXES, STREAM
 
 Ends = dict[tuple[str, int], int]
@@ -30,7 +34,7 @@ ROWS: pl.Schema = pl.Schema({
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything since the beginning of a run, as frames.
+    """Everything from the positions on where a run begins, as frames.
 
     rows: ROWS, a row for each row of the lake. raw: partition, offset, device_id, boot_id, sequence.
     clean: partition, offset, src_epoch, src_offset, src_item. letters: key, letter_id, size; each key once.
@@ -48,8 +52,14 @@ def topics(cfg: Config) -> list[str]:
 
 
 def ends(cfg: Config) -> Ends:
-    """Where each log ends now."""
+    """Where each log ends now. Waits for a Kafka that is away; TransientError where it stays away."""
+    return answered(lambda: _ends(cfg))
+
+
+def _ends(cfg: Config) -> Ends:
     info = kafka.describe(cfg.kafka, topics(cfg))
+    if unknown := set(topics(cfg)) - set(info):
+        raise TransientError(f"Kafka does not know {', '.join(sorted(unknown))} yet")
     client = kafka.consumer(cfg.kafka, "headrace-audit")
     try:
         return {(t, p): kafka.watermarks(client, t, p)[1] for t in info for p in range(info[t].partitions)}
@@ -58,8 +68,8 @@ def ends(cfg: Config) -> Ends:
 
 
 def collect(cfg: Config, begin: Ends) -> Evidence:
-    """Everything behind `begin`. Call it once all has settled."""
-    return Evidence(_rows(cfg, begin), _raw(cfg, begin), _clean(cfg, begin), _letters(cfg, begin))
+    """Everything from `begin` on. Call it when all is stored. Waits for servers that are away, as `ends` does."""
+    return Evidence(*(answered(partial(part, cfg, begin)) for part in (_rows, _raw, _clean, _letters)))
 
 
 def read(cfg: Config, topic: str, begin: Ends) -> Iterator[kafka.Message]:
@@ -113,16 +123,22 @@ def _letters(cfg: Config, begin: Ends) -> pl.DataFrame:
 
 
 def _rows(cfg: Config, begin: Ends) -> pl.DataFrame:
-    """Files whose batch begins at or behind `begin`: when a run begins nothing is under way, so none lies across it."""
+    """The lake's rows from `begin` on. Of a file that lies across it, those behind it."""
     store, frames = open_store(cfg.store), [pl.DataFrame(schema=ROWS)]
     columns = ["device_id", "boot_id", "sequence", "event_time", *AXES, "_quality"]
     kept = {"_partition": "partition", "_offset": "offset", "_src_epoch": "src_epoch",
             "_src_offset": "src_offset", "_src_index": "src_item"}  # fmt: skip
-    for info in store.list(f"{layout.folder(CLEAN)}/"):
-        key = layout.parse_data_key(info.key, CLEAN)
-        if key is None or key.start < begin[CLEAN, key.partition]:
+    found = [(key, info.key) for info in store.list(f"{lake_folder(CLEAN)}/")
+             if (key := layout.parse_data_key(info.key, CLEAN)) is not None]  # fmt: skip
+    # The last batch that starts at or before `first` may lie across it; those before it end before it.
+    across = {
+        p: max((k.start for k, _ in found if k.partition == p and k.start <= first), default=first)
+        for (topic, p), first in begin.items() if topic == CLEAN
+    }  # fmt: skip
+    for key, name in found:
+        if key.start < across[key.partition]:
             continue
-        table = pq.read_table(io.BytesIO(store.get(info.key)), columns=[*columns, *kept])
-        frame = pl.DataFrame(pl.from_arrow(table))
-        frames.append(frame.rename(kept).with_columns(pl.col("event_time").dt.epoch("us")).select(*ROWS).cast(ROWS))
+        table = pq.read_table(io.BytesIO(store.get(name)), columns=[*columns, *kept])
+        frame = pl.DataFrame(pl.from_arrow(table)).rename(kept).filter(pl.col("offset") >= begin[CLEAN, key.partition])
+        frames.append(frame.with_columns(pl.col("event_time").dt.epoch("us")).select(*ROWS).cast(ROWS))
     return pl.concat(frames)

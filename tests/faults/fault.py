@@ -12,7 +12,7 @@ class Fault:
     """Something that goes wrong. `strike` makes it go wrong, and returns when it has ended."""
 
     name: str
-    group: int  # of issue and docs: 1 services, 2 servers, 3 the archive's protocol, 4 MQTT sessions, 5 data, 6 machine
+    group: int  # 1 services, 2 servers, 3 the archive's protocol, 4 MQTT sessions, 5 data, 6 machine, 7 hub
     says: str  # for the table
     strike: Callable[[World], None]
     shape: Shape = field(default_factory=Shape)
@@ -20,4 +20,5 @@ class Fault:
     bound: bool = False  # Mosquitto's own: what it acknowledged and had not written may be lost, and is counted
     unordered: bool = False  # devices' readings may lie in another order than that of sending
     setting: str = "plain"  # the stack that it needs, of settings.py: plain, disks, clocks, brokers
+    touches: tuple[str, ...] = ()  # files beside the data path that make its results stale
     needs: Callable[[], str] = lambda: ""  # why it can't be run on this machine; empty when it can

@@ -1,4 +1,4 @@
-"""Devices that publish at a steady rate, at QoS 1, over several connections of both protocols, and note each PUBACK."""
+"""Devices, each with a connection, publish steadily at QoS 1 in both versions of MQTT, and note each PUBACK."""
 
 import asyncio
 import threading
@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from headrace.config.connect import Mqtt
+from headrace.config import Config
 from headrace.errors import HeadraceError
-from headrace.tools.device import Publisher
+from headrace.hub import lending
+from headrace.hub.client import Hub
+from headrace.simulation.device import Publisher
 from tests.faults import readings
+from tests.faults.posting import Poster
 from tests.faults.readings import Kind
 
 TICK = 0.02
@@ -26,11 +29,11 @@ class Shape:
     """How a fleet publishes. `rate`: messages per second of all its devices together."""
 
     devices: int = 24
-    connections: int = 6
     rate: float = 1200.0
-    window: int = 400  # messages in flight of a connection
+    window: int = 100  # messages in flight of a device
     poison: float = 0.0  # fraction that must end as dead letters
     bulky: float = 0.0  # fraction that is as large as may be
+    http: bool = False  # posted to ingest, and acknowledged by its answer
     receipts: bool = False  # acknowledged is what the bridge has told of, and what it has not is sent again
 
 
@@ -46,14 +49,18 @@ class Device:
 
 
 class Fleet:
-    """A running fleet. `boot` marks its readings: it is their boot_id, and a part of its devices' names."""
+    """A running fleet, of devices that hub knows.
 
-    def __init__(self, cfg: Mqtt, boot: str, shape: Shape) -> None:
+    `boot` marks its readings: it is their boot_id, and a part of its devices' names.
+    """
+
+    def __init__(self, cfg: Config, boot: str, shape: Shape) -> None:
         self.boot, self.shape = boot, shape
         self.rate = shape.rate  # may be changed while it runs
         self.devices = [Device(n, f"{boot}-{n:03d}") for n in range(shape.devices)]
         self.problems: list[str] = []
-        self._cfg = cfg
+        self._mqtt, self._ingest = cfg.mqtt, cfg.ingest
+        self._passwords = lending.passwords(Hub(cfg.hub), [d.id for d in self.devices])
         self._stop = threading.Event()
         self._abandon = threading.Event()
         self._under_way: dict[tuple[str, bytes], list[tuple[Device, int]]] = {}
@@ -104,10 +111,7 @@ class Fleet:
 
     async def _all(self) -> None:
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._connection(n, self.devices[n :: self.shape.connections]))
-                for n in range(self.shape.connections)
-            ]
+            tasks = [group.create_task(self._publish(device)) for device in self.devices]
             while not all(t.done() for t in tasks):
                 if self._abandon.is_set():
                     for task in tasks:
@@ -115,31 +119,37 @@ class Fleet:
                     return
                 await asyncio.sleep(0.1)
 
-    async def _connection(self, number: int, devices: list[Device]) -> None:
-        async with Publisher(
-            self._cfg,
-            f"{self.boot}-c{number}",
-            window=self.shape.window,
-            patience=PATIENCE,
-            version=4 if number % 2 and not self.shape.receipts else 5,
-            receipts=self.shape.receipts,
-            heard=self._heard,
-        ) as publisher:
-            begun, n, taken = time.monotonic(), 0, 0.0
+    async def _publish(self, device: Device) -> None:
+        async with self._publisher(device) as publisher:
+            begun, taken = time.monotonic(), 0.0
             while not self._stop.is_set():
-                share = self.rate / self.shape.connections
+                share = self.rate / self.shape.devices
                 now = time.monotonic() - begun
                 due = min((now - taken) * share, BEHIND * share)
                 for _ in range(int(due)):
-                    await self._send(publisher, devices[n % len(devices)])
-                    n += 1
+                    await self._send(publisher, device)
                 if int(due):
                     taken = now - (due - int(due)) / share
                 await asyncio.sleep(TICK)
-            for device in devices:  # a new reading must pass, whatever happened before
-                await self._send(publisher, device)
+            await self._send(publisher, device)  # a new reading must pass, whatever happened before
 
-    async def _send(self, publisher: Publisher, device: Device) -> None:
+    def _publisher(self, device: Device) -> Publisher | Poster:
+        if self.shape.http:
+            return Poster(
+                self._ingest, device.id, self._passwords[device.id], window=self.shape.window, patience=PATIENCE,
+                heard=self._heard,
+            )  # fmt: skip
+        return Publisher(
+            self._mqtt.as_device(device.id, self._passwords[device.id]),
+            device.id,
+            window=self.shape.window,
+            patience=PATIENCE,
+            version=4 if device.number % 2 and not self.shape.receipts else 5,
+            receipts=self.shape.receipts,
+            heard=self._heard,
+        )
+
+    async def _send(self, publisher: Publisher | Poster, device: Device) -> None:
         sequence = len(device.times)
         micros = time.time_ns() // 1000
         if sequence and micros <= device.times[-1]:
@@ -164,7 +174,7 @@ class Fleet:
 
 
 @contextmanager
-def publishing(cfg: Mqtt, boot: str, shape: Shape) -> Iterator[Fleet]:
+def publishing(cfg: Config, boot: str, shape: Shape) -> Iterator[Fleet]:
     """A fleet that publishes for as long as the block lasts; it is stopped in any case."""
     fleet = Fleet(cfg, boot, shape)
     fleet.start()

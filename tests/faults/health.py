@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.errors import TransientError
-from headrace.stack import http
+from headrace.runtime import http
 from tests.faults.world import SERVICES, World
 
 NOTICE_SECONDS = 10.0

@@ -17,19 +17,22 @@ import orjson
 import pyarrow.parquet as pq
 import yaml
 
-from headrace import deadletters, intent, kafka, provision
+from headrace import deadletters, kafka
 from headrace.config import Config, load
 from headrace.contracts.files import find
 from headrace.deadletters import ReadLetter
+from headrace.kafka.partition import read, reader
 from headrace.lake import flow, layout, ledger, sql
 from headrace.lake.ledger import Entry
 from headrace.lake.rows import Source
-from headrace.lake.verify import verify
-from headrace.partition import read, reader
+from headrace.lake.verify import compare
+from headrace.operate import provision
+from headrace.protocol import archive_note
+from headrace.protocol.names import lake_folder
+from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
 from headrace.store.base import ObjectStore
 from headrace.store.open import open_store
-from headrace.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
-from processors import columns
+from processors.avro.codec import Codec
 from tests import waiting
 from tests.stack import ROOT, Stack
 
@@ -76,9 +79,19 @@ class Own:
     """A stream with a name that no other test has. `over`: sections of the configuration beside those made here."""
 
     def __init__(
-        self, stack: Stack, folder: Path, *, partitions: int = 1, topics: dict[str, int] | None = None, **over: Any
+        self,
+        stack: Stack,
+        folder: Path,
+        *,
+        partitions: int = 1,
+        topics: dict[str, int] | None = None,
+        settings: dict[str, Any] | None = None,
+        **over: Any,
     ) -> None:
-        """`topics`: the max.message.bytes of those (`.raw`, `.clean`) that are not to be as provisioned."""
+        """`topics`: the max.message.bytes of those (`.raw`, `.clean`) that are not to be as provisioned.
+
+        `settings`: the stream's, where they are not to be those of `imu`.
+        """
         self.stream = f"hole_{uuid.uuid4().hex[:8]}"
         self.raw, self.clean_topic = f"{self.stream}.raw", f"{self.stream}.clean"
         self._folder = folder
@@ -87,9 +100,11 @@ class Own:
         self.path = stack.config_file(
             folder / f"{self.stream}.yaml",
             {
-                "streams": {self.stream: {"contract": "imu", "routes": [route], "partitions": partitions}},
+                "streams": {
+                    self.stream: {"contract": "imu", "routes": [route], "partitions": partitions, **(settings or {})}
+                },
                 "dead_letters": {"topic": f"{self.stream}-letters", "partitions": 1},
-                "bridge": {"client_id": self.stream, **over.pop("bridge", {})},
+                "bridge": {"client_id": f"headrace-{self.stream}", **over.pop("bridge", {})},
                 "clean": {"group": f"{self.stream}-clean", **over.pop("clean", {})},
                 "archive": {"group": f"{self.stream}-archive", **SOON, **over.pop("archive", {})},
                 **over,
@@ -108,12 +123,12 @@ class Own:
     # what is written
 
     @cached_property
-    def codec(self) -> columns.Codec:
-        return columns.codec(find("imu"))
+    def codec(self) -> Codec:
+        return Codec(find("imu").schema)
 
     def value(self, number: int, schema_id: int = 0, **fields: Any) -> bytes:
         """A framed reading that carries its number as `sequence`."""
-        row: dict[str, Any] = {name: None for name, _ in self.codec.node.fields}
+        row: dict[str, Any] = {m.name: None for m in self.codec.node.members}
         row |= {"device_id": "d", "event_time": time.time_ns() // 1000, "sequence": number}
         row |= dict.fromkeys(("ax", "ay", "az", "gx", "gy", "gz"), 0.0) | fields
         return self.codec.write(schema_id or self.schema_id, row)
@@ -200,18 +215,18 @@ class Own:
     def store(self) -> ObjectStore:
         return open_store(self.config.store)
 
-    def settled(self) -> dict[str, Any]:
+    def when_stored(self) -> dict[str, Any]:
         """What `headrace verify` says, once nothing is under way."""
         with flow.watch(self.config) as watcher:
             until(lambda: not watcher.snapshot().pending(), lambda: watcher.snapshot().pending())
             with sql.connect(self.config, "") as lake:
-                found = verify(self.config, watcher.snapshot(), self.store, Source(lake, self.config, self.store))
+                found = compare(self.config, watcher.snapshot(), self.store, Source(lake, self.config, self.store))
         report: dict[str, Any] = found.streams[self.stream].to_json()
         return report
 
     def whole(self, expected: Iterable[int]) -> dict[str, Any]:
         """The lake holds exactly the readings of these numbers, and verify finds nothing; returns what it says."""
-        report = self.settled()
+        report = self.when_stored()
         assert self.numbers() == sorted(expected)
         assert (report["gaps"], report["duplicates"], report["open_intents"]) == (0, 0, 0), report["problems"]
         return report
@@ -227,7 +242,7 @@ class Own:
         return sorted(row["sequence"] for row in self.rows())
 
     def data_keys(self) -> list[str]:
-        return sorted(info.key for info in self.store.list(f"{layout.folder(self.clean_topic)}/"))
+        return sorted(info.key for info in self.store.list(f"{lake_folder(self.clean_topic)}/"))
 
     def entries(self) -> list[Entry]:
         return list(ledger.read(self.store, layout.ledger_prefix(self.clean_topic)))
@@ -258,10 +273,10 @@ class Own:
         """Up to which raw offset clean is done."""
         return self.committed(self.config.clean.group, self.raw, partition)[0] or 0
 
-    def intent(self, partition: int = 0) -> intent.Intent | None:
+    def intent(self, partition: int = 0) -> archive_note.Intent | None:
         """The archive's open intent."""
         offset, text = self.committed(self.config.archive.group, self.clean_topic, partition)
-        return intent.decode(text).intent if offset is not None else None
+        return archive_note.decode(text).intent if offset is not None else None
 
 
 def marks(number: int) -> Headers:

@@ -1,8 +1,10 @@
 """Results, appended one by one to a file of JSON lines, and the table made of them."""
 
+import ast
 import hashlib
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -17,14 +19,14 @@ from tests.faults.world import ROOT
 FILE = Path(__file__).parent / "results.jsonl"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- table: begin (make faults writes it) -->", "<!-- table: end -->"
-ORACLE = ("audit", "evidence", "fleet", "readings", "run")
-# What a reading passes through, and what judges it: a result is stale once any of that has changed.
-DATA_PATH = (
-    "bridge/*.py", "processors/**/*.py", "headrace/*.py", "headrace/config/*.py", "headrace/store/*.py",
-    "headrace/contracts/*.py",
-    "headrace/lake/layout.py", "headrace/lake/ledger.py", "headrace/stack/mosquitto.py", "headrace/stack/kafka.py",
-    "headrace/stack/store.py", "headrace/tools/device.py", "headrace/tools/client.py", "headrace/tools/untold.py",
-    "schemas/*.avsc", "requirements.lock", *(f"tests/faults/{n}.py" for n in ORACLE),
+ORACLE = ("asking", "audit", "evidence", "fleet", "readings", "run", "tail")
+# What a reading passes through, and what judges it: a result is stale once any of that has changed. The services, with
+# every module of `headrace` that they import, and these.
+SERVICES = ("bridge/**/*.py", "processors/**/*.py")
+BESIDE = (
+    "schemas/*.avsc", "requirements.lock", *(f"headrace/stack/{n}.py" for n in ("mosquitto", "kafka", "store")),
+    *(f"headrace/simulation/{n}.py" for n in ("device", "client", "unreceipted")),
+    *(f"tests/faults/{n}.py" for n in ORACLE),
 )  # fmt: skip
 
 
@@ -44,13 +46,35 @@ class Result:
     when: str
 
 
-def digest() -> str:
-    """Of the data path's files as they are now."""
+def digest(touches: tuple[str, ...] = ()) -> str:
+    """Of the data path's files, and those that a fault `touches` beside them, as they are now."""
     h = hashlib.sha256()
-    for pattern in DATA_PATH:
-        for path in sorted(ROOT.glob(pattern)):
-            h.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in (*data_path(), *sorted({p for pattern in touches for p in ROOT.glob(pattern)})):
+        h.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return h.hexdigest()[:12]
+
+
+def data_path() -> list[Path]:
+    """The files that a reading passes through, and those that judge it, in order."""
+    found = {path for pattern in SERVICES for path in ROOT.glob(pattern)}
+    todo = list(found)
+    while todo:
+        new = set(_imported(todo.pop())) - found
+        found |= new
+        todo += new
+    return sorted(found | {path for pattern in BESIDE for path in ROOT.glob(pattern)})
+
+
+def _imported(path: Path) -> Iterator[Path]:
+    """The modules of `headrace` that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+        for name in names:
+            place = ROOT / name.replace(".", "/")
+            if name.startswith("headrace."):
+                yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
 
 
 def commit() -> str:
@@ -68,7 +92,7 @@ def _git(*args: str) -> str:
 def append(fault: Fault, seed: int, outcome: Outcome, file: Path = FILE) -> Result:
     """Note a run's outcome."""
     result = Result(
-        fault.name, seed, commit(), digest(), outcome.passed, outcome.finding.counts,
+        fault.name, seed, commit(), digest(fault.touches), outcome.passed, outcome.finding.counts | outcome.figures,
         None if outcome.recovery is None else round(outcome.recovery, 1), round(outcome.seconds, 1), outcome.problems,
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )  # fmt: skip
@@ -90,7 +114,7 @@ def table(faults: list[Fault], results: list[Result]) -> str:
 
     Where there is none yet, of those on an older one, and the row says so.
     """
-    now = digest()
+    now = {touches: digest(touches) for touches in {f.touches for f in faults}}
     out = [
         "| fault | runs | readings | lost | stored twice | redelivered | recovery p50, s | max, s | commit |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---|",
@@ -99,13 +123,13 @@ def table(faults: list[Fault], results: list[Result]) -> str:
         ever = [r for r in results if r.fault == fault.name]
         if not ever:
             continue
-        runs = [r for r in ever if r.path == now] or ever
+        runs = [r for r in ever if r.path == now[fault.touches]] or ever
         times = [r.recovery for r in runs if r.recovery is not None]
         total = {k: sum(r.counts.get(k, 0) for r in runs) for k in runs[-1].counts}
         failed = sum(not r.passed for r in runs)
         marks = [
             "" if not failed else f" **{failed} failed**",
-            "" if runs[0].path == now else " (stale)",
+            "" if runs[0].path == now[fault.touches] else " (stale)",
         ]
         out.append(
             f"| {fault.says}{''.join(marks)} | {len(runs)} | {total['obligations']:,} | {total['lost']:,} "
@@ -115,11 +139,24 @@ def table(faults: list[Fault], results: list[Result]) -> str:
     return "\n".join(out)
 
 
+def acts_table(faults: list[Fault], results: list[Result]) -> str:
+    """The second table: what was done in the faults while which people change devices. Empty where none was run."""
+    names = ("acts", "asked_again", "events", "audit_rows", "logins", "connections")
+    out = ["| fault | runs | acts answered | requests unanswered | events | audit rows | logins tried | connections |",
+           "|---|---:|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+    for fault in faults:
+        runs = [r.counts for r in results if r.fault == fault.name and "acts" in r.counts]
+        if runs:
+            figures = " | ".join(f"{sum(counts.get(name, 0) for counts in runs):,}" for name in names)
+            out.append(f"| {fault.says} | {len(runs)} | {figures} |")
+    return "\n".join(out) if len(out) > 2 else ""
+
+
 def write_table(faults: list[Fault], results: list[Result], page: Path = PAGE) -> None:
     """Replace the table in the page."""
     head, rest = page.read_text().split(BEGIN)
     _, tail = rest.split(END)
-    page.write_text(f"{head}{BEGIN}\n{table(faults, results)}\n{END}{tail}")
+    page.write_text(f"{head}{BEGIN}\n{table(faults, results)}\n\n{acts_table(faults, results)}\n{END}{tail}")
 
 
 def _figure(seconds: float | None) -> str:

@@ -32,7 +32,6 @@ def down(name: str, seconds: float) -> Callable[[World], None]:
         with world.unsupervised(), flat_memory(world), noticed(world, *DEPENDENTS[name]):
             world.kill(name)
             world.sleep(seconds)
-        world.sleep(1)
         world.wait_ready()
 
     return strike

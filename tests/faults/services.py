@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 from tests.faults.fault import Fault
+from tests.faults.fleet import Shape
 from tests.faults.world import SERVICES, World
 
 WORDS = {"bridge": "the bridge", "clean": "clean", "archive": "the archive"}
@@ -23,6 +24,16 @@ def killed(*names: str) -> Callable[[World], None]:
         world.kill(*names)
         for name, pid in pids.items():
             world.wait_restarted(name, pid)
+
+    return strike
+
+
+def killed_often(name: str, times: int = 5) -> Callable[[World], None]:
+    """kill -9, each time that it has served for a moment."""
+
+    def strike(world: World) -> None:
+        for _ in range(times):
+            killed(name)(world)
 
     return strike
 
@@ -89,6 +100,9 @@ def _faults() -> Iterator[Fault]:
         both = " and ".join(WORDS[n] for n in pair)
         yield Fault(f"{'-'.join(pair)}-killed", 1, f"{both} killed at once", killed(*pair))
     yield Fault("all-killed", 1, "all three killed at once", killed(*SERVICES))
+    posted = Shape(rate=720.0, http=True, poison=0.02)
+    says = "devices post over HTTP: ingest killed five times at load"
+    yield Fault("http-ingest-killed", 1, says, killed_often("ingest"), shape=posted, unordered=True)
 
 
 FAULTS = list(_faults())

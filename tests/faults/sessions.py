@@ -6,7 +6,7 @@ from contextlib import suppress
 import aiomqtt
 
 from headrace.errors import TransientError
-from headrace.stack import http
+from headrace.runtime import http
 from tests.faults.fault import Fault
 from tests.faults.world import World
 
@@ -32,7 +32,9 @@ def _discard_session(world: World) -> None:
 def _counted(world: World, name: str) -> float:
     """What a counter of the bridge stands at."""
     url = f"http://127.0.0.1:{world.service('bridge')['health_port']}/metrics"
-    lines = http.get(url).decode().splitlines()
+    token = world.config.bridge.http.token
+    assert token is not None
+    lines = http.get(url, authorization=http.bearer(token.get_secret_value())).decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 

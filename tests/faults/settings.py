@@ -1,4 +1,4 @@
-"""Stacks that some faults need: on small disks, with clocks that can be set, with a Kafka of three brokers."""
+"""Stacks that some faults need: on small disks, with clocks that can be set, three brokers, hub on PostgreSQL."""
 
 import os
 import shutil
@@ -9,13 +9,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
+
+from headrace.config import load
 from headrace.stack.process import MARK
+from tests import postgres
 from tests.faults.cluster import brokers
 from tests.faults.world import ROOT, World, attached
+from tests.stack import turn
 
 CLOCK_FILE = "clock"  # beside the state folder: libfaketime's offset
 DISK = "500m"
-SERVERS = ("kafka", "store", "mosquitto")
+SERVERS = ("kafka", "store", "mosquitto", "hub")
 LIBRARIES = (
     "/usr/local/lib/faketime/libfaketime.so.1",
     "/usr/lib/*/faketime/libfaketime.so.1",
@@ -44,6 +50,15 @@ def clocks() -> str:
     return f"{library} breaks time.sleep of this Python: another version of libfaketime is needed" if broken else ""
 
 
+def databases() -> str:
+    """Why hub can't have PostgreSQL on this machine; empty when it can."""
+    try:
+        postgres.program("initdb")
+    except pytest.skip.Exception:
+        return postgres.ABSENT
+    return ""
+
+
 def _preloaded(library: Path) -> dict[str, str]:
     """The environment of a process whose wall clock may be off, and whose monotonic clock is not."""
     return {"LD_PRELOAD": str(library), "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
@@ -67,16 +82,24 @@ def setting(kind: str, folder: Path) -> Iterator[World]:
             library = _faketime()
             assert library is not None, clocks()
             env |= {**_preloaded(library), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_CACHE_DURATION": "1"}
-        _headrace(env, state, "up", "--detach", "--auto-ports")
+        with turn():
+            _headrace(env, state, "up", "--detach", "--auto-ports")
         cleanup.callback(_headrace, env, state, "down")
         over: dict[str, dict[str, Any]] = {}
         if kind == "brokers":
-            bootstrap = cleanup.enter_context(brokers(folder / "brokers"))
+            bootstrap = cleanup.enter_context(brokers(folder / "brokers", load(state / "headrace.yaml", {}).kafka))
             over = {
                 "kafka": {"bootstrap": bootstrap, "replication_factor": 3, "min_insync_replicas": 2},
                 "store": {"bucket": "three-brokers"},  # the lake of other topics: the archive would refuse it
             }
-        yield cleanup.enter_context(attached(state, over))
+        database: postgres.Server | None = None
+        if kind == "postgres":
+            database = cleanup.enter_context(postgres.running())
+            serve = yaml.safe_load((state / "headrace.yaml").read_text())["hub"]["serve"]
+            over = {"hub": {"serve": {**serve, "database": database.url}}}
+        world = cleanup.enter_context(attached(state, over))
+        world.postgres = database
+        yield world
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from tests.faults.fault import Fault
 from tests.faults.world import World
 
 GROUP = {"shared_group": "faults", "leave": True}
-MEMBERS = ("faults-1", "faults-2")
+MEMBERS = ("headrace-faults-1", "headrace-faults-2")
 Members = dict[str, subprocess.Popen[bytes]]
 
 

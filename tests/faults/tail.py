@@ -18,7 +18,8 @@ class Tail:
 
     def __init__(self, cfg: Config, begin: Ends) -> None:
         self.newest: dict[int, tuple[int, int]] = {}
-        self._cfg, self._begin = cfg, begin
+        self.begin = begin
+        self._cfg = cfg
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
 
@@ -33,7 +34,7 @@ class Tail:
     def _run(self) -> None:
         client = kafka.consumer(self._cfg.kafka, "headrace-tail")
         try:
-            client.assign([kafka.TopicPartition(t, p, o) for (t, p), o in self._begin.items() if t == CLEAN])
+            client.assign([kafka.TopicPartition(t, p, o) for (t, p), o in self.begin.items() if t == CLEAN])
             while not self._stop.is_set():
                 for m in client.consume(5000, timeout=_POLL):
                     if m.error() is None:
@@ -59,13 +60,13 @@ def _zigzag(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def wait_stored(cfg: Config, tail: Tail, since: float, seconds: float) -> float | None:
+def wait_caught_up(cfg: Config, tail: Tail, since: float, seconds: float) -> float | None:
     """Seconds from `since` (Unix time) until everything sent before it was stored; None where it took too long.
 
     Per partition: once a reading sent after `since` has come through clean, and the archive has committed past it.
     """
-    partitions = kafka.describe(cfg.kafka, [CLEAN])[CLEAN].partitions
     micros, until = int(since * 1e6), time.monotonic() + seconds
+    partitions = [p for topic, p in tail.begin if topic == CLEAN]
     targets: dict[int, int] = {}
     client = kafka.consumer(cfg.kafka, cfg.archive.group)
     try:
@@ -73,9 +74,9 @@ def wait_stored(cfg: Config, tail: Tail, since: float, seconds: float) -> float 
             for p, (newest, offset) in list(tail.newest.items()):
                 if newest >= micros:
                     targets.setdefault(p, offset)
-            if len(targets) == partitions:
+            if len(targets) == len(partitions):
                 with suppress(HeadraceError):
-                    found = kafka.committed(client, [(CLEAN, p) for p in range(partitions)])
+                    found = kafka.committed(client, [(CLEAN, p) for p in partitions])
                     if all((found[CLEAN, p][0] or 0) > offset for p, offset in targets.items()):
                         return time.time() - since
             time.sleep(0.1)

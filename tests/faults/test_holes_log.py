@@ -10,13 +10,17 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
-from headrace import cleanmeta, kafka, provision
+from headrace import kafka
 from headrace.errors import ConfigError, FatalError
+from headrace.kafka.connect import connection
+from headrace.operate import provision
+from headrace.protocol import clean_note
 from processors.clean import service as clean_service
+from processors.group import relay
 from tests.faults.own import Make, Own, Service, until
 from tests.stack import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
 
 
 def recreate(it: Own, topic: str) -> None:
@@ -58,7 +62,7 @@ def adopt(it: Own) -> None:
 
 def foreign(it: Own, topic: str, ends: tuple[bool, ...]) -> None:
     """A transaction of three messages for each end: committed, or aborted."""
-    producer = kafka.Producer({"transactional.id": it.stream, "bootstrap.servers": it.config.kafka.bootstrap})
+    producer = kafka.Producer({**connection(it.config.kafka), "transactional.id": it.stream})
     producer.init_transactions(20)
     for commit in ends:
         producer.begin_transaction()
@@ -187,7 +191,7 @@ def test_a_foreign_transaction_in_raw(own: Make) -> None:
         clean.stop()
         archive.stop()
     assert report["dead_letters"] == 3
-    counts = cleanmeta.decode(it.committed(it.config.clean.group, it.raw)[1]).counts
+    counts = clean_note.decode(it.committed(it.config.clean.group, it.raw)[1]).counts
     assert (counts.kept, counts.rejected, counts.skipped) == (20, 3, 1 + 3 + 1)
 
 
@@ -224,7 +228,7 @@ def test_a_foreign_transaction_last_in_raw(own: Make, commit: bool) -> None:
         it.whole(range(20))
         clean.stop()
         archive.stop()
-    counts = cleanmeta.decode(it.committed(it.config.clean.group, it.raw)[1]).counts
+    counts = clean_note.decode(it.committed(it.config.clean.group, it.raw)[1]).counts
     assert (counts.kept, counts.rejected, counts.skipped) == (20, 6 if commit else 0, 2 if commit else 8)
 
 
@@ -252,7 +256,7 @@ def test_a_foreign_transaction_last_in_clean(own: Make, commit: bool) -> None:
 def test_a_partition_count_raised_while_clean_runs(own: Make, monkeypatch: pytest.MonkeyPatch, raised: str) -> None:
     """Devices move to other partitions: clean halts before it mixes up their order."""
     it = own()
-    monkeypatch.setattr(clean_service, "_CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(relay, "_CHECK_SECONDS", 0.5)
     it.fill_raw(range(5))
     failed: list[BaseException] = []
 

@@ -5,16 +5,16 @@ import pytest
 
 from headrace.contracts.files import find
 from headrace.contracts.model import parse
-from headrace.registry import Registry
-from headrace.wire import POSITION, unpack_position
-from processors import columns
+from headrace.protocol.wire import POSITION, unpack_position
+from headrace.schema_registry.client import Registry
+from processors.avro.codec import Codec
 from tests.faults.own import Make, Own, marks, payload, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
 AXES = dict.fromkeys(("ax", "ay", "az", "gx", "gy", "gz"), 0)
 
 
-def newer(it: Own) -> tuple[columns.Codec, int]:
+def newer(it: Own) -> tuple[Codec, int]:
     """The contract with one field more, and its schema id."""
     schema = orjson.loads(find("imu").text)
     schema["fields"].insert(-1, {"name": "strain", "type": ["null", "double"], "default": None, "unit": "1"})
@@ -22,7 +22,7 @@ def newer(it: Own) -> tuple[columns.Codec, int]:
     with Registry(it.config.registry) as registry:
         ids = [registry.register(f"{topic}-value", contract) for topic in (it.raw, it.clean_topic)]
     assert ids[0] != it.schema_id
-    return columns.codec(contract), ids[0]
+    return Codec(contract.schema), ids[0]
 
 
 def test_two_schema_ids_interleaved_and_on_one_date(own: Make) -> None:

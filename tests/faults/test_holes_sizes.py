@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from headrace.wire import EVENT_ID, POSITION, RECEIVED_AT, Headers, Position
+from headrace.protocol.wire import EVENT_ID, POSITION, RECEIVED_AT, Headers, Position
 from tests.faults.own import Make, Own, marks, payload, position, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
 LIMIT = 65_536
 
 

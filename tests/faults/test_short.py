@@ -18,7 +18,7 @@ NAMES = ("bridge-killed", "clean-killed", "archive-after-put", "kafka-killed", "
 def world(stack: Stack) -> Iterator[World]:
     if not stack.native:
         pytest.skip("the faults kill processes, and containers are not this machine's processes everywhere")
-    with attached(stack.state) as it:
+    with attached(stack.state, {"archive": {"max_age_seconds": 3}}) as it:
         yield it
 
 

@@ -16,12 +16,13 @@ from typing import Any
 import yaml
 
 import headrace
-from headrace import provision
 from headrace.config import Config, load
-from headrace.stack.process import MARK
+from headrace.operate import provision
+from headrace.stack.process import MARK, Process
 from headrace.stack.state import State
 from tests.faults.fleet import Fleet
 from tests.faults.proxy import Proxy, proxy
+from tests.postgres import Server
 
 ROOT = Path(headrace.__file__).parent.parent
 SERVICES = ("bridge", "clean", "archive")
@@ -38,7 +39,10 @@ class World:
     registry: Proxy
     dice: Random = field(default_factory=Random)
     fleet: Fleet | None = None
+    postgres: Server | None = None  # hub's, where the setting has one
     extras: int = 0
+    judges: list[Callable[[], list[str]]] = field(default_factory=list)  # asked what is wrong, once all is stored
+    figures: dict[str, int] = field(default_factory=dict)  # that judges add to those of the run
     extra_log: Path = Path()  # of the latest further process
 
     @property
@@ -93,12 +97,14 @@ class World:
             yield
 
     def wait_ready(self, *names: str, seconds: float = READY_SECONDS) -> None:
-        """Until the services (all of them by default) are ready; AssertionError with what is not."""
+        """Until the services (all of them by default) are ready; AssertionError with what is not.
+
+        A service whose process is gone is not ready, whatever a supervisor that was stopped meanwhile wrote last.
+        """
         until, bad = time.monotonic() + seconds, {"all": "unknown"}
         while time.monotonic() < until:
             services = self.state.info()["services"]
-            bad = {n: f"{s['state']} {s['message']}" for n, s in services.items() if n in (names or services)
-                   and s["state"] != "ready"}  # fmt: skip
+            bad = {n: why for n, s in services.items() if n in (names or services) and (why := _unready(s))}
             if not bad:
                 return
             time.sleep(0.1)
@@ -196,13 +202,21 @@ def attached(path: Path, over: dict[str, dict[str, Any]] | None = None) -> Itera
         data = yaml.safe_load(original)
         url = cfg.registry.url.replace(f":{registry_port}/", f":{registry.port}/")
         _lay(data, {"store": {"endpoint": f"127.0.0.1:{s3.port}", "timeout_seconds": 10.0}, "registry": {"url": url}})
+        _lay(data, {"hub": {"behaviour": {"quarantines_per_hour": 1000}}})  # one run would take them from the next
         _lay(data, over or {})
         state.write(state.config_file, yaml.safe_dump(data, sort_keys=False))
-        if over:
+        if "store" in (over or {}) or "kafka" in (over or {}):
             provision.topics(world.config)
             provision.bucket(world.config)
-        _restart(world)
+        _restart(world, *SERVICES, "hub")
         yield world
+
+
+def _unready(service: dict[str, Any]) -> str:
+    """Why a service, as stack.json has it, is not ready; empty when it is."""
+    if service["state"] != "ready":
+        return f"{service['state']} {service['message']}"
+    return "" if Process(service["pid"], service["started"]).alive else f"its process {service['pid']} is gone"
 
 
 def _lay(data: dict[str, Any], over: dict[str, dict[str, Any]]) -> None:
@@ -213,10 +227,10 @@ def _lay(data: dict[str, Any], over: dict[str, dict[str, Any]]) -> None:
 
 def _restore(world: World, text: str) -> None:
     world.state.write(world.state.config_file, text)
-    _restart(world)
+    _restart(world, *SERVICES, "hub")
 
 
-def _restart(world: World) -> None:
-    pids = {name: world.signal(name, signal.SIGTERM) for name in SERVICES}
+def _restart(world: World, *names: str) -> None:
+    pids = {name: world.signal(name, signal.SIGTERM) for name in names}
     for name, pid in pids.items():
         world.wait_restarted(name, pid)

@@ -1,4 +1,4 @@
-"""Recordings made for the tests: like a phone's and a watch's, with the defects that real ones have."""
+"""Recordings made for the tests, like those of a phone or a watch, with the defects that real ones have."""
 
 import csv
 import random
@@ -13,14 +13,14 @@ START_MS = 1_700_000_000_000
 
 @dataclass(frozen=True)
 class Recording:
-    """A CSV file and the rows in it: six axes as floats, the time in ms, the label."""
+    """A CSV file and its rows: six axes as floats, the time in ms since 1970 UTC, the label."""
 
     path: Path
     rows: list[tuple[float, float, float, float, float, float, int, str]]
 
 
 def make(path: Path, rows: int, seed: int) -> Recording:
-    """A walk of `rows` samples at about 100 Hz. Some time steps are zero, one is a gap; no two lines are equal."""
+    """Write a walk of `rows` samples at about 100 Hz. Some time steps are zero, one is a gap. All lines differ."""
     rnd = random.Random(seed)
     out: list[tuple[float, float, float, float, float, float, int, str]] = []
     t = START_MS + seed * 3_600_000

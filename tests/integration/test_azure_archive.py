@@ -16,15 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from headrace import kafka, provision
+from headrace import kafka
 from headrace.config import Config
 from headrace.config.connect import Kafka
 from headrace.contracts.files import find
 from headrace.errors import TransientError
 from headrace.lake import layout
+from headrace.operate import provision
+from headrace.protocol.names import lake_folder
+from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Position, frame, pack_position
 from headrace.store.base import ObjectStore
 from headrace.store.open import open_store
-from headrace.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Position, frame, pack_position
 from tests.secured import azurite
 from tests.secured import kafka as servers
 from tests.secured.answers import Answer, Request, answering
@@ -91,7 +93,7 @@ def emit(cfg: Kafka, topic: str, first: int, end: int) -> None:
 
 def stored(store: ObjectStore, topic: str) -> Counter[int]:
     """How often each offset lies in the lake."""
-    keys = [i.key for i in store.list(f"{layout.folder(topic)}/") if layout.parse_data_key(i.key, topic)]
+    keys = [i.key for i in store.list(f"{lake_folder(topic)}/") if layout.parse_data_key(i.key, topic)]
     return Counter(o for k in keys for o in pq.read_table(io.BytesIO(store.get(k)))["_offset"].to_pylist())
 
 

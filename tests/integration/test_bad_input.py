@@ -9,7 +9,7 @@ import pytest
 
 from tests.stack import Stack
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.lane("streams")]
 
 GOOD = {"event_time": 1_700_000_000_000_000, "ax": 0.1, "ay": 0.2, "az": 9.8, "gx": 0, "gy": 0, "gz": 0}
 BAD: dict[str, tuple[str, bytes, str]] = {
@@ -29,7 +29,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "an unknown topic": ("bad-12/nothing", orjson.dumps(GOOD), "no_route"),
     "out of range": ("bad-13/imu", orjson.dumps({**GOOD, "ax": 1e9}), "out_of_range"),
     "a time in the future": ("bad-14/imu", orjson.dumps({**GOOD, "event_time": "2199-01-01T00:00:00Z"}), "future_time"),
-    "10 MB": ("bad-15/imu", b'{"label": "' + b"x" * 10_000_000 + b'"}', "too_large|malformed|missing_field"),
+    "4 MB": ("bad-15/imu", b'{"label": "' + b"x" * 4_000_000 + b'"}', "too_large|malformed|missing_field"),
 }
 
 
@@ -46,6 +46,7 @@ def letters(stack: Stack) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.clause("CR 3.5")
 def test_each_bad_input_is_a_dead_letter_and_the_next_good_reading_is_stored(stack: Stack) -> None:
     before = {name: s["pid"] for name, s in stack.services().items()}
     messages = [(f"sensors/{topic}", payload) for topic, payload, _ in BAD.values()]
@@ -69,6 +70,7 @@ def test_each_bad_input_is_a_dead_letter_and_the_next_good_reading_is_stored(sta
     assert {name: s["pid"] for name, s in stack.services().items()} == before, "a service was restarted"
 
 
+@pytest.mark.clause("CR 3.5")
 def test_a_control_character_in_a_topic_is_refused_before_it_reaches_anyone(stack: Stack) -> None:
     with pytest.raises((ValueError, aiomqtt.MqttError)):
         asyncio.run(publish(stack, [("sensors/a\0b/imu", orjson.dumps(GOOD))]))

@@ -14,8 +14,9 @@ import aiomqtt
 import orjson
 import pytest
 
-from headrace import kafka, provision
+from headrace import kafka
 from headrace.config import Config, load
+from headrace.operate import provision
 from tests.stack import ROOT, Stack
 
 pytestmark = pytest.mark.integration
@@ -34,7 +35,7 @@ class Own:
         **over: Any,
     ) -> None:
         self.name = f"own_{uuid.uuid4().hex[:8]}"
-        self.client_id = self.name
+        self.client_id = f"headrace-{self.name}"
         self.path = stack.config_file(
             folder / f"{self.name}.yaml",
             {

@@ -16,13 +16,14 @@ import orjson
 import pytest
 import yaml
 
-from headrace import kafka, mqtt, partition
-from headrace.tools.device import Publisher
-from headrace.wire import EVENT_ID, event_id, header
+from headrace import kafka, mqtt
+from headrace.kafka import partition
+from headrace.protocol.wire import EVENT_ID, event_ids, header
+from headrace.simulation.device import Publisher
 from tests.integration.test_bridge_session import GOOD, Own
 from tests.stack import ROOT, Stack
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-2")]
 DEVICES = 6
 RATE = 400.0  # readings a second
 
@@ -40,7 +41,7 @@ class Group(Own):
     @contextmanager
     def member(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """A bridge with the client id `name`; what it logs goes to a file beside the configuration."""
-        env = {**os.environ, "HEADRACE_BRIDGE__CLIENT_ID": f"{self.name}-{name}"}
+        env = {**os.environ, "HEADRACE_BRIDGE__CLIENT_ID": f"headrace-{self.name}-{name}"}
         command = [sys.executable, "-m", "bridge", *arguments, "--config", str(self.path)]
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -78,7 +79,7 @@ class Group(Own):
         async def ask() -> bool:
             session = mqtt.Session(f"{self.name}-{name}", b.session_expiry_seconds, 30, 1, b.max_payload_bytes)
             connection = await mqtt.connect(self.config.mqtt, session)
-            found = connection.session_present
+            found = connection.terms.session_present
             await connection.disconnect(forget=not found)
             return found
 
@@ -120,7 +121,7 @@ class Fleet:
                 topic = f"{self._group.name}/dev-{n % DEVICES}/imu"
                 payload = orjson.dumps({**GOOD, "event_time": GOOD["event_time"] + n})
                 await publisher.send(topic, payload)
-                sent.add(event_id(topic.encode(), payload, 0))
+                sent.add(event_ids(topic.encode(), payload, 1)[0])
                 n += 1
                 await asyncio.sleep(1 / RATE)
         self.ids = sent  # the publisher waits for every acknowledgement as it ends
@@ -165,7 +166,7 @@ def test_one_of_three_killed_for_good_loses_nothing_once_its_session_is_drained(
         with Fleet(group) as fleet:
             time.sleep(1)
         assert not all_stored(group, fleet.ids), "nothing more is dealt to it"
-    assert group.drain("a") == {"client_id": f"{group.name}-a", "found": False, "messages": 0}
+    assert group.drain("a") == {"client_id": f"headrace-{group.name}-a", "found": False, "messages": 0}
 
 
 def test_a_member_that_comes_back_with_its_id_has_what_was_dealt_to_it_meanwhile(stack: Stack, tmp_path: Path) -> None:

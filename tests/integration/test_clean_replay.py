@@ -1,24 +1,22 @@
 """clean killed in the middle, again and again: by their positions, its rows are each raw reading exactly once."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from headrace import cleanmeta, deadletters, kafka, provision
-from headrace.config import Config, load
+from headrace import deadletters, kafka
+from headrace.config import load
 from headrace.contracts.files import find
-from headrace.partition import read, reader
-from headrace.wire import EVENT_ID, EVENT_ID_BYTES, ORIGIN, POSITION, RECEIVED_AT, header, unpack_position
-from processors import columns
-from tests.stack import ROOT, Stack
+from headrace.operate import provision
+from headrace.protocol import clean_note
+from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, ORIGIN, POSITION, RECEIVED_AT, header, unpack_position
+from processors.avro.codec import Codec
+from tests.integration.processes import Row, produce, records, running, wait_for
+from tests.stack import Stack
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-2")]
 STREAM, PARTITIONS, ROWS = "replayed", 2, 30_000
 RAW, CLEAN = f"{STREAM}.raw", f"{STREAM}.clean"
 PLACES = [(RAW, p) for p in range(PARTITIONS)]
@@ -37,67 +35,35 @@ def settings(stack: Stack, tmp_path: Path) -> Path:
     path = stack.config_file(tmp_path / "replayed.yaml", over)
     config = load(path, {})
     provision.topics(config)
-    fill(config, provision.contracts(config)[STREAM])
+    produce(config, RAW, PARTITIONS, readings(provision.contracts(config)[STREAM]))
     return path
 
 
-def fill(config: Config, schema_id: int) -> None:
+def readings(schema_id: int) -> Iterator[Row]:
     """Readings of which every 10th has a sentinel, every 50th is refused, every 100th repeats the one before."""
-    codec = columns.codec(find("environment"))
+    codec = Codec(find("environment").schema)
     now = time.time_ns() // 1000
-    base = {name: None for name, _ in codec.node.fields} | {"device_id": "d"}
-    producer = kafka.producer(config.kafka)
+    base = {m.name: None for m in codec.node.members} | {"device_id": "d"}
     for i in range(ROWS):
         n = (i // PARTITIONS // 2 * 2 * PARTITIONS + i % PARTITIONS) if i // PARTITIONS % 100 == 99 else i
         row = base | {"event_time": now - n, "temperature": -200.0 if n // PARTITIONS % 10 == 0 else 20.0}
         if n // PARTITIONS % 50 == 1:
             row["event_time"] = 0
         headers = [(EVENT_ID, n.to_bytes(EVENT_ID_BYTES)), (RECEIVED_AT, b"%d" % now)]
-        producer.produce(RAW, codec.write(schema_id, row), b"d", i % PARTITIONS, headers=headers)  # type: ignore[arg-type]
-        if i % 1000 == 0:
-            producer.poll(0)
-    assert producer.flush(30) == 0
-
-
-@contextmanager
-def clean(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The service, killed at the end whatever happened."""
-    environ = {**os.environ, "HEADRACE_KAFKA__LIBRDKAFKA": "{session.timeout.ms: 6000}"}
-    args = [sys.executable, "-m", "processors", "clean", "--config", str(path)]
-    it = subprocess.Popen(args, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL)
-    try:
-        yield it
-    finally:
-        it.kill()
-        it.wait()
-
-
-def wait_for(client: kafka.Consumer, least: int) -> None:
-    until = time.monotonic() + 300
-    while sum(offset or 0 for offset, _ in kafka.committed(client, PLACES).values()) < least:
-        assert time.monotonic() < until, "clean made no progress"
-        time.sleep(0.02)
-
-
-def records(config: Config, topic: str, number: int) -> list[kafka.Message]:
-    client = reader(config.kafka)
-    try:
-        return list(read(client, topic, number))
-    finally:
-        client.close()
+        yield codec.write(schema_id, row), headers
 
 
 def test_each_raw_reading_is_dealt_with_once(settings: Path) -> None:
     config = load(settings, {})
     client = kafka.consumer(config.kafka, config.clean.group)
     for share in (0.05, 0.5):
-        with clean(settings):
-            wait_for(client, int(ROWS * share))  # then kill -9
-    with clean(settings) as last:
-        wait_for(client, ROWS)
+        with running("clean", settings):
+            wait_for(client, PLACES, int(ROWS * share))  # then kill -9
+    with running("clean", settings) as last:
+        wait_for(client, PLACES, ROWS)
         last.terminate()
         assert last.wait(30) == 0
-    notes = {place: cleanmeta.decode(text) for place, (_, text) in kafka.committed(client, PLACES).items()}
+    notes = {place: clean_note.decode(text) for place, (_, text) in kafka.committed(client, PLACES).items()}
     client.close()
     letters = {(it.source["partition"], it.source["offset"]) for it in deadletters.read(config)}
     for topic, partition in PLACES:

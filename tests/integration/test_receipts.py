@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -14,8 +13,10 @@ import yaml
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from headrace.tools.device import Publisher
-from headrace.wire import event_id
+from headrace.config import load
+from headrace.protocol.wire import event_ids
+from headrace.runtime import http
+from headrace.simulation.device import Publisher
 from tests.integration.test_bridge_session import GOOD, Own
 from tests.stack import Stack
 
@@ -34,7 +35,7 @@ def own(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Carr
     """A bridge of one's own that runs: by `<name>/<device>/imu`, and by `.../old` with a receipt topic."""
     it = Carrying(stack, tmp_path_factory.mktemp("receipts"), unrouted=("#",))
     routes = [f"{it.name}/{{device_id}}/imu"]
-    old = {"filter": f"{it.name}/{{device_id}}/old", "receipt": f"receipts/{it.name}/{{device_id}}"}
+    old = {"filter": f"{it.name}/{{device_id}}/old", "receipt": f"receipts/{{device_id}}/{it.name}"}
     data: dict[str, Any] = yaml.safe_load(it.path.read_text())
     data["streams"][it.name]["routes"] = [*routes, old]
     it.path.write_text(yaml.safe_dump(data))
@@ -48,10 +49,11 @@ def own(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Carr
 def receipts(own: Carrying, outcome: str) -> float:
     """What the bridge has counted."""
     url = f"http://127.0.0.1:{own.health}/metrics"
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith(f'headrace_bridge_receipts_total{{outcome="{outcome}"}}'):
-                return float(line.split()[-1])
+    token = load(own.path, {}).bridge.http.token
+    login = http.bearer(token.get_secret_value()) if token else ""
+    for line in http.get(url, authorization=login).decode().splitlines():
+        if line.startswith(f'headrace_bridge_receipts_total{{outcome="{outcome}"}}'):
+            return float(line.split()[-1])
     return 0.0
 
 
@@ -78,16 +80,25 @@ class Board:
         return getattr(message.properties, "CorrelationData", None), orjson.loads(message.payload)
 
 
+def secret(own: Carrying) -> str:
+    """The password of the services: a broker's devices may publish on the routes of the stack's own streams only."""
+    assert own.config.mqtt.password is not None
+    return own.config.mqtt.password.get_secret_value()
+
+
 def with_board(
     stack: Stack, own: Carrying, act: Callable[[Board], Awaitable[None]], version: int = 5, listen: str = ""
 ) -> None:
-    secret = orjson.loads((stack.state / "secrets" / "secrets.json").read_bytes())["device"]
     mqtt = own.config.mqtt
-    topic = listen or f"receipts/{own.name}"
+    topic = listen or f"receipts/dev-1/{own.name}"
 
     async def main() -> None:
         async with aiomqtt.Client(
-            mqtt.host, mqtt.port, username="device", password=secret, protocol=aiomqtt.ProtocolVersion(version)
+            mqtt.host,
+            mqtt.port,
+            username=mqtt.username,
+            password=secret(own),
+            protocol=aiomqtt.ProtocolVersion(version),
         ) as client:
             await client.subscribe(topic)
             await act(Board(client, own, topic))
@@ -107,18 +118,19 @@ def test_a_device_that_asks_is_told_with_its_correlation_data(stack: Stack, own:
         correlation, told = await board.hear()
         assert correlation == b"\0n:" + one[:8]
         assert (told["status"], told["readings"]) == ("stored", 1)
-        assert told["id"] == event_id(f"{own.name}/dev-1/imu".encode(), one, 0).hex()
+        assert told["id"] == event_ids(f"{own.name}/dev-1/imu".encode(), one, 1)[0].hex()
         assert await asyncio.to_thread(own.stored, before + 1) == before + 1
 
     with_board(stack, own, act)
 
 
 def test_mosquitto_s_own_request_and_response_tool_gets_one(stack: Stack, own: Carrying) -> None:
-    secret = orjson.loads((stack.state / "secrets" / "secrets.json").read_bytes())["device"]
     mqtt = own.config.mqtt
     answer = subprocess.run(
-        ["mosquitto_rr", "-V", "5", "-h", mqtt.host, "-p", str(mqtt.port), "-u", "device", "-P", secret, "-q", "1",
-         "-t", f"{own.name}/dev-2/imu", "-e", f"receipts/{own.name}-rr", "-m", payload(2).decode(), "-W", "30"],
+        ["mosquitto_rr", "-V", "5", "-h", mqtt.host, "-p", str(mqtt.port),
+         "-u", str(mqtt.username), "-P", secret(own),
+         "-q", "1", "-t", f"{own.name}/dev-2/imu", "-e", f"receipts/dev-2/{own.name}",
+         "-m", payload(2).decode(), "-W", "30"],
         capture_output=True, timeout=60, check=True,
     )  # fmt: skip
     assert orjson.loads(answer.stdout)["status"] == "stored"
@@ -151,17 +163,17 @@ def test_while_kafka_stands_still_there_is_no_receipt(stack: Stack, own: Carryin
     with_board(stack, own, act)
 
 
-def test_a_topic_outside_of_the_prefix_is_refused_and_counted(stack: Stack, own: Carrying) -> None:
+def test_a_topic_of_another_device_or_outside_of_the_prefix_is_refused_and_counted(stack: Stack, own: Carrying) -> None:
     async def act(board: Board) -> None:
         before = await asyncio.to_thread(own.stored, 0)
-        for topic in (f"{own.name}/dev-9/imu", "receipts/+/x", "$SYS/x"):
+        for topic in (f"{own.name}/dev-9/imu", "receipts/+/x", "$SYS/x", "receipts/dev-2", "receipts/dev-12"):
             await board.ask(payload(5), respond=topic)
         await board.ask(payload(6))
         _, told = await board.hear()
         assert told["status"] == "stored"
         # The readings are stored all the same, and the bridge reads no receipt of its own.
-        assert await asyncio.to_thread(own.stored, before + 4) == before + 4
-        assert receipts(own, "refused") == 3
+        assert await asyncio.to_thread(own.stored, before + 6) == before + 6
+        assert receipts(own, "refused") == 5
         assert receipts(own, "sent") >= 1
 
     with_board(stack, own, act)
@@ -175,7 +187,7 @@ def test_a_device_of_mqtt_3_1_1_is_told_by_its_route_s_topic(stack: Stack, own: 
         assert told["status"] == "stored"
         assert told["reading"] == {"event_time": GOOD["event_time"] + 7, "sequence": 17, "boot_id": "b1"}
 
-    with_board(stack, own, act, version=4, listen=f"receipts/{own.name}/dev-3")
+    with_board(stack, own, act, version=4, listen=f"receipts/dev-3/{own.name}")
 
 
 def test_a_publisher_with_receipts_hears_of_each_message_once(stack: Stack, own: Carrying) -> None:
@@ -183,8 +195,7 @@ def test_a_publisher_with_receipts_hears_of_each_message_once(stack: Stack, own:
 
     async def main() -> None:
         mqtt = own.config.mqtt
-        name = f"{own.name}-p"
-        async with Publisher(mqtt, name, receipts=True, heard=lambda _, p: heard.append(p)) as publisher:
+        async with Publisher(mqtt, "dev-4", receipts=True, heard=lambda _, p: heard.append(p)) as publisher:
             for i in range(500):
                 await publisher.send(f"{own.name}/dev-4/imu", payload(100 + i))
 

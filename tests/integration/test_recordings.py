@@ -1,6 +1,6 @@
-"""Real recordings through the whole platform, where they are at hand: exact counts, defects as the contract says.
+"""Real recordings through the whole platform: exact counts, and defects as the contract says.
 
-Set RECORDINGS to the folder that holds them; beside the checkout they are found in ../shared/data.
+Skipped without the recordings. Set RECORDINGS to their folder; ../shared/data beside the checkout is found without it.
 """
 
 import csv
@@ -8,6 +8,8 @@ import gzip
 import io
 import os
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +23,7 @@ IMU = RECORDINGS / "IMU-sp-sw-har" / "DATA.tar.xz"
 BEIJING = RECORDINGS / "ENV-Beijing-MultiSite"
 UCI = RECORDINGS / "ENV-UCI-AirQuality" / "AirQualityUCI.csv"
 
-pytestmark = [pytest.mark.integration, pytest.mark.recordings]
+pytestmark = [pytest.mark.integration, pytest.mark.recordings, pytest.mark.lane("streams")]
 
 BEIJING_MAP = (
     "PM2.5=pm2_5,PM10=pm10,SO2=so2,NO2=no2,CO=co,O3=o3,TEMP=temperature,PRES=pressure,DEWP=dew_point,"
@@ -34,15 +36,77 @@ UCI_MAP = (
 )
 
 
-def needs(path: Path) -> Path:
-    if not path.exists():
-        pytest.skip(f"the recording {path.name} is not here: set RECORDINGS to the folder that holds it")
-    return path
+@dataclass(frozen=True)
+class Source:
+    """A recording: the file that holds it, and how `headrace replay` is to read it."""
+
+    file: Path
+    stream: str
+    device: str
+    mapping: str
+    time: str
+    zone: str = ""
+    part: str = ""  # of an archive: only files in this folder
+
+    def missing(self) -> str:
+        """Why it can't be replayed; empty where it can."""
+        place = f"{self.file.parent.name}/{self.file.name}"
+        return "" if self.file.exists() else f"no {place} in {RECORDINGS}: set RECORDINGS to the folder that has it"
+
+    def files(self, folder: Path) -> list[Path]:
+        """The CSV files to replay, those of an archive unpacked into `folder`."""
+        if not self.part:
+            return [self.file]
+        with tarfile.open(self.file) as tar:
+            for member in tar.getmembers():
+                content = tar.extractfile(member) if member.name.startswith(self.part) else None
+                if content is not None:
+                    (folder / Path(member.name).name).write_bytes(content.read())
+        return sorted(folder.glob("*.csv"))
 
 
-def settle(stack: Stack, stream: str) -> None:
-    report = stack.json("verify", "--wait", "120", "--json", timeout=180)["streams"][stream]
-    assert (report["gaps"], report["duplicates"]) == (0, 0), report
+BEIJING_TIME = "year+month+day+hour:%Y %m %d %H"
+SOURCES = {
+    "imu": Source(IMU, "imu", "{stem}", MAPPING, "timestamp:ms", part="s01/"),
+    "uci": Source(UCI, "environment", "uci", UCI_MAP, "Date+Time:%d/%m/%Y %H.%M.%S", "Europe/Rome"),
+    **{
+        station: Source(
+            BEIJING / f"PRSA_Data_{station}_20130301-20170228.csv.gz",
+            "environment", station, BEIJING_MAP, BEIJING_TIME, "Asia/Shanghai",
+        )
+        for station in ("Dingling", "Guanyuan", "Wanliu")
+    },
+}  # fmt: skip
+Replayed = dict[str, list[Path]]
+
+
+@pytest.fixture(scope="module")
+def everything(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Replayed:
+    """The files of each recording that is here, by its name in SOURCES. All are sent at the same time, and stored."""
+    folder = tmp_path_factory.mktemp("recordings")
+    files = {name: it.files(folder) for name, it in SOURCES.items() if not it.missing()}
+
+    def replay(name: str) -> None:
+        it = SOURCES[name]
+        stack.run(
+            "replay", *map(str, files[name]), "--stream", it.stream, "--device", it.device, "--map", it.mapping,
+            "--time", it.time, *(("--time-zone", it.zone) if it.zone else ()), "--speed", "max",
+            timeout=300,
+        )  # fmt: skip
+
+    if files:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(replay, files))
+        for stream, report in stack.json("verify", "--wait", "120", "--json", timeout=300)["streams"].items():
+            assert (report["gaps"], report["duplicates"]) == (0, 0), (stream, report)
+    return files
+
+
+def replayed(everything: Replayed, name: str) -> list[Path]:
+    """The files of one recording; skips the test where it is not here."""
+    if why := SOURCES[name].missing():
+        pytest.skip(why)
+    return everything[name]
 
 
 def query(stack: Stack, sql: str) -> pd.DataFrame:
@@ -54,7 +118,7 @@ def count_of(stack: Stack, sql: str) -> int:
 
 
 def check_absent(stack: Stack, device: str, rows: list[dict[str, str]], noted: int, absent: dict[str, int]) -> None:
-    """Every row is there; what was absent, by mapping, is null with a note of its field, and nothing else is null."""
+    """Every row is stored. Exactly the `absent` values (how many, by column=field) are null, each with a note."""
     fields = [pair.split("=")[1] for pair in absent]
     nulls = ", ".join(f"count(*) filter ({f} is null) as {f}" for f in fields)
     notes = ", ".join(
@@ -67,20 +131,10 @@ def check_absent(stack: Stack, device: str, rows: list[dict[str, str]], noted: i
     assert got == {"n": len(rows), "noted": noted, **want, **{f"noted_{f}": n for f, n in want.items()}}
 
 
-def test_phone_and_watch_recordings_arrive_whole(stack: Stack, tmp_path: Path) -> None:
-    with tarfile.open(needs(IMU)) as tar:
-        for member in tar.getmembers():
-            content = tar.extractfile(member) if member.name.startswith("s01/") else None
-            if content is not None:
-                (tmp_path / Path(member.name).name).write_bytes(content.read())
-    files = sorted(tmp_path.glob("*.csv"))
+def test_phone_and_watch_recordings_arrive_whole(stack: Stack, everything: Replayed) -> None:
+    files = replayed(everything, "imu")
     sent = sum(len(f.read_text().splitlines()) - 1 for f in files)
     assert sent > 10_000
-    stack.run(
-        "replay", *map(str, files), "--stream", "imu", "--device", "{stem}", "--map", MAPPING,
-        "--time", "timestamp:ms", "--speed", "max",
-    )  # fmt: skip
-    settle(stack, "imu")
     of_these = "from imu where device_id like 's01\\_%' escape '\\'"
     assert count_of(stack, f"select count(*) {of_these}") == sent
     one = files[0].stem
@@ -91,14 +145,10 @@ def test_phone_and_watch_recordings_arrive_whole(stack: Stack, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("station", "incomplete"), [("Dingling", 3758), ("Guanyuan", 2801), ("Wanliu", 4430)])
-def test_missing_values_of_air_stations_end_as_nulls_with_a_note(stack: Stack, station: str, incomplete: int) -> None:
-    path = needs(BEIJING / f"PRSA_Data_{station}_20130301-20170228.csv.gz")
-    stack.run(
-        "replay", str(path), "--stream", "environment", "--device", station, "--map", BEIJING_MAP,
-        "--time", "year+month+day+hour:%Y %m %d %H", "--time-zone", "Asia/Shanghai",
-        timeout=300,
-    )  # fmt: skip
-    settle(stack, "environment")
+def test_missing_values_of_air_stations_end_as_nulls_with_a_note(
+    stack: Stack, everything: Replayed, station: str, incomplete: int
+) -> None:
+    (path,) = replayed(everything, station)
     with gzip.open(path, "rt", newline="") as f:
         rows = list(csv.DictReader(f))
     some_absent = sum(any(r[p.split("=")[0]] == "NA" for p in BEIJING_MAP.split(",")) for r in rows)
@@ -112,14 +162,8 @@ def test_missing_values_of_air_stations_end_as_nulls_with_a_note(stack: Stack, s
     )
 
 
-def test_sentinels_of_a_gas_sensor_array_end_as_nulls_with_a_note(stack: Stack) -> None:
-    path = needs(UCI)
-    stack.run(
-        "replay", str(path), "--stream", "environment", "--device", "uci", "--map", UCI_MAP,
-        "--time", "Date+Time:%d/%m/%Y %H.%M.%S", "--time-zone", "Europe/Rome",
-        timeout=300,
-    )  # fmt: skip
-    settle(stack, "environment")
+def test_sentinels_of_a_gas_sensor_array_end_as_nulls_with_a_note(stack: Stack, everything: Replayed) -> None:
+    (path,) = replayed(everything, "uci")
     with path.open(newline="") as f:
         rows = [r for r in csv.DictReader(f) if r["Date"]]
     absent = {p: sum(float(r[p.split("=")[0]]) == -200 for r in rows) for p in UCI_MAP.split(",")}

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 import yaml
+from confluent_kafka import OFFSET_BEGINNING
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBinding,
     AclOperation,
@@ -21,11 +22,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from headrace import kafka, provision, tokens
+from headrace import kafka
 from headrace.config import Config
 from headrace.config.connect import Kafka
 from headrace.errors import ConfigError, TransientError
-from processors import metadata
+from headrace.identity import tokens
+from headrace.operate import provision
+from processors.group import commits
+from processors.group.token import Token
 from tests.secured import kafka as secured
 from tests.secured.answers import Answer, Request, answering
 from tests.secured.certs import Certs, Pair
@@ -137,7 +141,7 @@ def test_each_way_in_carries_a_record_and_a_commit(way: str, world: World) -> No
 
 WRONG: dict[str, tuple[str, str, str]] = {  # listener, who, words
     "unknown authority": ("unknown", "", "unable to get local issuer certificate. Set kafka.tls.ca_file"),
-    "expired": ("expired", "", "certificate has expired. Have it renewed"),
+    "expired": ("expired", "", "certificate has expired. Renew it at the server"),
     "another host": ("elsewhere", "", "certificate is not valid for '127.0.0.1'. Correct kafka.bootstrap"),
     "no client certificate": ("mutual", "", "Set kafka.tls.cert_file and kafka.tls.key_file"),
     "a stranger's certificate": ("mutual", "stranger", "refuses the client certificate"),
@@ -251,7 +255,7 @@ def test_tokens_are_renewed_and_their_issuers_absence_is_waited_out(world: World
     first = tokens.current(cfg)
     producer = kafka.producer(cfg, error_cb=errors.append)
     client = kafka.consumer(cfg, f"{world.stream}-reader")
-    client.assign([kafka.TopicPartition(world.topic, 0, kafka.OFFSET_BEGINNING)])
+    client.assign([kafka.TopicPartition(world.topic, 0, OFFSET_BEGINNING)])
     sent, got = 0, list[int]()
 
     def note(number: int) -> Callable[[kafka.KafkaError | None, kafka.Message], None]:
@@ -324,11 +328,11 @@ def test_a_user_who_may_not_use_the_trials_group_is_let_on_but_not_into_a_group_
         future.result()
     cfg = good(world, "SCRAM-SHA-512")
     with caplog.at_level("WARNING"):
-        metadata.prove(cfg, group, [world.topic])
-    assert "the first commit is the proof" in caplog.text
+        commits.prove(cfg, group, [world.topic])
+    assert "the first commit will show" in caplog.text
     client = kafka.consumer(cfg, group)
     try:
-        metadata.Commits(client).commit(world.topic, 0, 0, "note")
+        commits.Commits(client).commit(Token(), (world.topic, 0), 0, "note")
     finally:
         client.close()
     over = {"kafka": world.settings("scram", world.sasl("SCRAM-SHA-512")), "archive": {"group": f"{group}-probe"}}
@@ -341,9 +345,9 @@ def test_a_user_who_may_not_use_the_trials_group_is_let_on_but_not_into_a_group_
 def test_a_broker_that_drops_the_metadata_of_offsets_is_refused_at_start(world: World, tmp_path: Path) -> None:
     cfg = Kafka(bootstrap=f"{HOST}:{world.door}")
     with pytest.raises(ConfigError, match="nothing came back"):
-        metadata.prove(cfg, "trial", [world.topic])
+        commits.prove(cfg, "trial", [world.topic])
     for service in ("clean", "archive"):
         code, words = run(world, f"processors {service}", {"kafka": {"bootstrap": cfg.bootstrap}}, tmp_path)
         assert code == 2, words
         assert "Without the metadata of offsets nothing is certain after a crash" in words
-    metadata.prove(Kafka(bootstrap=world.server.address("inner")), "trial", [world.topic])
+    commits.prove(Kafka(bootstrap=world.server.address("inner")), "trial", [world.topic])

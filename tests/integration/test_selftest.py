@@ -4,7 +4,7 @@ import pytest
 
 from tests.stack import Stack
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.lane("streams")]
 
 
 @pytest.mark.parametrize("stream", ["imu", "vibration"])

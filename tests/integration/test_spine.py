@@ -40,12 +40,13 @@ def expected(*recordings: Recording) -> pd.DataFrame:
 
 
 def check_whole(stack: Stack) -> dict[str, Any]:
-    """Wait until all that was published has settled; nothing may be lost or doubled."""
+    """Wait until all that was published is stored; nothing may be lost or doubled."""
     report: dict[str, Any] = stack.json("verify", "--wait", "90", "--json", timeout=150)["streams"]["imu"]
     assert (report["gaps"], report["duplicates"]) == (0, 0), report
     return report
 
 
+@pytest.mark.lane("streams")
 def test_every_reading_of_a_recording_is_a_row_with_the_values_sent(stack: Stack, tmp_path: Path) -> None:
     one, two = make(tmp_path / "one.csv", 6000, seed=1), make(tmp_path / "two.csv", 4000, seed=2)
     stack.run(*replay_args("whole-01", one.path, two.path))
@@ -53,6 +54,7 @@ def test_every_reading_of_a_recording_is_a_row_with_the_values_sent(stack: Stack
     pd.testing.assert_frame_equal(stored(stack, "whole-01"), expected(one, two), check_exact=True)
 
 
+@pytest.mark.lane("streams")
 def test_a_file_replayed_twice_is_stored_once_and_the_repeats_are_counted(stack: Stack, tmp_path: Path) -> None:
     it = make(tmp_path / "again.csv", 3000, seed=3)
     first = stack.run(*replay_args("again-01", it.path))

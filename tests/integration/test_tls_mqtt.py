@@ -11,7 +11,7 @@ import pytest
 from headrace import mqtt
 from headrace.config.connect import Mqtt, Tls
 from headrace.errors import ConfigError, TransientError
-from headrace.tools.device import Publisher
+from headrace.simulation.device import Publisher
 from tests.secured import mosquitto
 from tests.secured.certs import Certs, Pair
 from tests.secured.mosquitto import Server
@@ -22,11 +22,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"),
 ]
 SESSION = mqtt.Session("tls-test", 60, 30, 100, 10_000)
-
-
-@pytest.fixture(scope="module")
-def certs(tmp_path_factory: pytest.TempPathFactory) -> Certs:
-    return Certs(tmp_path_factory.mktemp("certs"))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +74,7 @@ def test_a_good_certificate_is_taken(server: Server, certs: Certs, client: Clien
     ("listener", "words"),
     [
         ("unknown", "unable to get local issuer certificate. Set mqtt.tls.ca_file"),
-        ("expired", "certificate has expired. Have it renewed"),
+        ("expired", "certificate has expired. Renew it at the server"),
         ("elsewhere", "certificate is not valid for '127.0.0.1'. Correct mqtt.host"),
         (
             "mutual",

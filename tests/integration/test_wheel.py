@@ -27,13 +27,20 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def test_the_wheel_carries_contracts_and_the_pins_of_kafka_and_the_registry(names: set[str]) -> None:
-    assert {f"headrace/schemas/{n}.avsc" for n in ("imu", "environment", "vibration")} <= names
+    assert {f"headrace/schemas/{n}.avsc" for n in ("imu", "environment", "vibration", "device_events")} <= names
     assert "headrace/stack/downloads.json" in names
-    assert {"bridge/__main__.py", "processors/__main__.py", "headrace/cli/app.py"} <= names
+    assert {"bridge/__main__.py", "processors/__main__.py", "hub/__main__.py", "headrace/cli/app.py"} <= names
+
+
+def test_the_wheel_carries_the_console_with_its_templates_and_scripts(names: set[str]) -> None:
+    folder = ROOT / "hub" / "console"
+    files = {p.relative_to(ROOT).as_posix() for part in ("templates", "static") for p in (folder / part).iterdir()}
+    assert len(files) > 10
+    assert files <= names
 
 
 def test_the_wheel_carries_nothing_else(names: set[str]) -> None:
     tops = {n.split("/")[0] for n in names}
-    assert {t for t in tops if not t.startswith("headrace-")} == {"bridge", "processors", "headrace"}
+    assert {t for t in tops if not t.startswith("headrace-")} == {"bridge", "processors", "hub", "headrace"}
     assert not [n for n in names if "tests/" in n or Path(n).name.startswith(("test_", "conftest"))]
     assert not [n for n in names if n.endswith((".pyc", ".lock"))]

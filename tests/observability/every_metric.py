@@ -9,8 +9,8 @@ import time
 
 from prometheus_client import REGISTRY, Counter, Gauge, start_http_server
 
-from headrace import metrics
-from headrace.tools.brokermetrics import FIGURES, PREFIX, Told
+from headrace.operate.brokermetrics import FIGURES, PREFIX, Figures
+from headrace.runtime import metrics
 
 LABELS = {
     "check": ["kafka", "mqtt"],
@@ -20,8 +20,12 @@ LABELS = {
     "reason": ["malformed"],
     "qos": ["0", "1"],
     "why": ["qos0_full", "copy"],
-    "outcome": ["kept", "changed", "rejected", "repeated", "sent"],
+    "outcome": ["kept", "changed", "rejected", "repeated", "sent", "quarantined", "withheld"],
+    "rule": ["bytes", "refused"],
     "cause": ["age", "bytes"],
+    "state": ["active", "revoked"],
+    "status": ["200", "429"],
+    "issuer": ["https://login.example.org"],
 }
 
 
@@ -32,7 +36,14 @@ def every(job: str) -> list[Counter | Gauge]:
     for metric in vars(metrics).values():
         if not isinstance(metric, Counter | Gauge):
             continue
-        owner = next((s for s in ("bridge", "clean", "archive") if metric._name.startswith(f"headrace_{s}_")), job)
+        owner = next(
+            (
+                s
+                for s in ("bridge", "ingest", "clean", "archive", "copy", "hub")
+                if metric._name.startswith(f"headrace_{s}_")
+            ),
+            job,
+        )
         if owner == job:
             out += [
                 metric.labels(*values) if values else metric
@@ -43,15 +54,15 @@ def every(job: str) -> list[Counter | Gauge]:
 
 def main(job: str, port: int) -> None:
     """Serve, and move everything each second; gauges stand at 0 for ten seconds of twenty."""
-    children, told = [] if job == "broker-metrics" else every(job), Told()
-    REGISTRY.register(told)
+    children, figures = [] if job == "broker-metrics" else every(job), Figures()
+    REGISTRY.register(figures)
     start_http_server(port, "127.0.0.1")
     for second in itertools.count(1):
         for n, child in enumerate(children):
             child.inc(n % 3 + 1) if isinstance(child, Counter) else child.set(second % 20 // 10 * (second + n))
         if job == "broker-metrics":
             for topic in FIGURES:
-                told.take(PREFIX + topic, b"%d" % (10 * second))
+                figures.take(PREFIX + topic, b"%d" % (10 * second))
         time.sleep(1)
 
 

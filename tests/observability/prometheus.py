@@ -98,15 +98,21 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(folder: Path, jobs: Mapping[str, list[int]], rules: str, every: str) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes ports of loopback by job, and evaluates the text of a rule file, `every` so often."""
+def scraping(
+    folder: Path, jobs: Mapping[str, list[int]], rules: str, every: str, token: str = ""
+) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes ports of loopback by job, and evaluates the text of a rule file, `every` so often.
+
+    It sends `token` as a bearer token, where there is one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "alerts.yaml").write_text(rules)
+    login: dict[str, Any] = {"authorization": {"credentials": token}} if token else {}
     config = {
         "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
         "rule_files": ["alerts.yaml"],
         "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{p}" for p in found]}]}
+            {"job_name": job, **login, "static_configs": [{"targets": [f"127.0.0.1:{p}" for p in found]}]}
             for job, found in jobs.items()
         ],
     }

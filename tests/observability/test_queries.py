@@ -13,7 +13,7 @@ from tests.observability.prometheus import Prometheus, scraping
 from tests.observability.queries import FILES, queries
 from tests.waiting import running, until
 
-JOBS = ("bridge", "clean", "archive", "broker-metrics")
+JOBS = ("bridge", "ingest", "clean", "archive", "hub", "broker-metrics")
 RULES = (FILES / "alerts.yaml").read_text()
 
 
@@ -28,7 +28,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
             argv = [sys.executable, "-m", "tests.observability.every_metric", job, str(port)]
             stack.enter_context(running(argv, folder / f"{job}.log"))
         it = stack.enter_context(scraping(folder / "run", taken, RULES, "1s"))
-        until(lambda: bool(it.query("sum(up) == 4")), 60, "four targets are scraped")
+        until(lambda: bool(it.query(f"sum(up) == {len(JOBS)}")), 60, "all targets are scraped")
         time.sleep(20)
         yield it
 
@@ -45,7 +45,7 @@ def test_every_rule_is_evaluated(prometheus: Prometheus) -> None:
     assert {r["name"]: r.get("lastError", "") for r in rules if r["health"] != "ok"} == {}
     assert [r["name"] for r in rules if r["type"] == "recording" and not prometheus.query(r["name"])] == []
     lags = prometheus.query("service_stream:headrace_lag:seconds")
-    assert {s["metric"]["service"] for s in lags} == {"bridge", "clean", "archive"}
+    assert {s["metric"]["service"] for s in lags} == {"bridge", "ingest", "clean", "archive", "hub"}
 
 
 def test_losses_are_told_of(prometheus: Prometheus) -> None:

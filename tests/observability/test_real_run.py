@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from headrace.stack import mosquitto, ports
+from headrace.stack.state import State
 from tests.observability.prometheus import Prometheus, scraping
 from tests.observability.queries import FILES, queries
 from tests.stack import Stack
@@ -34,6 +35,11 @@ QUIET = {
     "headrace_bridge_ignored_fields_total": "the simulator sends no unknown fields",
     "headrace_bridge_receipts_total": "nobody asks for receipts",
     "headrace_archive_lost_records_total": "nothing was lost",
+    "headrace_hub_outbox_waiting_rows": "nothing waits",
+    "headrace_hub_broker_applied_version": "the agent has the newest version",
+    "headrace_hub_broker_unproven": "the broker goes by the list of revoked certificates",
+    "headrace_hub_oidc_ready": "there is no identity provider",
+    "headrace_ingest_requests_total": "nobody posts",
     "kubelet_volume_stats_available_bytes": "no kubelet here",
     "certmanager_certificate_expiration_timestamp_seconds": "no cert-manager here",
     "ALERTS": "no alert is pending",
@@ -63,18 +69,21 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
     folder = tmp_path_factory.mktemp("prometheus")
     cfg = stack.config()
     exporter = ports.free(set())
-    jobs = {s: [getattr(cfg, s).http.port] for s in ("bridge", "clean", "archive")}
-    config = str(stack.state / "headrace.yaml")
-    listen = [sys.executable, "-m", "headrace.tools.brokermetrics", "--config", config, "--port"]
+    jobs = {s: [getattr(cfg, s).http.port] for s in ("bridge", "ingest", "clean", "archive")}
+    jobs["hub"] = [cfg.hub.serve.http.port]
+    config, token = str(stack.state / "headrace.yaml"), State(stack.state).secret("metrics")
+    (folder / "token").write_text(token)
+    listen = [sys.executable, "-m", "headrace.operate.brokermetrics", "--config", config]
+    listen += ["--token-file", str(folder / "token"), "--port"]
     simulate = [sys.executable, "-m", "headrace", "--state", str(stack.state), "simulate"]
     simulate += ["--devices", "2", "--rate", "20", "--duration", "900", "--seed", "7", "--defects"]
     with (
         running([*listen, str(exporter)], folder / "exporter.log"),
         running(simulate, folder / "simulate.log"),
-        scraping(folder / "run", {**jobs, "broker-metrics": [exporter]}, hurried(RULES), "5s") as prometheus,
+        scraping(folder / "run", {**jobs, "broker-metrics": [exporter]}, hurried(RULES), "5s", token) as prometheus,
     ):
-        ready = "sum(headrace_archive_rows_total) > 100 and sum(up) == 4"
-        until(lambda: bool(prometheus.query(ready)), 240, "readings are stored, and all four targets are scraped")
+        ready = "sum(headrace_archive_rows_total) > 100 and sum(up) == 6"
+        until(lambda: bool(prometheus.query(ready)), 240, "readings are stored, and all targets are scraped")
         time.sleep(45)  # for rates, and the $SYS figures
         yield Run(stack, prometheus)
 
@@ -161,7 +170,7 @@ def test_mosquitto_counts_what_it_drops(tmp_path: Path) -> None:
         f"{user}listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 10\nsys_interval 1\n"
     )
     (tmp_path / "headrace.yaml").write_text(yaml.safe_dump({"mqtt": {"port": port}}))
-    listen = [sys.executable, "-m", "headrace.tools.brokermetrics", "--config", str(tmp_path / "headrace.yaml")]
+    listen = [sys.executable, "-m", "headrace.operate.brokermetrics", "--config", str(tmp_path / "headrace.yaml")]
     with (
         running([str(binary), "-c", str(tmp_path / "mosquitto.conf")], tmp_path / "mosquitto.log"),
         running([*listen, "--port", str(exporter)], tmp_path / "exporter.log"),

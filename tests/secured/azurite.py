@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from headrace.runtime.sockets import listening
 from headrace.stack import download, ports
+from tests.waiting import stop_process
 
 VERSION = "3.37.0"
 ACCOUNT = "headrace"
@@ -68,7 +70,7 @@ def running(folder: Path, container: str) -> Iterator[str]:
         )  # fmt: skip
     try:
         end = time.monotonic() + 300
-        while not ports.listening(port):
+        while not listening(port):
             assert process.poll() is None, (folder / "azurite.log").read_text()
             assert time.monotonic() < end, "Azurite does not listen"
             time.sleep(0.1)
@@ -76,9 +78,4 @@ def running(folder: Path, container: str) -> Iterator[str]:
         with urllib.request.urlopen(signed("PUT", f"{url}/{container}", {"restype": "container"}), timeout=60):
             yield url
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop_process(process, 10)

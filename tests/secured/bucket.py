@@ -1,6 +1,7 @@
 """An S3 server as small as a test needs it, for what no real one here does: to ignore what it is asked."""
 
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from headrace.config.connect import Store
 from tests.secured.answers import Answer, Request
@@ -26,7 +27,9 @@ class Bucket:
             self.objects.pop(path, None)
             return 204, {}, b""
         if path == "/lake":
-            return 200, {}, b""
+            keys = [unquote(path.removeprefix("/lake/")) for path in self.objects]
+            found = "".join(f"<Contents><Key>{key}</Key><Size>1</Size></Contents>" for key in keys)
+            return 200, {}, f"<ListBucketResult><Name>lake</Name>{found}</ListBucketResult>".encode()
         if path not in self.objects:
             return _error(404, "NoSuchKey")
         data, headers = self.objects[path]
@@ -36,6 +39,8 @@ class Bucket:
         if self.refuses:
             return _error(501, self.refuses)
         if self.conditional and "if-none-match" in request.headers and path in self.objects:
+            return _error(412, "PreconditionFailed")
+        if request.headers.get("if-match", '"x"') != '"x"':
             return _error(412, "PreconditionFailed")
         asked = request.headers.get(_SSE)
         told = {_SSE: asked} if asked and self.encrypts else {}

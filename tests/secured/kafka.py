@@ -13,6 +13,7 @@ from headrace.errors import HeadraceError
 from headrace.stack import download, java, ports
 from headrace.stack.kafka import LOGGING
 from tests.secured.certs import Certs, Pair
+from tests.waiting import stop_process
 
 HOST = "127.0.0.1"
 PASSWORDS = {"alice": "alice-secret", "bob": "bob-secret"}
@@ -130,12 +131,7 @@ class Server:
         """Stop it; its data stays."""
         if self._process is None:
             return
-        self._process.terminate()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        stop_process(self._process, 30)
         self._process = None
 
     def _properties(self) -> str:

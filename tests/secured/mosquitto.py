@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from headrace.runtime.sockets import listening
 from headrace.stack import mosquitto, ports
 from tests.secured.certs import Certs
+from tests.waiting import stop_process
 
 HOST = "127.0.0.1"
 
 
 class Server:
-    """A running Mosquitto: the port of each listener, "inner" being one without TLS. Anybody is let in."""
+    """A running Mosquitto: the port of each listener, "inner" being one without TLS. Anyone may connect."""
 
     def __init__(self, folder: Path, certs: Certs) -> None:
         taken: set[int] = set()
@@ -35,7 +37,7 @@ class Server:
         with (folder / "mosquitto.log").open("wb") as log:
             self._process = subprocess.Popen([binary, "-c", config], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         end = time.monotonic() + 30
-        while not all(ports.listening(port) for port in self.ports.values()):
+        while not all(listening(port) for port in self.ports.values()):
             if self._process.poll() is not None or time.monotonic() > end:
                 self.stop()
                 raise AssertionError((folder / "mosquitto.log").read_text())
@@ -43,12 +45,7 @@ class Server:
 
     def stop(self) -> None:
         """Stop it."""
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        stop_process(self._process, 10)
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from headrace.runtime.sockets import listening
 from headrace.stack import ports, store
 from tests.secured.certs import Pair
+from tests.waiting import stop_process
 
 HOST = "127.0.0.1"
 
@@ -26,7 +28,7 @@ class Server:
         flags: dict[str, Any] = {
             "dir": folder / "weed", "ip": HOST, "ip.bind": HOST, **chosen, "s3.cert.file": pair.cert,
             "s3.key.file": pair.key, "s3.port.iceberg": 0, "s3.port.lance": 0, "webdav": "false", "admin.ui": "false",
-            "master.telemetry": "false",
+            "master.telemetry": "false", "filer.localSocket": "filer.sock", "s3.localSocket": "s3.sock",
         }  # fmt: skip
         (folder / "weed").mkdir()
         command = [str(store.find()), "-logtostderr=true", "mini", *(f"-{k}={v}" for k, v in flags.items())]
@@ -37,7 +39,7 @@ class Server:
             )
         port = chosen["s3.port.https"]
         end = time.monotonic() + 300
-        while not ports.listening(port):
+        while not listening(port):
             if self._process.poll() is not None or time.monotonic() > end:
                 self.stop()
                 raise AssertionError((folder / "weed.log").read_text()[-3000:])
@@ -47,12 +49,7 @@ class Server:
 
     def stop(self) -> None:
         """Stop it."""
-        self._process.terminate()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        stop_process(self._process, 30)
         store.tidy(self._chosen)
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from processors.metadata import PROBE
+from processors.group.commits import PROBE
 
 _TEXT = PROBE.encode() + b"\0"  # confluent-kafka sends the zero at the end of a C string too
 _COMPACT = b"\x81\x04" + _TEXT  # 513 as a varint: the length and one, as flexible versions of the protocol have it

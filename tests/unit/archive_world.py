@@ -1,102 +1,69 @@
-"""A small world for the archive: a log, commits and a store that survive crashes, and a process that does not."""
+"""A small world for the archive: Kafka and a store that survive crashes, and processes that do not.
+
+A process is the real service.Archive with the real Member, Reader, Commits and Work. What lies below them is made up:
+the Kafka client (toy_kafka), the store, the answers of lookup.Lookup, the writer of dead letters and the clock. Jobs do
+not run on threads: each runs to its end where it is given, or is held until the test lets it run. So a failure repeats.
+"""
 
 import io
 import json
 import random
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import fastavro
 import pyarrow.parquet as pq
 
-from headrace.config.model import Archive
-from headrace.errors import FatalError
-from headrace.health import Health
-from headrace.intent import Note, encode
+from headrace.config.model import Archive as Settings
+from headrace.deadletters import KafkaSource
+from headrace.kafka import Message
 from headrace.lake import layout, ledger
 from headrace.lake.ledger import Entry
+from headrace.protocol.archive_note import ArchiveNote, decode
+from headrace.protocol.wire import ORIGIN, Position, pack_position
 from headrace.store.base import ObjectInfo
-from headrace.wire import ORIGIN, Headers, Position, frame, pack_position
-from processors.archive.buffer import Chunk, take
-from processors.archive.commit import Token
-from processors.archive.partition import Partition
-from processors.archive.patience import Patience
-from processors.archive.plan import DeadRow, Place, Plan, Span
-from processors.archive.rotation import Cause
-from processors.archive.schemas import Schemas
-from processors.archive.work import Kit, Standing, Work
+from processors.archive.plan import DeadRow
+from processors.archive.put import WriteOnce
+from processors.archive.recovery import Offsets
+from processors.archive.service import Archive
+from processors.archive.tables import codec_of
+from processors.archive.work import Deps, Work
+from processors.group.hold import Hold, JobHold
+from processors.group.schemas import Schemas
+from processors.group.token import Token
+from tests.unit.archive_rows import ID, SCHEMA, TOPIC, position_of, record, row
+from tests.unit.toy_jobs import Jobs
+from tests.unit.toy_kafka import Checks, Log, ToyConsumer, ToyKafka, offset
 
-T = TypeVar("T")
-TOPIC, ID = "imu.clean", "AAAAAAAAAAAAAAAAAAAAAA"
-SCHEMA_ID = 7
-SCHEMA: dict[str, Any] = {
-    "type": "record",
-    "name": "imu",
-    "fields": [
-        {"name": "device_id", "type": "string"},
-        {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
-        {"name": "ax", "type": "double"},
-        {"name": "_quality", "type": ["null", "string"], "default": None},
-    ],
-}
-DAY = 86_400_000_000
-_PARSED = fastavro.parse_schema(SCHEMA)
+PARTITION = (TOPIC, 0)
+_NEVER = 10**9
+SOURCES = [Position(1, n, 0) for n in range(24)]
 
 
-class Crash(Exception):  # noqa: N818
+class Crash(BaseException):
     """The process dies here."""
 
 
-class FakeMessage:
-    """What the archive reads of a confluent_kafka.Message."""
-
-    def __init__(self, offset: int, epoch: int, value: bytes | None, headers: Headers) -> None:
-        self._offset, self._epoch, self._value, self._headers = offset, epoch, value, headers
-
-    def offset(self) -> int:
-        return self._offset
-
-    def leader_epoch(self) -> int:
-        return self._epoch
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def headers(self) -> Headers:
-        return self._headers
-
-    def timestamp(self) -> tuple[int, int]:
-        return (2, 1_700_000_000_000 + self._offset)
-
-
-def row(number: int, day: int = 0, schema_id: int = SCHEMA_ID) -> bytes:
-    """A framed reading that says its number."""
-    out = io.BytesIO()
-    fastavro.schemaless_writer(
-        out, _PARSED, {"device_id": "d", "event_time": day * DAY + number, "ax": float(number), "_quality": None}
-    )
-    return frame(schema_id, out.getvalue())
-
-
-def chunk_of(messages: Sequence[FakeMessage]) -> Chunk:
-    return take(cast("Any", list(messages)))
-
-
 class MemoryStore:
-    """An object store that may die before or after any write."""
+    """An object store that may die before or after any write. No file or ledger entry ever changes in it.
+
+    Where it is not `conditional` it ignores conditions, as some servers do, and writes over what is there.
+    """
 
     def __init__(self, world: "World") -> None:
         self.objects: dict[str, bytes] = {}
+        self.requests: list[tuple[str, bytes, bool]] = []  # every write that was begun
         self._world = world
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
+        self.requests.append((key, data, if_absent))
         self._world.tick()
         if self._world.crash_at and self._world.crash_at in key:
             raise Crash
-        if if_absent and key in self.objects:
+        if if_absent and self._world.conditional and key in self.objects:
             return False
-        assert not (key in self.objects and key.endswith((".parquet", ".json"))), f"{key} was overwritten"
+        if key in self.objects and key.endswith((".parquet", ".json")):
+            assert not self._world.conditional, f"{key} was overwritten"
+            assert self.objects[key] == data, f"{key} was overwritten with other bytes"
         self.objects[key] = data
         self._world.tick()
         return True
@@ -117,162 +84,172 @@ class MemoryStore:
 
 
 class World:
-    """What survives: the log, the commits and the store; and when the next crash comes."""
+    """What survives: the log, the commits, the store and the dead letters; and when the next crash comes."""
+
+    conditional = True  # whether the store keeps the conditions of writes
 
     def __init__(self) -> None:
-        self.log: list[FakeMessage] = []
-        self.low = 0
-        self.end = 0  # of the log, where it ends with control records
-        self.committed: tuple[int, str] | None = None
-        self.topic_id = ID
+        self.kafka = ToyKafka()
+        self.make_topic(ID)
         self.store = MemoryStore(self)
-        self.until_crash = 10**9
+        self.until_crash = _NEVER
         self.crash_at = ""  # part of an object key
-        self.letters: set[tuple[Any, ...]] = set()
+        self.crash_at_commit = 0  # which one from now on, before it is made; 0: none
+        self.letters: set[KafkaSource] = set()
+
+    def make_topic(self, topic_id: str) -> None:
+        """The topic is created, or deleted and created again."""
+        self.topic_id = topic_id
+        self.kafka.logs[PARTITION] = Log(epoch=1)
 
     @property
-    def high(self) -> int:
-        return max(self.end, self.log[-1].offset() + 1 if self.log else 0)
+    def log(self) -> Log:
+        return self.kafka.logs[PARTITION]
+
+    @property
+    def records(self) -> list[Message]:
+        return self.log.records
+
+    @property
+    def committed(self) -> tuple[int, str] | None:
+        return self.kafka.committed.get(PARTITION)
+
+    @property
+    def note(self) -> ArchiveNote:
+        """The note beside the committed offset."""
+        assert self.committed is not None
+        return decode(self.committed[1])
 
     def tick(self) -> None:
         self.until_crash -= 1
         if self.until_crash <= 0:
-            self.until_crash = 10**9
+            self.until_crash = _NEVER
             raise Crash
 
-    def of(self, topic: str, partition: int = 0) -> Any:
-        """Both the topic's id and a partition's positions, as headrace's Kafka would tell them."""
-        offset, metadata = self.committed or (None, "")
-        return self.low, self.high, offset, metadata
+    def calm(self) -> None:
+        """No crash comes from here on."""
+        self.until_crash, self.crash_at, self.crash_at_commit = _NEVER, "", 0
 
+    def before(self, call: str) -> None:
+        """A process calls Kafka: `call` is commit before one, and committed after it."""
+        if call == "commit" and self.crash_at_commit:
+            self.crash_at_commit -= 1
+            if not self.crash_at_commit:
+                raise Crash
+        if call != "consume":
+            self.tick()
+
+    # what Letters does
     def write(self, token: Token, topic: str, rows: tuple[DeadRow, ...]) -> None:
         self.tick()
-        self.letters |= {tuple(sorted(r.source.items())) for r in rows}
+        self.letters |= {r.source for r in rows}
         self.tick()
 
     def emit(self, sources: Sequence[Position], rnd: random.Random) -> None:
         """What clean writes, with everything that happens: repeats of a stretch, strangers, offsets without records."""
-        last, offset, i = ORIGIN, self.high, 0
+        last, i = ORIGIN, 0
         while i < len(sources):
             src = sources[i]
-            self.log.append(
-                FakeMessage(
-                    offset, 1, row(src.offset, rnd.choice([0, 0, 0, 1])), [("position", pack_position(src, last))]
-                )
-            )
-            offset += 1
+            value = row(src.offset, rnd.choice([0, 0, 0, 1]))
+            self.kafka.write(TOPIC, value, [("position", pack_position(src, last))])
             last = src
             i += 1
             roll = rnd.random()
             if roll < 0.1:
-                offset += 1  # a control record
+                self.log.skip()  # a control record
             elif roll < 0.2:
-                self.log.append(FakeMessage(offset, 1, rnd.choice([None, b"stranger", row(1)]), []))
-                offset += 1
+                self.kafka.write(TOPIC, rnd.choice([None, b"stranger", row(1)]))
             elif roll < 0.3:
                 i = max(0, i - rnd.randrange(4))  # clean died before it committed, and emits again
                 last = sources[i - 1] if i else ORIGIN
-        self.end = offset
+
+    def emit_more(self, sources: Sequence[Position], rnd: random.Random) -> None:
+        """What clean writes after what it has written: the first row's `prev` is the last row's source."""
+        before = next(p for m in reversed(self.records) if (p := position_of(m)))
+        first = len(self.records)
+        self.emit(sources, rnd)
+        here = self.records[first]
+        joint = (position_of(here) or b"")[:16] + before[:16]
+        self.records[first] = record(offset(here), here.value(), [("position", joint)])
 
     def entries(self) -> list[Entry]:
         keys = [k for k in sorted(self.store.objects) if layout.parse_ledger_key(k)]
         return [ledger.from_json(self.store.objects[k], k) for k in keys]
 
+    def files(self) -> dict[str, bytes]:
+        """The data files, by key, in order."""
+        return {k: v for k, v in sorted(self.store.objects.items()) if k.endswith(".parquet")}
+
     def rows(self) -> list[dict[str, Any]]:
         """Every row of every data file."""
-        out = []
-        for key, data in self.store.objects.items():
-            if key.endswith(".parquet"):
-                out += pq.read_table(io.BytesIO(data)).to_pylist()
-        return out
+        return [r for data in self.files().values() for r in pq.read_table(io.BytesIO(data)).to_pylist()]
 
     def numbers(self) -> list[int]:
         return sorted(int(r["ax"]) for r in self.rows())
 
 
-class _Id:
-    def __init__(self, world: World) -> None:
-        self._world = world
+class _Client(ToyConsumer):
+    """Hands out `most` messages a call at most."""
 
-    def of(self, topic: str) -> str:
-        return self._world.topic_id
+    most = _NEVER
 
-
-class _Health:
-    def ready(self, check: str, ok: bool, why: str = "") -> None: ...
+    def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
+        return super().consume(min(num_messages, self.most), timeout)
 
 
 class Process:
-    """An archive process with one partition, whose jobs run when they are asked for."""
+    """An archive process, which has been given the partition."""
 
-    def __init__(self, world: World, settings: Archive | None = None) -> None:
-        self.world = world
-        patience = Patience(cast("Health", _Health()))
-        kit = Kit(_Id(world), world, world.store, Schemas(lambda _: json.dumps(SCHEMA)), world)
-        self.work = Work(settings or Archive(uploads=1), kit, patience, conditional=True)
-        self.place: int | None = None
-        self.paused = False
-        self.stored: list[Plan] = []
-        self.partition = Partition(TOPIC, 0, self, self)
+    def __init__(self, world: World, settings: Settings | None = None) -> None:
+        self.world, self.jobs = world, Jobs()
+        self._limits = settings or Settings()
+        self.client = _Client(world.kafka, world.before)
+        codecs = Schemas(lambda _: json.dumps(SCHEMA), codec_of)
+        deps = Deps(_Lookup(world), WriteOnce(world.store, world.conditional), codecs, world)
+        work = Work(self._limits, deps, JobHold(Hold(Checks(), admitted=True), "jobs"), lambda _count, _name: self.jobs)
+        self._now = 0.0
+        self.archive = Archive(self._limits, [TOPIC], Checks(), self.client, work, lambda: self._now)
+        self.archive.__enter__()
+        self.client.give(PARTITION)
 
-    # the jobs, at once
-    def recover(self, token: Token, topic: str, partition: int) -> Future[Standing]:
-        return _now(self.work._recover(token, topic, partition))
-
-    def prepare(
-        self, token: Token, place: Place, note: Note, span: Span, chunks: Sequence[Chunk]
-    ) -> Future[list[Plan]]:
-        return _now(self.work._prepare(token, place, note, span, chunks))
-
-    def store(self, token: Token, plan: Plan) -> Future[Entry]:
-        self.stored.append(plan)
-        return _now(self.work._store_batch(token, plan))
-
-    # the consumer
-    def assign(self, topic: str, partition: int, offset: int) -> None:
-        if not self.world.low <= offset <= self.world.high:
-            raise FatalError("offset out of range")
-        self.place = offset
-
-    def pause(self, topic: str, partition: int) -> None:
-        self.paused = True
-
-    def resume(self, topic: str, partition: int) -> None:
-        self.paused = False
-
-    def commit(self, token: Token, topic: str, partition: int, offset: int, note: Note) -> None:
-        token.check()
-        self.world.tick()
-        self.world.committed = (offset, encode(note))
-        self.world.tick()
-
-    def poll(self, count: int, now: float) -> None:
-        """One turn of the loop: read up to `count` messages, go on with what is done."""
-        if self.place is not None and not self.paused:
-            found = [m for m in self.world.log if m.offset() >= self.place][:count]
-            if found:
-                self.place = found[-1].offset() + 1
-                self.partition.add(chunk_of(found), now)
-            else:
-                self.place = self.world.high
-                self.partition.end_of_log(self.world.high, now)
-        self.partition.step(now)
+    def poll(self, count: int) -> None:
+        """One turn of the loop, a second later, that reads up to `count` messages."""
+        self._now += 1.0
+        self.client.most = count
+        self.archive.turn()
 
     def flush(self) -> None:
-        self.partition.flush(Cause.IDLE)
+        """A turn that reads nothing, and finds that everything is too old to stay in memory."""
+        self._now += self._limits.max_age_seconds
+        self.client.most = 0
+        self.archive.turn()
 
     def run_dry(self) -> None:
         """Store all there is."""
-        for turn in range(1000):
-            self.poll(50, turn)
-            here = self.partition
-            if self.place == self.world.high and not (here.busy or here.buffered or here.gap or here.replaying):
+        for _ in range(1000):
+            self.poll(50)
+            if self.client.at.get(PARTITION) == self.world.log.high and self.archive.done:
                 return
             self.flush()
         raise AssertionError("the archive does not come to an end")
 
-    def close(self) -> None:
-        self.work.close()
+    def die(self) -> None:
+        """The group goes on without this process, which has not left it."""
+        self.client.fenced = True
+
+
+class _Lookup:
+    """The world as lookup.Lookup tells it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def topic_id(self, topic: str) -> str:
+        return self._world.topic_id
+
+    def offsets(self, topic: str, partition: int) -> Offsets:
+        low, high = self._world.log.low, self._world.log.high
+        return Offsets(low, high, *(self._world.committed or (None, "")))
 
 
 def archive_all(world: World) -> None:
@@ -281,10 +258,13 @@ def archive_all(world: World) -> None:
     try:
         process.run_dry()
     finally:
-        process.close()
+        process.die()
 
 
-def _now(result: T) -> Future[T]:
-    future: Future[T] = Future()
-    future.set_result(result)
-    return future
+def world_of(seed: int, sources: Sequence[Position] = SOURCES, *, conditional: bool | None = None) -> World:
+    """A world whose log has these sources."""
+    world = World()
+    if conditional is not None:
+        world.conditional = conditional
+    world.emit(sources, random.Random(seed))
+    return world

@@ -1,19 +1,21 @@
 """An intake for tests: messages go in, and Kafka's client is a list."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from bridge import routing
-from bridge.decode import Decoder
-from bridge.delivery import Link
+from bridge.decoders import formats
+from bridge.delivery import Link, Record
 from bridge.intake import Intake
+from bridge.lanes import Lanes
 from headrace.config import Config
 from headrace.contracts.files import find
 from headrace.deadletters import Letter
-from headrace.metrics import BRIDGE_SKIPPED
+from headrace.runtime.metrics import BRIDGE_SKIPPED
 
 ROW = {"event_time": 1_700_000_000_000_000, "ax": 1, "ay": 2, "az": 3, "gx": 0, "gy": 0, "gz": 0}
 
@@ -51,19 +53,17 @@ class Kafka:
         self.room = asyncio.Event()
         self.failed: list[Exception] = []
 
-    def produce(
-        self, link: Link | None, ticket: int, topic: str, key: bytes, value: bytes, headers: Any, _: Any
-    ) -> None:
+    def produce(self, link: Link | None, ticket: int, record: Record) -> None:
         if not self.left:
             raise BufferError
         self.left -= 1
         self.qos0_in_flight += link is None
-        self.produced.append(Produced(link, ticket, topic, key, value, dict(headers)))
+        self.produced.append(Produced(link, ticket, record.topic, record.key, record.value, dict(record.headers)))
 
-    async def produce_waiting(self, *args: Any) -> None:
+    async def produce_waiting(self, link: Link | None, ticket: int, record: Record) -> None:
         if not self.left:
             await self.room.wait()
-        self.produce(*args)
+        self.produce(link, ticket, record)
 
     def wake(self) -> None:
         """Nothing sleeps here."""
@@ -76,7 +76,9 @@ class Shelf:
     def __init__(self) -> None:
         self.shelved: list[Letter] = []
 
-    async def put(self, letter: Letter, then: Any, _: Any) -> None:
+    async def put(
+        self, letter: Letter, then: Callable[[Letter], Awaitable[None]], failed: Callable[[Exception], None]
+    ) -> None:
         self.shelved.append(letter)
         await then(letter._replace(value=b"", headers=[*letter.headers, ("pointer", b"x")]))
 
@@ -98,7 +100,7 @@ class Wire:
         return not self.lost
 
 
-class Desk:
+class World:
     """An intake with all that it needs."""
 
     def __init__(self, unrouted: tuple[str, ...] = ("sensors/#",), room: int = 1000, **more: Any) -> None:
@@ -112,11 +114,13 @@ class Desk:
             "bridge": {"unrouted": unrouted, "qos0_queue": 3},
             **more,
         })  # fmt: skip
-        self.plan = routing.plan(self.config)
+        self.routing = routing.build(self.config)
         self.kafka, self.shelf, self.wire = Kafka(room), Shelf(), Wire()
-        decoders = {r.where: Decoder(find("imu"), 7, tuple(r.filter.captures)) for r in self.plan.routes}
-        limits = dict.fromkeys(self.config.streams, 65_536)
-        self.intake = Intake(self.config, self.plan, decoders, limits, self.kafka, self.shelf)  # type: ignore[arg-type]
+        decoders = {
+            r.where: formats.decoder(find(self.config.contract_of(r.stream)), 7, r) for r in self.routing.routes
+        }
+        lanes = Lanes(self.routing, decoders, dict.fromkeys(self.config.streams, 65_536))
+        self.intake = Intake(self.config, lanes, self.kafka, self.shelf)
         self.link = Link(self.wire)  # type: ignore[arg-type]
 
     def take(self, *packets: Packet) -> list[Produced]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.ackwindow import AckWindow
+from bridge.ackwindow import AckWindow
 
 STEPS = st.lists(
     st.one_of(

@@ -2,20 +2,21 @@
 
 import random
 
-from headrace.intent import encode
 from headrace.lake.adopt import Found, derive, newest_rows
-from headrace.wire import ORIGIN, Position, pack_position
-from tests.unit.archive_world import ID, TOPIC, FakeMessage, World, archive_all, row
+from headrace.protocol.archive_note import encode
+from headrace.protocol.wire import ORIGIN, Position, pack_position
+from tests.unit.archive_rows import ID, TOPIC, row
+from tests.unit.archive_world import PARTITION, World, archive_all
 
 ANEW = "B" * 22
 
 
 def emitted_anew(world: World, first: int, end: int) -> None:
     """The topic was made anew, and clean goes on from an earlier row than its last."""
-    world.topic_id, world.log, world.end = ANEW, [], 0
-    for offset, n in enumerate(range(first, end)):
+    world.make_topic(ANEW)
+    for n in range(first, end):
         prev = Position(1, n - 1, 0) if n else ORIGIN
-        world.log.append(FakeMessage(offset, 1, row(n), [("position", pack_position(Position(1, n, 0), prev))]))
+        world.kafka.write(TOPIC, row(n), [("position", pack_position(Position(1, n, 0), prev))])
 
 
 def adopted(first: int, end: int) -> World:
@@ -25,7 +26,7 @@ def adopted(first: int, end: int) -> World:
     archive_all(world)
     emitted_anew(world, first, end)
     offset, note = derive(TOPIC, ANEW, 0, 0, Found([], before=Position(1, 19, 0)))
-    world.committed = (offset, encode(note))
+    world.kafka.committed[PARTITION] = (offset, encode(note))
     archive_all(world)
     return world
 
@@ -48,7 +49,7 @@ def test_the_newest_row_of_each_incarnation_is_found_by_the_ledger() -> None:
     for n in range(5):
         prev = Position(1, n - 1, 0) if n else ORIGIN
         headers = [("event-id", bytes([n]) * 16), ("position", pack_position(Position(1, n, 0), prev))]
-        world.log.append(FakeMessage(n, 1, row(n), headers))
+        world.kafka.write(TOPIC, row(n), headers)
     archive_all(world)
     (found,) = newest_rows(world.store, world.entries())
     assert (found.source, found.event_id) == (Position(1, 4, 0), b"\x04" * 16)

@@ -5,17 +5,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from headrace.deadletters import KafkaSource
 from headrace.errors import FatalError, PoisonError, Reason, TransientError
-from headrace.intent import Intent, Note
-from headrace.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
+from headrace.kafka import Message, headers_of
+from headrace.protocol.archive_note import ArchiveNote, Intent
+from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
 from processors.archive import parquet
-from processors.archive.plan import File, Place, Plan, Shape, Span, plans
-from processors.archive.put import put_file
-from processors.archive.schemas import Schemas
-from tests.unit.archive_world import DAY, ID, SCHEMA, FakeMessage, World, chunk_of, row
+from processors.archive.plan import LEAST_SPLIT, BatchPlan, File, Incarnation, Shape, Span, batch_plans, cuts
+from processors.archive.put import WriteOnce
+from processors.archive.tables import codec_of
+from processors.group.schemas import Schemas
+from tests.unit.archive_rows import DAY, ID, SCHEMA, chunk_of, record, row
+from tests.unit.archive_world import World
+from tests.unit.toy_kafka import offset as offset_of
 
-CLEAN, RAW = Place("imu.clean", ID, 2), Place("imu.raw", ID, 0)
+CLEAN, RAW = Incarnation("imu.clean", ID, 2), Incarnation("imu.raw", ID, 0)
 SHAPE = Shape(1_000_000, 24.0 * 31, 3)
 
 
@@ -29,19 +36,19 @@ def lookup(schema_id: int) -> str:
     return json.dumps(SCHEMA)
 
 
-def message(offset: int, value: bytes | None, *, position: bool = True) -> FakeMessage:
+def message(offset: int, value: bytes | None, *, position: bool = True) -> Message:
     headers: Headers = [(EVENT_ID, offset.to_bytes(16, "big")), (RECEIVED_AT, b"1700000000000001")]
     prev = Position(1, offset - 1, 0) if offset else ORIGIN
-    return FakeMessage(
-        offset, 4, value, [*headers, (POSITION, pack_position(Position(1, offset, 0), prev))][: 2 + position]
+    return record(
+        offset, value, [*headers, (POSITION, pack_position(Position(1, offset, 0), prev))][: 2 + position], epoch=4
     )
 
 
 def made(
-    messages: list[FakeMessage], place: Place = CLEAN, note: Note | None = None, shape: Shape = SHAPE
-) -> list[Plan]:
-    span = Span(messages[0].offset(), messages[-1].offset() + 1)
-    return plans(place, note or Note(ID), span, chunk_of(messages), Schemas(lookup), shape)
+    messages: list[Message], incarnation: Incarnation = CLEAN, note: ArchiveNote | None = None, shape: Shape = SHAPE
+) -> list[BatchPlan]:
+    span = Span(offset_of(messages[0]), offset_of(messages[-1]) + 1)
+    return batch_plans(incarnation, note or ArchiveNote(ID), span, chunk_of(messages), Schemas(lookup, codec_of), shape)
 
 
 def rows_of(file: File) -> list[dict[str, Any]]:
@@ -91,7 +98,7 @@ def test_the_same_batch_makes_the_same_bytes() -> None:
     assert [f.data for f in again[0].files] == [f.data for f in first.files]
 
 
-def test_what_is_no_row_is_a_dead_letter_and_named_in_the_ledger() -> None:
+def test_a_message_that_can_not_be_a_row_is_a_dead_letter_and_named_in_the_ledger() -> None:
     values = [row(0), None, b"", b"\0\0\0", row(4, schema_id=404), row(5, schema_id=8), row(6) + b"more", row(7)]
     values.append(row(8, day=4_000_000))
     (plan,) = made([message(i, v) for i, v in enumerate(values)])
@@ -101,15 +108,14 @@ def test_what_is_no_row_is_a_dead_letter_and_named_in_the_ledger() -> None:
         Reason.MALFORMED, Reason.MALFORMED, Reason.MALFORMED, Reason.UNKNOWN_SCHEMA, Reason.UNKNOWN_SCHEMA,
         Reason.MALFORMED, Reason.OUT_OF_RANGE,
     ]  # fmt: skip
-    assert plan.dead[0].source == {
-        "topic": "imu.clean", "topic_id": ID, "partition": 2, "epoch": 4, "offset": 1, "index": 0,
-    }  # fmt: skip
+    assert plan.dead[0].source == KafkaSource("imu.clean", ID, 2, epoch=4, offset=1)
     assert plan.dead[4].value == values[5]
 
 
 def test_a_stranger_in_a_clean_topic_is_refused_and_a_raw_topic_needs_no_positions() -> None:
     messages = [message(0, row(0)), message(1, row(1), position=False), message(2, row(2))]
-    messages[2]._headers[2] = (POSITION, pack_position(Position(1, 2, 0), Position(1, 0, 0)))
+    chained = (POSITION, pack_position(Position(1, 2, 0), Position(1, 0, 0)))
+    messages[2] = record(2, row(2), [*headers_of(messages[2])[:2], chained], epoch=4)
     (plan,) = made(messages)
     assert plan.entry.refused == ((1, 2),)
     (plan,) = made([message(i, row(i), position=False) for i in range(3)], RAW)
@@ -129,9 +135,9 @@ def test_a_batch_is_cut_by_records_and_each_part_goes_on_where_the_last_ended() 
     assert [(p.entry.start, p.entry.end) for p in parts] == [(0, 4), (4, 8), (8, 10)]
     assert [p.before.last for p in parts] == [None, Position(1, 3, 0), Position(1, 7, 0)]
     (whole,) = made(
-        [message(i, row(i)) for i in range(10)], note=Note(ID, intent=Intent(10, 1, 3)), shape=Shape(4, 1e6, 3)
+        [message(i, row(i)) for i in range(10)], note=ArchiveNote(ID, intent=Intent(10, 1, 3)), shape=Shape(4, 1e6, 3)
     )
-    assert (whole.entry.start, whole.entry.end) == (0, 10), "a replay is not cut anew"
+    assert (whole.entry.start, whole.entry.end) == (0, 10), "a redo is not cut anew"
 
 
 def test_many_dates_in_one_batch() -> None:
@@ -143,16 +149,17 @@ def test_many_dates_in_one_batch() -> None:
 
 @pytest.mark.parametrize("conditional", [True, False])
 def test_a_file_is_never_replaced_by_other_rows(conditional: bool) -> None:
-    store: Any = World().store
+    store = World().store
+    lake = WriteOnce(store, conditional)
     (plan,) = made([message(i, row(i)) for i in range(5)])
     (fewer,) = made([message(i, row(i)) for i in range(4)])
     (other,) = made([message(i, row(i)) for i in range(5)], shape=Shape(10**6, 1e6, 9))
-    stored = put_file(store, plan.files[0], conditional=conditional)
-    assert put_file(store, plan.files[0], conditional=conditional) == stored
-    assert put_file(store, other.files[0], conditional=conditional) == stored, "the same rows, compressed otherwise"
+    stored = lake.put_file(plan.files[0])
+    assert lake.put_file(plan.files[0]) == stored
+    assert lake.put_file(other.files[0]) == stored, "the same rows, compressed otherwise"
     assert len(other.files[0].data) != 0
     with pytest.raises(FatalError, match="other rows"):
-        put_file(store, fewer.files[0], conditional=conditional)
+        lake.put_file(fewer.files[0])
     assert store.get(plan.files[0].key) == plan.files[0].data
 
 
@@ -171,16 +178,37 @@ def test_a_days_edge_belongs_to_the_next_day() -> None:
 
 def test_headers_are_read_alike_in_columns_and_one_by_one() -> None:
     usual = [message(i, row(i)) for i in range(4)]
-    shuffled = [FakeMessage(m.offset(), 4, m.value(), m.headers()[::-1]) for m in usual]
+    shuffled = [record(offset_of(m), m.value(), headers_of(m)[::-1], epoch=4) for m in usual]
     one, two = chunk_of(usual), chunk_of(shuffled)
     assert np.array_equal(one.event_ids, two.event_ids)
     assert np.array_equal(one.positions, two.positions)
     assert one.received.tolist() == two.received.tolist() == [1_700_000_000_000_001] * 4
     odd = [
-        FakeMessage(0, 4, b"", []),
-        FakeMessage(1, 4, b"", [(RECEIVED_AT, b"soon"), (EVENT_ID, b"x"), (POSITION, b"")]),
+        record(0, b""),
+        record(1, b"", [(RECEIVED_AT, b"soon"), (EVENT_ID, b"x"), (POSITION, b"")]),
     ]
     for found in (chunk_of(odd), chunk_of(odd[1:])):
         assert not found.has_event_id.any()
         assert not found.has_position.any()
         assert set(found.received.tolist()) == {-1}
+
+
+@given(st.lists(st.integers(0, 100 * DAY), max_size=50), st.integers(1, 60))
+def test_cuts_cover_all_and_hold_the_limit(times: list[int], most: int) -> None:
+    ends = cuts(np.array(times, np.int64), most, 1.0)
+    sizes = np.diff([0, *ends])
+    assert sum(sizes) == len(times)
+    assert all(0 < s <= most for s in sizes)
+
+
+def test_a_long_span_of_event_time_is_cut() -> None:
+    hourly = np.arange(10 * 1000, dtype=np.int64) * 3_600_000_000
+    ends = cuts(hourly, 1_000_000, 24.0 * 50)
+    assert ends[0] == 50 * 24 + 1
+    spans = [hourly[b - 1] - hourly[a] for a, b in zip([0, *ends], ends, strict=False)]
+    assert max(spans) <= 50 * DAY
+
+
+def test_a_device_with_a_dead_clock_does_not_cut_everything_to_pieces() -> None:
+    times = np.where(np.arange(10 * LEAST_SPLIT) % 2 == 0, 0, 10_000 * DAY)
+    assert len(cuts(times, 1_000_000, 24.0)) == 10

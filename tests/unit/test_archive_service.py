@@ -1,64 +1,113 @@
-"""What an archive tells of partitions that it has no more."""
+"""The archive's loop: what it says about partitions, how it keeps to its memory, and how it ends."""
 
-from pathlib import Path
-from typing import Any, cast
+import threading
 
 import pytest
 from prometheus_client import REGISTRY
 
-from headrace.config import Config
-from headrace.health import Health
-from headrace.registry import Registry
-from headrace.store.open import open_store
-from processors.archive.commit import Token
-from processors.archive.partition import Partition
-from processors.archive.service import Archive
-
-KEY = ("imu.clean", 3)
-
-
-class Part:
-    """A partition that was read, and goes without ado."""
-
-    assigned, start, next = True, 5, 5
-
-    def __init__(self) -> None:
-        self.token = Token()
-
-    def leave(self, _seconds: float) -> None: ...
-
-
-class Stub:
-    """Stands for what is not asked."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_: None
+from headrace.config.model import Archive
+from headrace.errors import TransientError
+from tests.unit.archive_oracle import check_whole
+from tests.unit.archive_rows import TOPIC
+from tests.unit.archive_world import PARTITION, Process, world_of
 
 
 def told() -> tuple[float | None, float | None]:
     """(lag, unread) of the partition, as a scrape would find them."""
-    lag = {"service": "archive", "topic": KEY[0], "partition": str(KEY[1])}
-    unread = {"topic": KEY[0], "partition": str(KEY[1])}
-    return REGISTRY.get_sample_value("headrace_lag_records", lag), REGISTRY.get_sample_value(
-        "headrace_archive_unread_records", unread
+    labels = {"topic": TOPIC, "partition": "0"}
+    return (
+        REGISTRY.get_sample_value("headrace_lag_records", {"service": "archive", **labels}),
+        REGISTRY.get_sample_value("headrace_archive_unread_records", labels),
     )
 
 
-def test_the_lag_of_a_partition_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def batches(cause: str) -> float:
+    found = REGISTRY.get_sample_value("headrace_archive_batches_total", {"stream": "imu", "cause": cause})
+    return found or 0.0
+
+
+def test_the_lag_of_a_partition_goes_with_it() -> None:
     """Else two members tell of it for ever, one of them what was true once: an autoscaler would add them up."""
-    cfg = Config.model_validate(
-        {"kafka": {"bootstrap": "127.0.0.1:1"}, "store": {"kind": "folder", "folder": str(tmp_path)}}
-    )
-    health, registry = cast("Health", Stub()), cast("Registry", Stub())
-    archive = Archive(cfg, [KEY[0]], health, registry, open_store(cfg.store), conditional=True)
-    try:
-        monkeypatch.setattr(archive._reader, "end", lambda *_: 9)
-        archive._parts[KEY] = cast("Partition", Part())
-        archive._gauges(1e9)
-        assert told() == (4, 4)
-        assert archive._left([KEY], False) == [KEY]
-        assert told() == (None, None)
-    finally:
-        archive._reader.client.close()
-        archive.positions.close()
-        archive._work.close()
+    world = world_of(5)
+    process = Process(world)
+    process.poll(4)
+    process.poll(4)
+    end, after = world.log.high, process.client.at[PARTITION]
+    assert told() == (end, end - after)
+    process.client.revoke(PARTITION)
+    process.poll(4)
+    assert told() == (None, None)
+
+
+def test_a_stop_stores_what_is_buffered_and_leaves_the_group() -> None:
+    world = world_of(5)
+    process = Process(world)
+    while process.client.at.get(PARTITION) != world.log.high:
+        process.poll(10)
+    assert not world.store.objects
+    stop = threading.Event()
+    stop.set()
+    with process.archive:
+        process.archive.run(stop)
+    assert process.client.closed
+    check_whole(world)
+
+
+def test_an_error_leaves_the_group_without_a_commit() -> None:
+    world = world_of(5)
+    process = Process(world)
+    process.poll(10)
+    process.poll(10)
+    (part,) = process.archive._parts.values()
+    with pytest.raises(TransientError), process.archive:
+        raise TransientError
+    assert process.client.closed
+    assert not part.token.live
+    assert world.committed is None
+
+
+def test_memory_that_is_used_up_stops_reading_and_stores_until_there_is_room() -> None:
+    world = world_of(5)
+    process = Process(world, Archive(memory_bytes=1000))
+    process.poll(10)
+    before = batches("memory")
+    process.jobs.holding = True
+    process.poll(10)
+    assert process.client.paused == {PARTITION}
+    read = process.client.at[PARTITION]
+    process.poll(10)
+    assert process.client.at[PARTITION] == read
+    while batches("memory") == before:
+        process.jobs.release()
+        process.poll(0)
+    assert not process.client.paused
+    process.run_dry()
+    check_whole(world)
+
+
+def test_nothing_is_read_while_a_batch_is_under_way() -> None:
+    """Else the buffer would grow without a bound while the store is away."""
+    process = Process(world_of(5))
+    process.poll(4)
+    process.poll(4)
+    process.jobs.holding = True
+    process.flush()
+    read = process.client.at[PARTITION]
+    for _ in range(3):
+        process.poll(4)
+    assert process.client.at[PARTITION] == read
+    process.jobs.release()
+    process.poll(4)
+    process.poll(4)
+    assert process.client.at[PARTITION] > read
+
+
+@pytest.mark.parametrize("limits", [Archive(max_records=4), Archive(max_bytes=700)])
+def test_a_full_buffer_is_stored_without_waiting(limits: Archive) -> None:
+    world = world_of(5)
+    process = Process(world, limits)
+    for _ in range(6):
+        process.poll(5)
+    assert world.entries()
+    assert world.committed is not None
+    assert world.committed[0] > 0

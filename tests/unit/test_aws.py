@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from minio.credentials.providers import StaticProvider
 
-from headrace import aws, renewal
 from headrace.config.connect import Store
 from headrace.errors import ConfigError, TransientError
+from headrace.identity import aws, renewal
 from headrace.store.s3 import S3Store
 from tests.secured.answers import Answer, Request, answering
 
@@ -91,7 +91,7 @@ def test_a_refusal_is_told_from_an_outage(
 
 
 @pytest.mark.parametrize("body", [b"<html><p>", b"<html/>", b"", b"\xff"])
-def test_what_is_no_answer_of_sts_is_an_outage(body: bytes, monkeypatch: pytest.MonkeyPatch, token: Path) -> None:
+def test_an_answer_that_is_not_from_sts_is_an_outage(body: bytes, monkeypatch: pytest.MonkeyPatch, token: Path) -> None:
     with answering(lambda _: (200, {}, body)) as sts:
         irsa(monkeypatch, token, sts.port)
         with pytest.raises(TransientError, match="AWS credentials"):
@@ -190,6 +190,6 @@ def test_every_object_is_asked_to_be_encrypted(sse: dict[str, str], headers: dic
 def test_a_store_that_takes_the_header_and_does_not_encrypt_is_found_out() -> None:
     with (
         answering(lambda _: (200, {"ETag": '"1"'}, b"")) as s3,
-        pytest.raises(ConfigError, match="tells no encryption"),
+        pytest.raises(ConfigError, match="reports no encryption"),
     ):
         store(s3.port, sse={"kind": "s3"}).put("k", b"1")

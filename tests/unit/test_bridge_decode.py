@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import elements
-from bridge.decode import Decoder, Reading, Refused, Source
+from bridge.decoders.base import Reading, Refused, Skipped, Source
+from bridge.decoders.json import elements
+from bridge.decoders.json.decoder import JsonDecoder
 from headrace.contracts.files import find
 from headrace.contracts.model import Contract, parse
 from headrace.errors import Reason
@@ -46,10 +47,11 @@ def read(it: Contract, value: bytes) -> dict[str, Any]:
 def one(it: Contract, payload: Any, source: Source = TOPIC) -> Any:
     """The row that a payload becomes, or the reason and field of its refusal."""
     text = payload if isinstance(payload, bytes) else orjson.dumps(payload)
-    (found,) = Decoder(it, 7, tuple(source.captures)).decode(text, source, NOW)
+    (found,) = JsonDecoder(it, 7, tuple(source.captures)).decode(text, source, NOW)
     if isinstance(found, Refused):
         assert found.original == text
         return found.error.reason, found.error.field
+    assert isinstance(found, Reading)
     assert found.value[:5] == b"\0\0\0\0\7"
     return read(it, found.value)
 
@@ -188,7 +190,7 @@ def test_devices() -> None:
 def test_what_identifies_a_reading() -> None:
     def identified(**more: Any) -> bool:
         payload = orjson.dumps({k: v for k, v in {**GOOD, **more}.items() if v != "absent"})
-        (found,) = Decoder(IMU, 1, ("device_id",)).decode(payload, TOPIC, NOW)
+        (found,) = JsonDecoder(IMU, 1, ("device_id",)).decode(payload, TOPIC, NOW)
         assert isinstance(found, Reading)
         return found.identified
 
@@ -202,16 +204,20 @@ def test_what_identifies_a_reading() -> None:
 def test_an_array_keeps_its_order_and_each_bad_element_is_refused_alone() -> None:
     rows = [{**GOOD, "ax": float(i)} for i in range(4)]
     rows[2]["ax"] = "high"  # type: ignore[assignment]
-    found = Decoder(IMU, 1, ("device_id",)).decode(orjson.dumps(rows), TOPIC, NOW)
-    assert [read(IMU, f.value)["ax"] if isinstance(f, Reading) else f.original for f in found] == [
-        0.0, 1.0, orjson.dumps(rows[2]), 3.0,
-    ]  # fmt: skip
-    assert Decoder(IMU, 1).decode(b" [] ", TOPIC, NOW) == []
+    found = JsonDecoder(IMU, 1, ("device_id",)).decode(orjson.dumps(rows), TOPIC, NOW)
+    assert [read(IMU, f.value)["ax"] for f in found if isinstance(f, Reading)] == [0.0, 1.0, 3.0]
+    (refused,) = [f for f in found if isinstance(f, Refused)]
+    assert found.index(refused) == 2
+    assert refused.original == orjson.dumps(rows[2])
+
+
+def test_an_empty_array_is_skipped() -> None:
+    assert JsonDecoder(IMU, 1).decode(b" [] ", TOPIC, NOW) == [Skipped("empty")]
 
 
 def test_an_array_of_too_many_elements_is_one_dead_letter() -> None:
     many = b"[" + b"{}, " * elements.MAX_ELEMENTS + b"{}]"
-    (found,) = Decoder(IMU, 1).decode(many, TOPIC, NOW)
+    (found,) = JsonDecoder(IMU, 1).decode(many, TOPIC, NOW)
     assert isinstance(found, Refused)
     assert (found.error.reason, found.original) == (Reason.TOO_LARGE, many)
     assert not elements.too_many(b"[" + b"{}, " * (elements.MAX_ELEMENTS - 1) + b"{}]")
@@ -239,7 +245,7 @@ MIXED = contract(
 @given(st.dictionaries(st.sampled_from(["device_id", "event_time", "d", "f", "i", "l", "s", "b", "a", "zz"]), ANY))
 def test_the_fast_way_and_the_exact_way_agree_and_raise_nothing(row: dict[str, Any]) -> None:
     payload = orjson.dumps(row)
-    decoder = Decoder(MIXED, 1, ("device_id",))
+    decoder = JsonDecoder(MIXED, 1, ("device_id",))
     fast = decoder.decode(payload, TOPIC, NOW)
     exact = decoder._decode_exactly(payload, TOPIC, NOW)
     if isinstance(fast[0], Reading):
@@ -251,7 +257,7 @@ def test_the_fast_way_and_the_exact_way_agree_and_raise_nothing(row: dict[str, A
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_reading_or_refused(payload: bytes) -> None:
-    for found in Decoder(IMU, 1, ("device_id",)).decode(payload, TOPIC, NOW):
+    for found in JsonDecoder(IMU, 1, ("device_id",)).decode(payload, TOPIC, NOW):
         assert isinstance(found, Refused)
 
 

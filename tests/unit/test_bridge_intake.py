@@ -3,36 +3,37 @@
 import asyncio
 from typing import Any
 
+import mqtt5
 import orjson
 import pytest
 
-from headrace import wire
 from headrace.errors import TransientError
-from tests.unit.intake_world import ROW, Desk, Packet, dumps, skipped
+from headrace.protocol import wire
+from tests.unit.intake_world import ROW, Packet, World, dumps, skipped
 
 
 def test_a_reading_goes_to_its_stream_with_its_provenance() -> None:
-    desk = Desk()
-    (record,) = desk.take(Packet("sensors/w-1/imu", dumps(), duplicate=True, packet_id=5))
+    world = World()
+    (record,) = world.take(Packet("sensors/w-1/imu", dumps(), duplicate=True, packet_id=5))
     assert (record.topic, record.key, record.value[:5]) == ("imu.raw", b"w-1", b"\0\0\0\0\7")
     assert record.headers.pop("received-at").isdigit()
     assert record.headers == {
-        "event-id": wire.event_id(b"sensors/w-1/imu", dumps(), 0),
+        "event-id": wire.event_ids(b"sensors/w-1/imu", dumps(), 1)[0],
         "mqtt-topic": b"sensors/w-1/imu",
         "mqtt-qos": b"1",
         "mqtt-dup": b"1",
         "mqtt-retain": b"0",
     }
-    assert desk.wire.acknowledged == []
-    desk.link.window.finish(record.ticket)
-    desk.link.acknowledge()
-    assert desk.wire.acknowledged == [5]
+    assert world.wire.acknowledged == []
+    world.link.window.finish(record.ticket)
+    world.link.acknowledge()
+    assert world.wire.acknowledged == [5]
 
 
 def test_a_message_is_acknowledged_after_all_that_it_became_dead_letters_included() -> None:
-    desk = Desk()
+    world = World()
     rows = [{**ROW}, {**ROW, "ax": "x"}, {**ROW, "ax": 2}]
-    records = desk.take(
+    records = world.take(
         Packet("sensors/w/imu", orjson.dumps(rows), packet_id=1),
         Packet("sensors/w/imu", dumps(ax=9), packet_id=2),
         Packet("sensors/w/imu", b"[]", packet_id=3),
@@ -40,20 +41,20 @@ def test_a_message_is_acknowledged_after_all_that_it_became_dead_letters_include
     assert [r.topic for r in records] == ["imu.raw", "dead-letters", "imu.raw", "imu.raw"]
     assert len({r.headers["event-id"] for r in records}) == 4
     for i in (3, 2, 0):
-        desk.link.window.finish(records[i].ticket)
-        desk.link.acknowledge()
-        assert desk.wire.acknowledged == []
-    desk.link.window.finish(records[1].ticket)
-    desk.link.acknowledge()
-    assert desk.wire.acknowledged == [1, 2, 3]
+        world.link.window.finish(records[i].ticket)
+        world.link.acknowledge()
+        assert world.wire.acknowledged == []
+    world.link.window.finish(records[1].ticket)
+    world.link.acknowledge()
+    assert world.wire.acknowledged == [1, 2, 3]
 
 
 def test_ids_repeat_only_where_the_payload_tells_readings_apart() -> None:
-    desk = Desk()
-    a, b = desk.take(*[Packet("sensors/w/imu", dumps())] * 2)
+    world = World()
+    a, b = world.take(*[Packet("sensors/w/imu", dumps())] * 2)
     assert a.headers["event-id"] == b.headers["event-id"]
     without = orjson.dumps({k: v for k, v in ROW.items() if k != "event_time"})
-    c, d = desk.take(*[Packet("sensors/w/imu", without)] * 2)
+    c, d = world.take(*[Packet("sensors/w/imu", without)] * 2)
     assert c.headers["event-id"] != d.headers["event-id"]
 
 
@@ -70,90 +71,114 @@ def test_ids_repeat_only_where_the_payload_tells_readings_apart() -> None:
 def test_bad_input_is_a_letter_with_the_bytes_that_came(
     topic: str, payload: bytes, reason: bytes, stream: bytes
 ) -> None:
-    desk = Desk()
-    (letter,) = desk.take(Packet(topic, payload))
+    world = World()
+    (letter,) = world.take(Packet(topic, payload))
     assert letter.topic == "dead-letters"
     assert letter.value == payload
     assert (letter.headers["reason"], letter.headers["stream"], letter.headers["stage"]) == (reason, stream, b"bridge")
     assert orjson.loads(letter.headers["source"]) == {"mqtt_topic": topic, "index": 0}
     assert letter.headers["mqtt-topic"] == topic.encode()
-    (again,) = desk.take(Packet(topic, payload, duplicate=True))
+    (again,) = world.take(Packet(topic, payload, duplicate=True))
     assert again.key == letter.key, "a redelivered message counts once"
     if payload:
-        (other,) = desk.take(Packet(topic, payload + b" "))
+        (other,) = world.take(Packet(topic, payload + b" "))
         assert other.key != letter.key
 
 
 def test_a_letter_that_kafka_cannot_take_is_shelved_whole_and_pointed_to() -> None:
-    desk = Desk()
+    world = World()
     payload = b"x" * 300_000
-    (letter,) = desk.take(Packet("sensors/w/imu", payload))
-    assert desk.shelf.shelved[0].value == payload
+    (letter,) = world.take(Packet("sensors/w/imu", payload))
+    assert world.shelf.shelved[0].value == payload
     assert letter.headers["pointer"] == b"x"
 
 
 def test_an_oversized_element_of_an_array_is_a_letter_of_its_own_bytes() -> None:
-    desk = Desk()
+    world = World()
     large = {**ROW, "label": "x" * 70_000}
-    records = desk.take(Packet("sensors/w/imu", orjson.dumps([ROW, large])))
+    records = world.take(Packet("sensors/w/imu", orjson.dumps([ROW, large])))
     assert [r.topic for r in records] == ["imu.raw", "dead-letters"]
     assert records[1].value == orjson.dumps(large)
 
 
 def test_a_topic_may_feed_two_streams_each_with_its_own_rules() -> None:
-    desk = Desk()
-    records = desk.take(Packet("both/w/imu", dumps(z=1, device_id="w")))
+    world = World()
+    records = world.take(Packet("both/w/imu", dumps(z=1, device_id="w")))
     assert [r.topic for r in records] == ["all.raw", "dead-letters"]
-    assert desk.intake.records(desk.intake._topics["both/w/imu"], Packet("", dumps(z=1)), 1, 0, ("", b"")) != []  # type: ignore[arg-type]
 
 
 def test_copies_by_overlapping_subscriptions_are_taken_once() -> None:
-    desk = Desk(("sensors/w/#",))  # overlaps sensors/+/imu, and neither covers the other
-    ids = {s.filter: s.identifier for s in desk.plan.subscriptions}
+    world = World(("sensors/w/#",))  # overlaps sensors/+/imu, and neither covers the other
+    ids = {s.filter: s.identifier for s in world.routing.subscriptions}
     before = skipped("copy")
-    first = desk.take(Packet("sensors/w/imu", dumps(), subscription_ids=[ids["sensors/+/imu"]], packet_id=1))
-    second = desk.take(Packet("sensors/w/imu", dumps(), subscription_ids=[ids["sensors/w/#"]], packet_id=2))
+    first = world.take(Packet("sensors/w/imu", dumps(), subscription_ids=[ids["sensors/+/imu"]], packet_id=1))
+    second = world.take(Packet("sensors/w/imu", dumps(), subscription_ids=[ids["sensors/w/#"]], packet_id=2))
     assert (len(first), second) == (1, [])
     assert skipped("copy") == before + 1
-    assert len(desk.take(Packet("sensors/w/imu", dumps(), subscription_ids=list(ids.values())))) == 1
-    assert len(desk.take(Packet("sensors/w/imu", dumps(), subscription_ids=[99]))) == 1, "of an older configuration"
+    assert len(world.take(Packet("sensors/w/imu", dumps(), subscription_ids=list(ids.values())))) == 1
+    assert len(world.take(Packet("sensors/w/imu", dumps(), subscription_ids=[99]))) == 1, "of an older configuration"
 
 
 def test_deleting_a_retained_message_is_no_reading() -> None:
-    desk = Desk()
+    world = World()
     before = skipped("tombstone")
-    assert desk.take(Packet("sensors/w/imu", b"", retain=True, packet_id=4)) == []
-    assert desk.wire.acknowledged == [4]
+    assert world.take(Packet("sensors/w/imu", b"", retain=True, packet_id=4)) == []
+    assert world.wire.acknowledged == [4]
     assert skipped("tombstone") == before + 1
 
 
+def test_of_the_copies_of_a_deletion_only_one_counts_as_a_deletion() -> None:
+    world = World(("sensors/w/#",))
+    ids = {s.filter: s.identifier for s in world.routing.subscriptions}
+    before = skipped("tombstone"), skipped("copy")
+    for filter_ in ("sensors/+/imu", "sensors/w/#"):
+        assert world.take(Packet("sensors/w/imu", b"", retain=True, subscription_ids=[ids[filter_]])) == []
+    assert (skipped("tombstone"), skipped("copy")) == (before[0] + 1, before[1] + 1)
+
+
 def test_qos_0_beyond_the_queue_is_dropped_and_counted() -> None:
-    desk = Desk()
+    world = World()
     before = skipped("qos0_full")
-    records = desk.take(*[Packet("sensors/w/imu", dumps(ax=i), qos=0, packet_id=None) for i in range(5)])
+    records = world.take(*[Packet("sensors/w/imu", dumps(ax=i), qos=0, packet_id=None) for i in range(5)])
     assert len(records) == 3
     assert all(r.link is None for r in records)
     assert skipped("qos0_full") == before + 2
 
 
 def test_a_full_kafka_client_holds_the_bridge_back_and_loses_nothing() -> None:
-    desk = Desk(room=2)
+    world = World(room=2)
 
     async def main() -> None:
         packets: Any = [Packet("sensors/w/imu", dumps(ax=i), packet_id=i + 1) for i in range(4)]
-        task = asyncio.create_task(desk.intake.take(desk.link, packets))
+        task = asyncio.create_task(world.intake.take(world.link, packets))
         await asyncio.sleep(0.05)
         assert not task.done()
-        assert len(desk.kafka.produced) == 2
-        desk.kafka.left = 10
-        desk.kafka.room.set()
+        assert len(world.kafka.produced) == 2
+        world.kafka.left = 10
+        world.kafka.room.set()
         await asyncio.wait_for(task, 2)
 
     asyncio.run(main())
-    assert [r.ticket for r in desk.kafka.produced] == [0, 1, 2, 3]
+    assert [r.ticket for r in world.kafka.produced] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("packet", [Packet("", b"{}"), Packet("sensors/w/imu", b"{}", qos=2)])
 def test_a_packet_that_was_never_asked_for_ends_the_connection(packet: Packet) -> None:
     with pytest.raises(TransientError):
-        Desk().take(packet)
+        World().take(packet)
+
+
+def test_the_broker_forgets_retained_messages_once_the_bridge_has_them_where_it_is_told_to() -> None:
+    kept, cleared = World(), World(bridge={"unrouted": ("sensors/#",), "qos0_queue": 3, "retained": "clear"})
+    packets = [
+        Packet("sensors/w/imu", dumps(), retain=True),
+        Packet("sensors/w/imu", dumps(ax=2), retain=True, packet_id=2),
+        Packet("sensors/v/imu", dumps(), packet_id=3),
+        Packet("sensors/u/x", b"", retain=True, packet_id=4),
+    ]
+    assert len(kept.take(*packets)) == len(cleared.take(*packets)) == 3
+    assert kept.wire.sent == []
+    (sent,) = cleared.wire.sent
+    found, _ = mqtt5.read(memoryview(sent))
+    assert isinstance(found, mqtt5.PublishPacket)
+    assert (found.topic, found.payload, found.retain) == ("sensors/w/imu", b"", True)

@@ -2,23 +2,18 @@
 
 import asyncio
 import threading
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from bridge import service, startup
-from bridge.routing import Plan
+from bridge.routing import Routing
 from bridge.startup import Work
 from headrace.config import Config
 from headrace.config.model import Http
 from headrace.errors import FatalError, TransientError
-from headrace.health import Health
-
-
-class Routes:
-    """Stands for a plan."""
-
-    subscriptions = ()
+from headrace.runtime import backoff
+from headrace.runtime.health import Health
 
 
 def test_a_producer_that_can_not_be_made_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,9 +33,9 @@ def test_a_producer_that_can_not_be_made_yet_is_waited_for(monkeypatch: pytest.M
         health.ready("kafka", ok=True)
 
     monkeypatch.setattr(startup, "find", find)
-    monkeypatch.setattr(startup, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.01)
     monkeypatch.setattr(service, "Bridge", Bridge)
     with Health(Http(), ("kafka",)) as health, pytest.raises(FatalError, match="it runs"):
-        asyncio.run(service._main(Config(), Work(cast("Plan", Routes()), {}), threading.Event(), health))
+        asyncio.run(service._main(Config(), Work(Routing((), (), (), (), ()), {}), threading.Event(), health))
     assert waits == ["ok", "no token"]
     assert threading.main_thread() not in threads, "the loop goes on meanwhile"

@@ -6,39 +6,40 @@ from collections.abc import Callable
 
 import mqtt5
 import pytest
+from prometheus_client import REGISTRY
 
 from headrace.config import Config
 from headrace.config.connect import Mqtt
 from headrace.config.model import Http
 from headrace.errors import ConfigError
-from headrace.health import Health
-from headrace.tools import brokermetrics
-from headrace.tools.brokermetrics import FIGURES, PREFIX, Told
+from headrace.operate import brokermetrics
+from headrace.operate.brokermetrics import FIGURES, PREFIX, Figures
+from headrace.runtime.health import Health
 
 
-def _samples(told: Told) -> dict[str, float]:
-    return {s.name: s.value for family in told.collect() for s in family.samples}
+def _samples(figures: Figures) -> dict[str, float]:
+    return {s.name: s.value for family in figures.collect() for s in family.samples}
 
 
 def test_figures_are_what_the_broker_told_last() -> None:
-    told = Told()
-    assert _samples(told) == {}  # unknown, and not zero
-    told.take(f"{PREFIX}publish/messages/dropped", b"3")
-    told.take(f"{PREFIX}publish/messages/dropped", b"5")
-    told.take(f"{PREFIX}store/messages/count", b"41")
-    assert _samples(told) == {"headrace_broker_messages_dropped_total": 5, "headrace_broker_held_messages": 41}
-    told.forget()
-    assert _samples(told) == {}
+    figures = Figures()
+    assert _samples(figures) == {}  # unknown, and not zero
+    figures.take(f"{PREFIX}publish/messages/dropped", b"3")
+    figures.take(f"{PREFIX}publish/messages/dropped", b"5")
+    figures.take(f"{PREFIX}store/messages/count", b"41")
+    assert _samples(figures) == {"headrace_broker_messages_dropped_total": 5, "headrace_broker_held_messages": 41}
+    figures.forget()
+    assert _samples(figures) == {}
 
 
 @pytest.mark.parametrize(
     ("topic", "payload"),
     [("uptime", b"12 seconds"), ("store/messages/count", b"many"), ("load/bytes/sent/1min", b"1.5"), ("", b"1")],
 )
-def test_what_is_no_known_figure_is_passed_over(topic: str, payload: bytes) -> None:
-    told = Told()
-    told.take(PREFIX + topic, payload)
-    assert _samples(told) == {}
+def test_an_unknown_figure_is_skipped(topic: str, payload: bytes) -> None:
+    figures = Figures()
+    figures.take(PREFIX + topic, payload)
+    assert _samples(figures) == {}
 
 
 def test_every_figure_has_a_name_of_its_own() -> None:
@@ -78,19 +79,19 @@ async def _until(true: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _against(grant: mqtt5.SubAckReasonCode, told: Told, health: Health, stop: threading.Event) -> list[int]:
+async def _against(grant: mqtt5.SubAckReasonCode, figures: Figures, health: Health, stop: threading.Event) -> list[int]:
     """Run the listener on such a broker until it has acknowledged, then hang up on it. Returns what it acknowledged."""
     acknowledged: list[int] = []
     end = asyncio.Event()
     server = await asyncio.start_server(_broker(grant, acknowledged, end), "127.0.0.1", 0)  # type: ignore[arg-type]
     running = asyncio.ensure_future(
-        brokermetrics._run(Mqtt(port=server.sockets[0].getsockname()[1]), told, health, stop)
+        brokermetrics._run(Mqtt(port=server.sockets[0].getsockname()[1]), figures, health, stop)
     )
     try:
         await _until(lambda: running.done() or bool(acknowledged))
         if acknowledged:
             assert health.is_ready()[0]
-            assert _samples(told) == {"headrace_broker_messages_dropped_total": 7}
+            assert _samples(figures) == {"headrace_broker_messages_dropped_total": 7}
             end.set()
             await _until(lambda: not health.is_ready()[0])
         stop.set()
@@ -102,17 +103,17 @@ async def _against(grant: mqtt5.SubAckReasonCode, told: Told, health: Health, st
 
 
 def test_a_connection_tells_and_its_end_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(brokermetrics, "_KEEPALIVE_SECONDS", 5)
-    told, stop = Told(), threading.Event()
+    monkeypatch.setattr(brokermetrics, "_KEEPALIVE_SECONDS", 2)
+    figures, stop = Figures(), threading.Event()
     with Health(Http(), ("mqtt",)) as health:
-        assert asyncio.run(_against(mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE, told, health, stop)) == [9]
+        assert asyncio.run(_against(mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE, figures, health, stop)) == [9]
         assert not health.is_ready()[0]
-    assert _samples(told) == {}  # what the last connection told may be wrong by now
+    assert _samples(figures) == {}  # what the last connection figures may be wrong by now
 
 
 def test_a_refused_subscription_ends_it_with_a_remedy() -> None:
     with Health(Http(), ("mqtt",)) as health, pytest.raises(ConfigError, match=r"Let this user read it"):
-        asyncio.run(_against(mqtt5.SubAckReasonCode.NOT_AUTHORIZED, Told(), health, threading.Event()))
+        asyncio.run(_against(mqtt5.SubAckReasonCode.NOT_AUTHORIZED, Figures(), health, threading.Event()))
 
 
 def test_it_leaves_no_collector_behind() -> None:
@@ -120,3 +121,4 @@ def test_it_leaves_no_collector_behind() -> None:
     stop.set()
     for _ in range(2):  # a second one of the same names would be refused
         brokermetrics.main(Http(), Config(), stop)
+    assert not [family for family in REGISTRY.collect() if family.name.startswith("headrace_broker_")]

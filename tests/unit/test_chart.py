@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import pytest
 import yaml
 
 from headrace import kafka
-from headrace.config import Config
+from headrace.config import Config, chartschema
+from headrace.config.base import fields_of
 from headrace.config.connect import Kafka
 from headrace.stack import kafka as stack_kafka
 from headrace.stack import mosquitto, plan
+from headrace.stack import registry as stack_registry
 from headrace.stack.state import State
-from headrace.tools import chartschema
 
 CHART = chartschema.CHART
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -42,7 +44,7 @@ def test_every_mapping_of_the_schema_is_closed() -> None:
 
 def test_what_the_services_may_be_told_is_what_the_models_know_without_secrets() -> None:
     def names(model: Any) -> set[str]:
-        return set(model.model_fields)
+        return set(fields_of(model))
 
     definitions = SCHEMA["$defs"]
     assert set(SCHEMA["properties"]["config"]["properties"]) == names(Config)
@@ -55,7 +57,7 @@ def test_what_the_services_may_be_told_is_what_the_models_know_without_secrets()
 
 
 def test_a_default_that_tells_no_type_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"new\.list: the default \[\] tells no type"):
+    with pytest.raises(ValueError, match=r"new\.list: no type follows from the default \[\]"):
         chartschema.schema({"config": {}, "new": {"list": []}})
 
 
@@ -71,29 +73,34 @@ def settings(text: str) -> dict[str, str]:
         "log_type",
         "certfile",
         "keyfile",
+        "tls_version",
+        "pid_file",
+        "psk_file",
+        "cafile",
+        "crlfile",
     }
     return {key: value for key, value in lines if key not in places}
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> plan.Plan:
+def local(tmp_path: Path) -> plan.StackPlan:
     ports = dict.fromkeys([*plan.DEFAULT_PORTS, *plan.INNER_PORTS], 1883)
-    return plan.Plan(State(tmp_path), ports, {}, Config(), None, None)
+    secrets = {"kafka": "$(PASSWORD)", "kafka_broker": "$(BROKER_PASSWORD)"}
+    return plan.StackPlan(State(tmp_path), ports, secrets, Config(), None, None)
 
 
-def test_the_bundled_mosquitto_is_set_up_as_the_local_one(local: plan.Plan) -> None:
+def test_the_bundled_mosquitto_is_set_up_as_the_local_one(local: plan.StackPlan) -> None:
     template = (CHART / "templates/bundled/mosquitto.yaml").read_text()
     conf = template.partition('{{- define "headrace.mosquittoConf" -}}\n')[2]
     assert settings(conf) == settings(mosquitto.configuration(local))
     assert conf.count("log_type") == mosquitto.configuration(local).count("log_type")
-    rules = [line.strip() for line in template.partition("  acl: |\n")[2].partition("---")[0].splitlines()]
-    own = [line for line in mosquitto.access("receipts/").splitlines() if not line.startswith("topic read receipts/")]
-    assert [line for line in rules if line and "{{" not in line] == [line for line in own if line]
+    rules = template.partition("  services.acl: |\n")[2].partition("  #")[0]
+    assert textwrap.dedent(rules) == mosquitto.SERVICES_ACCESS
 
 
-def test_the_bundled_kafka_is_set_up_as_the_local_one(local: plan.Plan) -> None:
+def test_the_bundled_kafka_is_set_up_as_the_local_one(local: plan.StackPlan) -> None:
     template = (CHART / "templates/bundled/kafka.yaml").read_text()
-    found = dict(re.findall(r'\{name: KAFKA_([A-Z_]+), value: "?([^"}]*)"?\}', template))
+    found = {k: v.strip("\"'") for k, v in re.findall(r"\{name: KAFKA_([A-Z_]+), value: (.*)\}", template)}
     places = {"LISTENERS", "ADVERTISED_LISTENERS", "CONTROLLER_QUORUM_VOTERS", "LOG_DIRS"}
     wanted = dict(line.split("=", 1) for line in stack_kafka.properties(local).splitlines())
     for name, value in wanted.items():
@@ -103,12 +110,24 @@ def test_the_bundled_kafka_is_set_up_as_the_local_one(local: plan.Plan) -> None:
     assert yaml.safe_load(logging) == yaml.safe_load(stack_kafka.LOGGING)
 
 
+def test_the_bundled_registry_lets_in_whom_the_local_one_does() -> None:
+    template = (CHART / "templates/bundled/registry.yaml").read_text()
+    found = {k: v.strip('"') for k, v in re.findall(r"\{name: ([A-Z_]+), value: (.*)\}", template)}
+    for name, value in stack_registry.logins("password").items():
+        variable = name.upper().replace(".", "_").replace("-", "_")
+        if value == "password":
+            assert f"{{name: {variable}, valueFrom: {{secretKeyRef: " in template
+        else:
+            assert found[variable] == value
+
+
 def test_the_bundled_store_is_started_as_composes() -> None:
-    """In Compose by the image's entry point, which adds what stands here; in the chart without it."""
+    """In Compose by the image's entry point, which adds what stands here; in the chart without it, and with TLS."""
     template = (CHART / "templates/bundled/store.yaml").read_text()
     given = template.partition("          args:\n")[2].partition("          env:\n")[0]
     compose = yaml.safe_load((CHART.parents[1] / "docker-compose.yml").read_text())["services"]["store"]["command"]
     added = ["-dir=/data", "-volume.max=0", "-master.volumeSizeLimitMB=1024"]
+    added += [f"-s3.{flag}.file=/etc/seaweedfs/store.{end}" for flag, end in (("cert", "pem"), ("key", "key"))]
 
     def flags(args: list[str]) -> set[str]:
         return {a for a in args if not a.startswith(("-s3.config=", "-logtostderr="))}

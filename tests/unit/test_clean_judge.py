@@ -4,19 +4,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.contracts.files import find
 from headrace.errors import PoisonError, Reason, TransientError
-from headrace.wire import Position, frame, pack_position
-from processors import columns
-from processors.clean.judge import Judged, judge
-from processors.clean.positions import position_headers
-from processors.clean.schemas import Schemas
+from headrace.protocol.wire import frame
+from processors.avro.codec import Codec
+from processors.clean.judge import Judged, Raw, judge
+from processors.clean.lookback import Lookback
+from processors.clean.schemas import known_of
+from processors.group.schemas import Schemas
+from tests.profiles import examples
 
 ENV = find("environment")
-CODEC = columns.codec(ENV)
+CODEC = Codec(ENV.schema)
 NOW_MS = 1_700_000_000_000
 BASE = {f.name: None for f in ENV.fields} | {"device_id": "d", "event_time": NOW_MS * 1000}
 
@@ -29,9 +31,14 @@ def text(schema_id: int) -> str:
     raise PoisonError(Reason.UNKNOWN_SCHEMA, f"no schema {schema_id}")
 
 
+def raw(values: list[bytes | None], repeats: list[bool] | None = None) -> Raw:
+    n = len(values)
+    return Raw(values, np.full(n, NOW_MS), np.arange(n), np.array(repeats or [False] * n), Lookback(100))
+
+
 def run(values: list[bytes | None], repeats: list[bool] | None = None) -> Judged:
-    skip = np.array(repeats or [False] * len(values))
-    return judge(values, np.full(len(values), NOW_MS), skip, Schemas(text))
+    (out,) = judge([raw(values, repeats)], Schemas(text, known_of))
+    return out
 
 
 def message(**row: Any) -> bytes:
@@ -80,7 +87,16 @@ def test_while_the_registry_is_away_nothing_is_decided() -> None:
         raise TransientError("away")
 
     with pytest.raises(TransientError):
-        judge([message()], np.array([NOW_MS]), np.array([False]), Schemas(away))
+        judge([raw([message()])], Schemas(away, known_of))
+
+
+def test_each_part_gets_the_verdicts_on_its_own_messages() -> None:
+    bad, changed = message(event_time=0), message(temperature=-200.0)
+    first, second, third = judge(
+        [raw([bad, message()]), raw([b"junk"]), raw([message(), changed])], Schemas(text, known_of)
+    )
+    assert (list(first.refused), list(second.refused), list(third.refused)) == ([0], [0], [])
+    assert (list(first.rewritten), list(second.rewritten), list(third.rewritten)) == ([], [], [1])
 
 
 MESSAGES = st.sampled_from([
@@ -89,7 +105,7 @@ MESSAGES = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(deadline=None, max_examples=12)
+@examples(0.12)
 @given(st.lists(MESSAGES, min_size=1, max_size=20))
 def test_a_verdict_does_not_depend_on_the_batch(values: list[bytes | None]) -> None:
     together = run(values)
@@ -97,14 +113,3 @@ def test_a_verdict_does_not_depend_on_the_batch(values: list[bytes | None]) -> N
         alone = run([value])
         assert together.rewritten.get(i) == alone.rewritten.get(0)
         assert repr(together.refused.get(i)) == repr(alone.refused.get(0))
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1)), max_size=5),
-    st.builds(Position, st.integers(-1, 9), st.integers(-1, 2**40), st.integers(-1, 9)),
-)
-def test_position_headers_are_those_of_the_wire_format(rows: list[tuple[int, int]], before: Position) -> None:
-    sources = [Position(e, o, 0) for e, o in rows]
-    expected = [pack_position(src, prev) for src, prev in zip(sources, [before, *sources], strict=False)]
-    epochs, offsets = (np.array([r[k] for r in rows], dtype=np.int64) for k in (0, 1))
-    assert position_headers(epochs, offsets, before) == expected

@@ -1,36 +1,33 @@
 """What clean does when the group gives it partitions, or takes them."""
 
 import threading
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from headrace import kafka
 from headrace.config import Config
-from headrace.errors import FatalError, TransientError
-from headrace.health import Health
+from headrace.config.connect import Registry as RegistryConfig
+from headrace.config.model import Http
+from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.kafka import TopicInfo
-from headrace.metrics import LAG
-from headrace.registry import Registry
-from processors.clean import beginning, service, topics
-from processors.clean.patience import Patience
-from processors.clean.topics import Pair
+from headrace.runtime import backoff
+from headrace.runtime.health import Health
+from headrace.runtime.metrics import LAG
+from headrace.schema_registry.client import Registry
+from processors.clean import service
+from processors.clean.partition import RawPartition
+from processors.clean.service import Cleaner
+from processors.group import beginning, relay, topics
+from processors.group.relay import Relay
+from processors.group.token import Partition
+from processors.group.topics import Pair
+from tests.unit.toy_kafka import ToyConsumer, ToyKafka
 
-
-class Stub:
-    """Stands for what is not asked, and takes the group's callbacks."""
-
-    def __init__(self) -> None:
-        self.on: dict[str, Any] = {}
-
-    def subscribe(self, _topics: list[str], **callbacks: Any) -> None:
-        self.on = callbacks
-
-    def poll(self, _seconds: float) -> None: ...
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_, **__: []
+World = tuple[ToyConsumer, Relay[RawPartition]]
+ONE, TWO = ("imu.raw", 0), ("imu.raw", 1)
 
 
 def _next(found: list[Any]) -> Any:
@@ -42,48 +39,106 @@ def _next(found: list[Any]) -> Any:
 
 def test_a_client_that_can_not_be_made_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     results = [TransientError("no token"), FatalError("it was made")]
-    monkeypatch.setattr(service, "await_kafka", lambda *_: True)
+    monkeypatch.setattr(relay, "await_kafka", lambda *_: True)
     monkeypatch.setattr(kafka, "consumer", lambda *_, **__: _next(results))
     config = Config.model_validate({"streams": {"imu": {"contract": "imu"}}, "clean": {"http": {"port": 0}}})
     with pytest.raises(FatalError, match="it was made"):
         service.run(config, threading.Event())
 
 
-def test_an_assignment_starts_without_what_was_read_or_told_under_the_one_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A message that waited since then would be taken for the next one: those between would count as no records."""
-    here = [kafka.TopicPartition("imu.raw", p) for p in (0, 1)]
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A group's member and the loop that reads with it; making a producer fails once."""
     info = TopicInfo("id", 2, 2_000_000)
-    monkeypatch.setattr(topics, "check", lambda *_: {"imu": Pair(info, info)})
+    client = ToyConsumer(ToyKafka())
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(topics, "check", lambda *_: {"imu.raw": Pair(info, info)})
     monkeypatch.setattr(beginning, "check", lambda *_: None)
-    monkeypatch.setattr(kafka, "committed", lambda _, places: dict.fromkeys(places, (None, "")))
-    monkeypatch.setattr(kafka, "watermarks", lambda *_: (0, 0))
+    monkeypatch.setattr(relay, "log_ends", lambda _, partitions: dict.fromkeys(partitions, (0, 0)))
+    monkeypatch.setattr(Registry, "latest", lambda *_: None)
+    make, fails = kafka.producer, [TransientError("no token")]
+
+    def producer(cfg: Any, **settings: Any) -> kafka.Producer:
+        if fails:
+            raise fails.pop()
+        return make(cfg, **settings)
+
+    monkeypatch.setattr(kafka, "producer", producer)
     config = Config.model_validate({"kafka": {"bootstrap": "127.0.0.1:1"}, "streams": {"imu": {"contract": "imu"}}})
-    stub = Stub()
-    consumer, health = cast("kafka.Consumer", stub), cast("Health", stub)
-    patience = Patience(consumer, health, threading.Event())
-    makers = [TransientError("no token"), kafka.producer]
+    with Health(Http()) as health, Registry(RegistryConfig()) as registry:
+        it = Relay(service.settings_of(config), Cleaner(config, registry), health, client, threading.Event())
+        it.join()
+        assert not fails, "a producer that could not be made was waited for"
+        yield client, it
 
-    def make(cfg: Any, **settings: Any) -> Any:
-        return _next(makers)(cfg, **settings)
 
-    monkeypatch.setattr(kafka, "producer", make)
-    cleaner = service._Cleaner(config, ("imu",), health, cast("Registry", stub), consumer, patience)
-    assert makers == [], "a producer that could not be made was waited for"
-    stub.on["on_assign"](stub, here)
-    cleaner._begin()
-    assert patience.let_in
-    for p in (0, 1):
-        LAG.labels("clean", "imu.raw", str(p)).set(7)
-    patience.backlog.append(cast("kafka.Message", stub))
-    stub.on["on_lost"](stub, here)
-    stub.on["on_assign"](stub, here[:1])
-    cleaner._begin()
-    assert patience.backlog == []
-    lag = [
-        REGISTRY.get_sample_value("headrace_lag_records", {"service": "clean", "topic": "imu.raw", "partition": str(p)})
-        for p in (0, 1)
-    ]
-    assert lag == [7, None]
+def lag(partition: Partition) -> float | None:
+    topic, number = partition
+    labels = {"service": "clean", "topic": topic, "partition": str(number)}
+    return REGISTRY.get_sample_value("headrace_lag_records", labels)
+
+
+def tell_lag(*partitions: Partition) -> None:
+    for topic, number in partitions:
+        LAG.labels("clean", topic, str(number)).set(7)
+
+
+@pytest.mark.parametrize("go", [ToyConsumer.revoke, ToyConsumer.lose])
+def test_the_lag_of_a_partition_goes_with_it(world: World, go: Callable[[ToyConsumer, Partition], None]) -> None:
+    """Else two members tell of it for ever, one of them what was true once."""
+    client, it = world
+    client.give(ONE, TWO)
+    it.turn()
+    it.turn()
+    assert client.at.keys() == {ONE, TWO}
+    tell_lag(ONE, TWO)
+    go(client, TWO)
+    it.turn()
+    assert (lag(ONE), lag(TWO)) == (7, None)
     LAG.remove("clean", "imu.raw", "0")
+
+
+def test_a_member_that_stands_by_without_a_partition_waits_out_a_refusal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, it = world
+    client.give()
+    it.turn()
+    it.turn()
+    answers = [ConfigError("the certificate has expired"), {}]
+    monkeypatch.setattr(topics, "check", lambda *_: _next(answers))
+    it._checked -= 60.0
+    it.turn()
+    assert not answers
+
+
+def test_a_partition_that_stays_is_not_begun_again_when_another_comes(world: World) -> None:
+    client, it = world
+    client.give(ONE)
+    it.turn()
+    it.turn()
+    kept = it._partitions[ONE]
+    client.give(TWO)
+    it.turn()
+    it.turn()
+    assert it._partitions[ONE] is kept
+    assert it._partitions.keys() == {ONE, TWO}
+
+
+def test_the_look_back_of_a_lost_partition_serves_again_and_that_of_a_revoked_one_goes(
+    world: World,
+) -> None:
+    client, it = world
+    client.give(ONE, TWO)
+    it.turn()
+    it.turn()
+    kept = it._partitions[ONE].lookback
+    client.lose(ONE)
+    client.revoke(TWO)
+    it.turn()
+    assert it._partitions.keys() == {ONE}
+    client.give(ONE)
+    it.turn()
+    it.turn()
+    assert it._partitions[ONE].lookback is kept
+    assert it._partitions[ONE].token.live

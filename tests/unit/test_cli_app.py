@@ -4,23 +4,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
 
 from headrace import __version__
-from headrace.cli import main
 from headrace.cli.group import COMMANDS, load
 from headrace.cli.reference import MARK, generated, updated
+from headrace.kafka import client
+from tests.command import Run, run
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Run(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 Headrace = Callable[..., Run]
@@ -28,22 +22,16 @@ Headrace = Callable[..., Run]
 
 @pytest.fixture
 def headrace(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Headrace:
-    """The console script, in this process: what starts in its own is slow."""
+    """The console script, with no variable of ours in its environment but those given."""
 
-    def run(*args: str, **environ: str) -> Run:
+    def bare(*args: str, **environ: str) -> Run:
         for name in [n for n in os.environ if n.startswith("HEADRACE_")]:
             monkeypatch.delenv(name)
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["headrace", *args])
-        code = 0
-        try:
-            main()
-        except SystemExit as e:
-            code = int(e.code or 0)
-        return Run(code, *capfd.readouterr())
+        return run(monkeypatch, capfd, *args)
 
-    return run
+    return bare
 
 
 def test_the_version_is_told_without_importing_what_is_heavy() -> None:
@@ -104,7 +92,7 @@ def config(tmp_path: Path, **more: object) -> str:
         (["nonsense"], "No such command"),
         (["--stat", "x", "query", "select 1"], "--state"),
         (["--config", "/nonexistent.yaml", "query", "select 1"], "/nonexistent.yaml: no such file"),
-        (["--state", "/nonexistent", "query", "select 1"], "no stack in /nonexistent: start one with `headrace up`"),
+        (["--state", "/nonexistent", "query", "select 1"], "no stack in /nonexistent. Start one with `headrace up`"),
         (["--state", "/nonexistent", "replay", "x.csv", "--stream", "imu"], "no stack"),
         (["replay"], "Missing argument"),
     ],
@@ -148,7 +136,8 @@ def test_a_mistyped_variable_is_named(headrace: Headrace, tmp_path: Path) -> Non
     assert "HEADRACE_KAFKA__BOOTSTRAPP" in out.stderr
 
 
-def test_what_is_away_is_exit_code_1(headrace: Headrace, tmp_path: Path) -> None:
+def test_what_is_away_is_exit_code_1(headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_DOWN_SECONDS", 0.3)
     away = config(
         tmp_path,
         kafka={"bootstrap": "127.0.0.1:9"},

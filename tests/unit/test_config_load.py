@@ -7,6 +7,7 @@ import pytest
 
 from headrace.config import load
 from headrace.errors import ConfigError
+from headrace.stack.state import plain
 
 NOTHING: dict[str, str] = {}
 Write = Callable[..., Path]
@@ -42,6 +43,11 @@ def test_over_beats_environment_beats_file_beats_defaults(write: Write) -> None:
     assert config.registry.timeout_seconds == 5.0
 
 
+def test_keys_that_are_words_of_python_are_settings_like_any_other() -> None:
+    assert load(None, {"HEADRACE_COPY__FROM": "imu.clean"}).copying.source == "imu.clean"
+    assert plain(load(None, {"HEADRACE_COPY__FROM": "a.clean"}))["copy"] == {"from": "a.clean"}
+
+
 def test_missing_file_is_an_error_with_its_path() -> None:
     assert refusal(Path("/nowhere/x.yaml")).startswith("/nowhere/x.yaml: no such file")
 
@@ -58,7 +64,6 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         ("streams: {imu: {partitons: 3}}\n", "did you mean partitions?"),
         ("streams: {imu: {routes: [{filtr: a}]}}\n", "did you mean filter?"),
         ("streams: {IMU: {}}\n", "can't name a stream"),
-        ("clean: {streams: [imu]}\n", "not one of the streams"),
         ("mqtt: {port: 99999}\n", "mqtt.port"),
         ("mqtt: {port: many}\n", "mqtt.port"),
         ("kafka: {bootstrap: 'http://kafka:9092'}\n", "kafka.bootstrap: 'http://kafka:9092' is not host:port"),
@@ -69,14 +74,15 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         ("mqtt:\n\tport: 1\n", ", line 2, column 1: not YAML"),
         ("mqtt:\n", "mqtt"),
         ("mqtt: [1]\n", "mqtt"),
-        ("- 1\n", "a mapping is expected at the top"),
-        ("just text", "a mapping is expected at the top"),
+        ("- 1\n", "expected `key: value` lines at the top level"),
+        ("just text", "expected `key: value` lines at the top level"),
         ("a: [1\n", "not YAML"),
         ("mqtt: {port: 1}\nmqtt: {port: 2}\n", "'mqtt' is given twice"),
         ("? [1, 2]\n: 3\n", "not YAML"),
         ("1: 2\n", "1"),
         ("[" * 20_000, "nested too deeply"),
         ("store: {bucket: Not_A_Bucket}\n", "store.bucket"),
+        ("bridge: {client_id: plant-bridge-0}\n", "bridge.client_id: begin it with headrace"),
         ("mqtt: {tls: {cert_file: /nowhere/c.pem}}\n", "cert_file and key_file go together"),
         ("mqtt: {tls: {ca_file: /nowhere/ca.pem}}\n", "no such file: /nowhere/ca.pem"),
     ],
@@ -109,6 +115,8 @@ def test_every_wrong_key_is_told_at_once(write: Write) -> None:
         ("HEADRACE_BRIDGE__HTTP_PORT", "did you mean HEADRACE_BRIDGE__HTTP__PORT?"),
         ("HEADRACE_KAFKA__BOOTSTRAP__X", "HEADRACE_KAFKA__BOOTSTRAP__X"),
         ("HEADRACE_STREAMS__IMU__PARTITONS", "did you mean HEADRACE_STREAMS__IMU__PARTITIONS?"),
+        ("HEADRACE_COPY__FORM", "did you mean HEADRACE_COPY__FROM?"),
+        ("HEADRACE_COPYING__FROM", "did you mean HEADRACE_COPY?"),
         ("HEADRACE_", "no setting"),
         ("HEADRACE_KAFKA__", "no setting"),
     ],
@@ -125,7 +133,8 @@ def test_addresses_of_kafka(text: str) -> None:
 
 
 def test_variables_that_are_no_settings_pass() -> None:
-    load(None, {"HEADRACE_STATE": "/x", "HEADRACE_CONFIG": "/y", "HEADRACE_CACHE": "/z", "PATH": "/bin"})
+    others = {"HEADRACE_STATE": "/x", "HEADRACE_CONFIG": "/y", "HEADRACE_CACHE": "/z", "PATH": "/bin"}
+    assert load(None, others) == load(None, {})
 
 
 def test_a_wrong_value_names_its_variable() -> None:
@@ -180,7 +189,7 @@ def test_secrets_come_from_files_and_are_not_shown(write: Write, tmp_path: Path)
     [
         ("missing", None, "cannot read password_file"),
         ("empty", b"\n", "is empty"),
-        ("bytes", b"\xff\xfe", "no text file"),
+        ("bytes", b"\xff\xfe", "not a text file"),
     ],
 )
 def test_a_secret_file_that_does_not_serve(
@@ -219,3 +228,19 @@ def test_a_frozen_configuration() -> None:
     config = load(None, NOTHING)
     with pytest.raises(Exception, match="frozen"):
         config.kafka.bootstrap = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("streams: {imu: {routes: sensors}}\n", "streams.imu.routes: expected a list, such as [a, b]"),
+        ("streams: [imu]\n", "streams: expected a mapping"),
+        ("kafka: hello\n", "kafka: expected a mapping"),
+        ("mqtt: {port: abc}\n", "mqtt.port: expected a whole number"),
+        ("mqtt: {port: 99999}\n", "mqtt.port: it must be at most 65535"),
+        ("streams: {imu: {routes: [{filter: 1}]}}\n", "streams.imu.routes[0].filter: expected text"),
+        ("streams: {imu: {xyz: 1}}\n", "unknown key. There are: contract, routes, partitions, retention_hours"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_said_in_plain_words(write: Write, text: str, words: str) -> None:
+    assert words in refusal(write(text))

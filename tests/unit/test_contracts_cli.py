@@ -60,6 +60,8 @@ def test_new_says_what_to_do_next() -> None:
     line = next(s for s in said.splitlines() if "mosquitto_pub" in s)
     words = shlex.split(line)
     assert words[words.index("-t") + 1] == "plant/pump-01/pump"
+    assert words[words.index("-u") + 1] == "pump-01"
+    assert "devices add pump-01" in said
     assert words[words.index("-f") + 1] == "sample.json"
     assert "up --detach --config my.yaml" in said
     assert 'query "select * from pump"' in said
@@ -88,7 +90,7 @@ def test_new_overwrites_nothing(here: Path) -> None:
     result = new("--from", "sample.json", "--force")
     assert result.exit_code == 0
     assert (here / "my.yaml").read_text(encoding="utf-8") == "# mine\n"
-    shown = result.stderr.partition("See that it holds:")[2].partition("\n\nNext")[0]
+    shown = result.stderr.partition("Make sure that it has:")[2].partition("\n\nNext")[0]
     assert yaml.safe_load(shown)["streams"]["pump"]["routes"] == [TOPIC]
 
 
@@ -100,6 +102,7 @@ def test_new_overwrites_nothing(here: Path) -> None:
         (["--from", "sample.json", "--name", "Pump 1"], "--name"),
         (["--from", "sample.json", "--out", "sample.json"], "--out"),
         (["--from", "sample.json", "--topic", "a/x{device_id}"], "--topic"),
+        (["--from", "sample.json", "--topic", "a/+/pump"], "which device publishes"),
     ],
 )
 def test_new_refuses_in_words(args: list[str], words: str) -> None:
@@ -135,15 +138,15 @@ def test_a_missing_configuration_is_no_answer() -> None:
 @pytest.mark.parametrize(
     ("stream", "words"),
     [
-        ("imu: {routes: ['a/{site}/imu']}", "{site} is no text field of the contract imu"),
-        ("imu: {routes: ['a/{event_time}']}", "{event_time} is no text field"),
+        ("imu: {routes: ['a/{site}/imu']}", "{site} is not a text field of the contract imu"),
+        ("imu: {routes: ['a/{event_time}']}", "{event_time} is not a text field"),
         ("imu: {routes: ['a/x{device_id}']}", "streams.imu.routes"),
         ("imu: {routes: ['a/#/b']}", "# must be the last level"),
         ("imu: {routes: ['a/+', 'a/{device_id}']}", "overlaps a/+"),
         ("imu: {}\nbridge: {unrouted: ['a/{x}']}", "bridge.unrouted[0]"),
         ("imu: {}\nbridge: {unrouted: ['#']}", "would read the bridge's own receipts"),
         ("imu: {routes: [{filter: 'a/{device_id}', receipt: 'a/b'}]}", "streams.imu.routes[0].receipt: a/b: it must"),
-        ("imu: {}\nbridge: {leave: true}", "bridge.leave: nobody would take"),
+        ("imu: {}\nbridge: {leave: true}", "bridge.leave: true would lose"),
         ("imu: {}\nbridge: {unrouted: ['$share/g/a']}", "name the group in bridge.shared_group"),
         ("pump: {routes: [a]}", "streams.pump: no contract 'pump'"),
     ],
@@ -156,7 +159,9 @@ def test_config_check_looks_at_contracts_and_captures(here: Path, stream: str, w
 
 
 def test_config_check_tells_what_a_shared_group_gives_up(here: Path) -> None:
-    (here / "c.yaml").write_text("streams:\n  imu: {}\nbridge: {shared_group: g}\n", encoding="utf-8")
+    (here / "c.yaml").write_text(
+        "streams:\n  imu: {routes: ['a/{device_id}']}\nbridge: {shared_group: g}\n", encoding="utf-8"
+    )
     done = run("check", "c.yaml", command=config_command)
     assert done.exit_code == 0
     assert "another order" in done.stderr

@@ -5,9 +5,12 @@ import re
 from pathlib import Path
 
 from headrace.contracts import units
-from headrace.contracts.lint import lint
+from headrace.contracts.attributes import ATTRIBUTES
+from headrace.contracts.infer import infer
+from headrace.contracts.lint import lint, serious
 from headrace.contracts.model import parse
-from headrace.contracts.rules import ATTRIBUTES
+from headrace.contracts.sample import read_sample
+from headrace.protocol import provenance
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "contracts.md").read_text(encoding="utf-8")
 
@@ -20,9 +23,15 @@ def test_every_unit_is_listed_with_what_it_measures() -> None:
     assert table in PAGE, f"put this under Units:\n\n| measures | units |\n|---|---|\n{table}"
 
 
+def test_every_column_that_the_lake_adds_is_listed_with_its_meaning() -> None:
+    columns = (*provenance.COLUMNS, provenance.DATE)
+    table = "".join(f"| `{c.name}` | {c.kind} | {c.meaning} |\n" for c in columns)
+    assert f"| column | kind | is |\n|---|---|---|\n{table}" in PAGE, table
+
+
 def test_every_attribute_is_described() -> None:
     described = set(re.findall(r"`(\w+)`", "".join(line for line in PAGE.splitlines() if line.startswith("| `"))))
-    assert described >= ATTRIBUTES
+    assert described >= set(ATTRIBUTES)
 
 
 def test_the_examples_are_a_good_contract() -> None:
@@ -30,3 +39,15 @@ def test_the_examples_are_a_good_contract() -> None:
     (field,), (device, time, quality) = examples
     schema = {"type": "record", "name": "pump", "doc": "Pumps.", "fields": [device, time, field, quality]}
     assert lint(parse("pump", json.dumps(schema))) == []
+
+
+def test_the_sample_becomes_the_contract_that_the_page_describes() -> None:
+    sample = re.search(r"<<'END'\n(.*?)END\n", PAGE, re.DOTALL)
+    assert sample is not None
+    draft = infer("pump", read_sample(sample[1], "sample.json"), ["device_id"])
+    time, temperature, flow = (draft.contract.field(n) for n in ("event_time", "temp_c", "flow"))
+    assert time.aliases == ("ts",)
+    assert (temperature.unit, temperature.nullable, temperature.sentinels) == ("Cel", True, ("NA",))
+    assert (flow.unit, flow.nullable) == (None, False)
+    assert any("no unit is known for flow" in hint for hint in draft.hints)
+    assert serious(lint(draft.contract)) == []

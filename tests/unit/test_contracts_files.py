@@ -13,7 +13,7 @@ from headrace.contracts import files, lint
 from headrace.contracts.files import available, find, read, shipped
 from headrace.errors import ConfigError
 
-SHIPPED = ["environment", "imu", "vibration"]
+SHIPPED = ["device_audit", "device_events", "environment", "imu", "vibration"]
 
 
 def test_shipped_contracts_are_found() -> None:
@@ -50,12 +50,12 @@ def test_an_unknown_name_names_those_that_exist() -> None:
         find("imv")
 
 
-def test_a_missing_folder(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such folder"):
         available([tmp_path / "nope"])
 
 
-def test_a_file_whose_name_is_none(tmp_path: Path) -> None:
+def test_a_file_whose_name_can_not_name_a_contract_is_refused(tmp_path: Path) -> None:
     (tmp_path / "My Pump.avsc").write_text("{}", encoding="utf-8")
     with pytest.raises(ConfigError, match="Rename the file"):
         available([tmp_path])
@@ -65,7 +65,7 @@ def test_a_file_whose_name_is_none(tmp_path: Path) -> None:
     ("content", "words"),
     [(None, "no such file"), (b"\xff\xfe{", "not UTF-8"), (b"\0" * 5_000_000, "too large"), (b"{}", "type is")],
 )
-def test_a_file_that_can_not_be_read(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_a_file_that_can_not_be_read_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "x.avsc"
     if content is not None:
         path.write_bytes(content)
@@ -74,7 +74,7 @@ def test_a_file_that_can_not_be_read(tmp_path: Path, content: bytes | None, word
     assert str(path) in str(e.value)
 
 
-def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "imu.avsc"
     path.write_text("\ufeff" + find("imu").text, encoding="utf-8")
     assert read(path) == find("imu")
@@ -96,8 +96,8 @@ def test_shipped_contracts_have_nothing_to_mend(name: str) -> None:
 def test_shipped_contracts_are_read_by_the_row_reader_and_the_columnar_one(name: str) -> None:
     contract = find(name)
     values: dict[str, Any] = {"string": "x", "double": 1.5, "long": 1_700_000_000_000_000, "array": [0.5, 1.0]}
-    full = {f.name: values[f.kind] for f in contract.fields}
-    least = {f.name: None if f.nullable else values[f.kind] for f in contract.fields}
+    full = {f.name: ["x"] if f.items == "string" else values[f.kind] for f in contract.fields}
+    least = {f.name: None if f.nullable else full[f.name] for f in contract.fields}
     out = io.BytesIO()
     fastavro.writer(out, fastavro.parse_schema(json.loads(contract.text)), [full, least])
     out.seek(0)

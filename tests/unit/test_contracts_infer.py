@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.decode import Decoder, Reading, Source
+from bridge.decoders.base import Reading, Source
+from bridge.decoders.json.decoder import JsonDecoder
 from headrace.contracts import guess
 from headrace.contracts.infer import Draft, infer
 from headrace.contracts.lint import lint, serious
 from headrace.contracts.sample import read_sample
 from headrace.contracts.write import config_yaml, example_topic
 from headrace.errors import ConfigError
-from headrace.filters import parse
+from headrace.protocol.filters import parse
 
 TOPIC = "plant/{device_id}/pump"
 NOW = 1_763_888_400  # seconds
@@ -24,7 +25,7 @@ def draft(*readings: dict[str, Any], topic: str = TOPIC) -> Draft:
     made = infer("pump", readings, tuple(parse(topic, "--topic").captures), "sample.json")
     assert serious(lint(made.contract)) == []
     names = tuple(parse(topic, "--topic").captures)
-    decoder = Decoder(made.contract, 1, names)
+    decoder = JsonDecoder(made.contract, 1, names)
     for r in readings:
         device = r.get("device_id", "pump-01")
         source = Source({n: r.get(n, device if n == "device_id" else "a") for n in names})
@@ -39,7 +40,7 @@ def refusal(*readings: dict[str, Any], topic: str = TOPIC) -> str:
     return str(e.value)
 
 
-def test_a_usual_payload() -> None:
+def test_a_usual_payload_becomes_a_contract() -> None:
     made = draft({"ts": NOW * 1000, "temp_c": 61.2, "rpm": 1450, "state": "run", "ok": True, "count": 7})
     c = made.contract
     assert [(f.name, f.kind, f.nullable, f.unit) for f in c.fields[2:-1]] == [
@@ -63,23 +64,23 @@ def test_the_unit_of_a_time_is_told_by_its_size(factor: int, unit: str, key: str
 
 
 @pytest.mark.parametrize("text", ["2026-11-20T10:00:00Z", "2026-11-20T10:00:00.123456+02:00", "2026-11-20"])
-def test_times_as_text(text: str) -> None:
+def test_times_may_be_text(text: str) -> None:
     made = draft({"time": text})
     assert made.contract.field("event_time").aliases == ("time",)
-    assert any("name no zone" in h for h in made.hints) == (text == "2026-11-20")
+    assert any("name no time zone" in h for h in made.hints) == (text == "2026-11-20")
 
 
 @pytest.mark.parametrize(
     "reading", [{"x": 1.5}, {"ts": 12345}, {"time": "10/03/2004 18:00"}, {"t": 21.5}, {"time": True}]
 )
-def test_without_a_time_it_is_that_of_arrival(reading: dict[str, Any]) -> None:
+def test_without_a_time_the_time_of_arrival_counts(reading: dict[str, Any]) -> None:
     made = draft(reading)
     assert made.contract.field("event_time").aliases == ()
     assert any("time of arrival" in h for h in made.hints)
     assert len(made.contract.fields) == 4
 
 
-def test_a_time_is_found_behind_one_that_is_none() -> None:
+def test_a_time_is_found_though_a_likelier_key_has_none() -> None:
     assert draft({"timestamp": "yesterday", "ts": NOW}).contract.field("event_time").aliases == ("ts",)
 
 
@@ -96,22 +97,23 @@ def test_marks_for_no_value_become_sentinels() -> None:
     made = draft({"co": 1.5}, {"co": "NA"}, {"co": ""})
     assert made.contract.field("co").sentinels == ("", "NA")
     assert made.contract.field("co").nullable
-    assert "now a number and now the text 'high'" in refusal({"co": 1}, {"co": "high"})
+    assert "is a number, but once the text 'high'" in refusal({"co": 1}, {"co": "high"})
 
 
-def test_whole_numbers() -> None:
+def test_whole_numbers_are_longs_only_if_they_count_or_are_large() -> None:
     c = draft({"rpm": 1, "error_code": 5, "big": 2**60, "when": NOW * 1000, "huge": 2**64 - 1}).contract
     assert [f.kind for f in c.fields[2:-1]] == ["double", "long", "long", "long", "double"]
 
 
-def test_lists_and_objects() -> None:
+def test_lists_become_arrays_and_objects_become_records() -> None:
     c = draft({"samples": [1, 2.5] * 500, "tags": ["a"], "motor": {"rms_mm_s": 1.5, "axis": {"x": 1}}}).contract
     assert (c.field("samples").items, c.field("samples").max_items) == ("double", 2048)
     assert (c.field("tags").items, c.field("tags").max_items) == ("string", 16)
-    inner = c.field("motor").schema[1]
-    assert inner["name"] == "pump_motor"
-    assert [f["name"] for f in inner["fields"]] == ["rms_mm_s", "axis"]
-    assert inner["fields"][0]["unit"] == "mm/s"
+    motor = next(f for f in c.schema["fields"] if f["name"] == "motor")
+    assert motor["type"][1]["name"] == "pump_motor"
+    rms, axis = c.field("motor").type.members
+    assert (rms.name, axis.name) == ("rms_mm_s", "axis")
+    assert rms.attributes["unit"] == "mm/s"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_sequence_and_boot_get_roles_together() -> None:
     assert (c.field("seq").role, c.field("boot").role) == (None, None)
 
 
-def test_the_device() -> None:
+def test_the_device_comes_from_a_key_or_from_the_topic() -> None:
     assert draft({"x": 1}).contract.field("device_id").aliases == ()
     assert draft({"device_id": "p1", "x": 1}).contract.field("device_id").aliases == ()
     made = draft({"sensorId": "p1", "x": 1}, topic="plant/pump")
@@ -158,23 +160,22 @@ def test_captures_are_fields() -> None:
     made = draft({"x": 1}, topic="plant/{site}/{device_id}/pump")
     assert (made.contract.field("site").kind, made.contract.field("site").nullable) == ("string", False)
     draft({"site": "a", "x": 1}, topic="plant/{site}/{device_id}/pump")
-    assert "no text in the payload" in refusal({"site": 5}, topic="plant/{site}/{device_id}/pump")
-    assert "no text in the payload" in refusal({"x": 5}, topic="plant/{event_time}/{device_id}/pump")
+    assert "not text in the payload" in refusal({"site": 5}, topic="plant/{site}/{device_id}/pump")
+    assert "not text in the payload" in refusal({"x": 5}, topic="plant/{event_time}/{device_id}/pump")
 
 
 def test_keys_inside_objects_may_be_any_text() -> None:
     made = draft({"air": {"temp(°C)": 7.2, "temp_C": 1, "Temp_c": 2, "2nd": {"rel-hum %": 81}}})
-    first, second, third, inner = made.contract.field("air").schema[1]["fields"]
-    names = [f["name"] for f in (first, second, third)]
-    assert names == ["temp_C_2", "temp_C", "Temp_c_3"]
-    assert (first["aliases"], third["aliases"], inner["aliases"]) == (["temp(°C)"], ["Temp_c"], ["2nd"])
-    assert inner["type"][1]["fields"][0]["aliases"] == ["rel-hum %"]
+    first, second, third, inner = made.contract.field("air").type.members
+    assert [m.name for m in (first, second, third)] == ["temp_C_2", "temp_C", "Temp_c_3"]
+    assert [m.attributes["aliases"] for m in (first, third, inner)] == [["temp(°C)"], ["Temp_c"], ["2nd"]]
+    assert inner.type.members[0].attributes["aliases"] == ["rel-hum %"]
 
 
 @pytest.mark.parametrize(
     ("reading", "words"),
     [
-        ({"a": None}, "a is null wherever it occurs"),
+        ({"a": None}, "a is always null"),
         ({"a": []}, "a is a list without items"),
         ({"a": [1, "x"]}, "of one kind"),
         ({"a": [1, None]}, "of one kind"),
@@ -182,10 +183,10 @@ def test_keys_inside_objects_may_be_any_text() -> None:
         ({"a": [[1]]}, "of one kind"),
         ({"a": {}}, "a is an empty object"),
         ({"a": {"": 1}}, "a key inside a is empty"),
-        ({"a": {"x": None}}, "a.x is null wherever"),
+        ({"a": {"x": None}}, "a.x is always null"),
         ({"": 1}, "a key is empty"),
         ({"_quality": "x"}, "Headrace's own"),
-        ({"event_time": "soon"}, "event_time is no time"),
+        ({"event_time": "soon"}, "event_time is not a time"),
         ({"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": {"j": 1}}}}}}}}}}, "deep"),
     ],
 )
@@ -196,15 +197,15 @@ def test_shapes_that_are_refused_in_words(reading: dict[str, Any], words: str) -
 
 
 def test_types_that_change_are_refused() -> None:
-    assert "a is now boolean and now text" in refusal({"a": True}, {"a": "x"})
-    assert "a is now list and now whole" in refusal({"a": 1}, {"a": [1]})
+    assert "a has values of several kinds: boolean, text" in refusal({"a": True}, {"a": "x"})
+    assert "a has values of several kinds: list, whole number" in refusal({"a": 1}, {"a": [1]})
 
 
 @pytest.mark.parametrize(
     ("text", "count"),
     [('{"a": 1}', 1), ('[{"a": 1}, {"a": 2}]', 2), ('{"a": 1}\n{"a": 2}\n\n{"a": 3}\n', 3), ('{\n "a":\n 1}\n', 1)],
 )
-def test_ways_to_write_a_sample(text: str, count: int) -> None:
+def test_a_sample_may_be_written_in_several_ways(text: str, count: int) -> None:
     assert len(read_sample(text, "s.json")) == count
 
 
@@ -217,7 +218,7 @@ def test_ways_to_write_a_sample(text: str, count: int) -> None:
         ("x" * (17 * 1024 * 1024), "too large"), ('{"a":' * 3000 + "1" + "}" * 3000, "not JSON"),
     ],
 )  # fmt: skip
-def test_what_is_no_sample(text: str, words: str) -> None:
+def test_what_is_not_a_sample_is_refused(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=r"s\.json") as e:
         read_sample(text, "s.json")
     assert words in str(e.value)
@@ -237,7 +238,7 @@ def test_a_configuration_and_a_topic_for_it() -> None:
         ("wc", None), ("speed_ms", None), ("state", None), ("c", None),
     ],
 )  # fmt: skip
-def test_units_only_where_there_is_no_doubt(name: str, unit: str | None) -> None:
+def test_a_unit_is_guessed_only_without_doubt(name: str, unit: str | None) -> None:
     assert guess.unit(name, [1.0]) == unit
 
 

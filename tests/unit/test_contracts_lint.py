@@ -26,7 +26,7 @@ def problems(*fields: Any, name: str = "pump", **record: Any) -> list[str]:
     return lint(parse(name, json.dumps(schema)))
 
 
-def test_a_good_contract_has_none() -> None:
+def test_a_good_contract_has_no_problems() -> None:
     assert problems(X) == []
 
 
@@ -43,7 +43,7 @@ def test_a_good_contract_has_none() -> None:
         ),
     ],
 )
-def test_serious_ones(field: dict[str, Any], words: str) -> None:
+def test_problems_that_keep_a_contract_from_use(field: dict[str, Any], words: str) -> None:
     found = problems(field)
     assert len(serious(found)) == 1
     assert words in serious(found)[0]
@@ -60,28 +60,34 @@ def test_serious_ones(field: dict[str, Any], words: str) -> None:
         ),
         ({k: v for k, v in X.items() if k != "unit"}, "it has no unit"),
         ({**X, "name": "order"}, "a word of SQL"),
+        ({**X, "minimum": -10, "maximum": 10, "max_step": 20}, "max_step 20 never acts"),
         ({**X, "colour": "red"}, "nothing acts on it"),
         ({"name": "x", "type": "long", "doc": "X.", "role": "sequence"}, "role boot"),
     ],
 )
-def test_warnings(field: dict[str, Any], words: str) -> None:
+def test_doubts_are_warnings_and_stop_nothing(field: dict[str, Any], words: str) -> None:
     found = problems(field)
     assert serious(found) == []
     assert any(words in p and p.startswith(WARNING) for p in found)
 
 
-def test_sentinels_outside_the_range_are_as_they_should_be() -> None:
+def test_a_step_smaller_than_the_range_is_no_problem() -> None:
+    assert problems({**X, "minimum": -10, "maximum": 10, "max_step": 19.9}) == []
+    assert problems({**X, "max_step": 20}) == []
+
+
+def test_sentinels_outside_the_range_are_no_problem() -> None:
     assert problems({**X, "minimum": -10, "maximum": 10, "sentinels": [-999, "NA"]}) == []
 
 
-def test_the_whole() -> None:
+def test_problems_of_a_contract_as_a_whole_are_found() -> None:
     assert "the contract has no doc" in problems(X, doc="")[0]
     assert problems(X, name="other")[0].startswith(WARNING + "the record is called 'pump'")
     two = [{"name": n, "type": "long", "doc": "N.", "role": "boot"} for n in ("a", "b")]
     assert any("more than one field has the role boot" in p for p in problems(*two))
 
 
-def test_event_time_without_minimum_and_made_up_values() -> None:
+def test_a_time_without_minimum_and_a_made_up_device_are_problems() -> None:
     bare = {k: v for k, v in TIME.items() if k != "minimum"}
     found = problems(fields=[DEVICE, bare, QUALITY])
     assert any("event_time: it has no minimum" in p for p in found)
@@ -89,7 +95,7 @@ def test_event_time_without_minimum_and_made_up_values() -> None:
     assert any("device_id: a default would make up" in p for p in found)
 
 
-def test_fields_inside_records() -> None:
+def test_fields_inside_records_are_looked_at_too() -> None:
     inner = [
         {"name": "rpm", "type": "double", "doc": "R.", "unit": "Volt"},
         {"name": "t", "type": "double", "minimum": 0},

@@ -1,14 +1,17 @@
 """Parsing a contract: what is taken, and what is refused with place and remedy."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.contracts.model import MAX_PROBLEMS, MAX_TEXT, PROVENANCE, Contract, parse
+from headrace.contracts.avro import Member, Node
+from headrace.contracts.model import MAX_PROBLEMS, MAX_TEXT, Contract, parse
 from headrace.errors import ConfigError
+from headrace.protocol import provenance
 
 DEVICE = {"name": "device_id", "type": "string"}
 TIME: dict[str, Any] = {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}
@@ -31,19 +34,19 @@ def refusal(*fields: Any, **record: Any) -> str:
     return message
 
 
-def test_a_field_with_everything() -> None:
+def test_every_attribute_of_a_field_is_read() -> None:
     field = {
         "name": "flow", "type": ["null", "double"], "default": None, "doc": "Flow.", "unit": "L/min", "minimum": 0,
-        "maximum": 9.5, "sentinels": [-1, "NA"], "on_violation": "clamp", "aliases": ["Q"],
+        "maximum": 9.5, "sentinels": [-1, "NA"], "on_violation": "null", "aliases": ["Q"], "max_step": 2.5,
     }  # fmt: skip
     f = contract(field).field("flow")
     assert (f.kind, f.nullable, f.logical, f.items, f.max_items) == ("double", True, None, None, None)
-    assert (f.unit, f.doc, f.minimum, f.maximum) == ("L/min", "Flow.", 0, 9.5)
-    assert (f.sentinels, f.on_violation, f.aliases) == ((-1, "NA"), "clamp", ("Q",))
-    assert f.schema == ["null", "double"]
+    assert (f.unit, f.doc, f.minimum, f.maximum, f.max_step) == ("L/min", "Flow.", 0, 9.5, 2.5)
+    assert (f.sentinels, f.on_violation, f.aliases) == ((-1, "NA"), "null", ("Q",))
+    assert f.type == Node("double", nullable=True, size=8)
 
 
-def test_what_holds_where_nothing_is_said() -> None:
+def test_attributes_that_are_left_out_have_their_defaults() -> None:
     c = contract({"name": "x", "type": "double"})
     f, time = c.field("x"), c.field("event_time")
     assert (f.on_violation, f.role, f.time_unit, f.max_ahead_seconds, f.sentinels) == ("reject", None, "us", None, ())
@@ -71,7 +74,7 @@ KINDS: list[tuple[Any, str, str | None, str | None]] = [
     ("schema", "kind", "logical", "items", "nullable"),
     [(*k, nullable) for k in KINDS for nullable in (False, True) if not (nullable and k[1] == "enum")],
 )
-def test_every_type_that_is_taken(
+def test_every_type_that_a_contract_may_hold_is_read(
     schema: Any, kind: str, logical: str | None, items: str | None, nullable: bool
 ) -> None:
     field = {"name": "x", "type": ["null", schema] if nullable else schema, **({"max_items": 5} if items else {})}
@@ -109,7 +112,7 @@ def test_every_type_that_is_taken(
         ({"type": "enum", "name": "e", "symbols": []}, "enum needs symbols"),
         ({"type": "enum", "name": "e", "symbols": ["A", "A"]}, "occurs twice"),
         ({"type": "enum", "name": "e", "symbols": ["A B"]}, "enum needs symbols"),
-        ({"type": "enum", "name": "e", "symbols": ["A"], "default": "B"}, "none of its symbols"),
+        ({"type": "enum", "name": "e", "symbols": ["A"], "default": "B"}, "is not one of its symbols"),
         ({"type": "array", "items": {"type": "array", "items": "int"}}, "an array holds numbers"),
         ({"type": "array", "items": ["null", "int"]}, "can't be null"),
         ({"type": "array"}, "a type is expected"),
@@ -165,6 +168,11 @@ def test_aliases_inside_a_record_that_are_refused(alias: Any, words: str) -> Non
         ({"role": "boot"}, "belongs on a string or long"),
         ({"time_unit": "ms"}, "belongs on timestamps"),
         ({"max_ahead_seconds": 5}, "on a timestamp"),
+        ({"max_step": "5"}, "max_step must be a number"),
+        ({"max_step": True}, "max_step must be a number"),
+        ({"max_step": 0}, "max_step 0 must be above 0"),
+        ({"max_step": 5, "minimum": 0, "on_violation": "clamp"}, "clamp does not go with max_step"),
+        ({"max_step": 5, "on_violation": "null"}, "on_violation null needs an optional field"),
         ({"aliases": "x"}, "aliases must be a list"),
         ({"aliases": [""]}, "aliases must be a list"),
         ({"aliases": ["device_id"]}, "already feeds the field device_id"),
@@ -180,6 +188,17 @@ def test_attributes_that_are_refused(attributes: dict[str, Any], words: str) -> 
     ("field", "words"),
     [
         ({"name": "x", "type": "string", "minimum": 1}, "for numbers, not for string"),
+        ({"name": "x", "type": "string", "max_step": 1}, "max_step is for single numbers, not for string"),
+        (
+            {"name": "x", "type": {"type": "array", "items": "int"}, "max_items": 3, "max_step": 1},
+            "max_step is for single numbers, not for array",
+        ),
+        (
+            {"name": "x", "type": {"type": "long", "logicalType": "timestamp-millis"}, "max_step": 1},
+            "not for timestamp-millis",
+        ),
+        ({"name": "x", "type": "int", "minimum": 2**31}, "no int is as large as the minimum 2147483648"),
+        ({"name": "x", "type": "long", "maximum": -(2.0**64)}, "no long is as small as the maximum"),
         ({"name": "x", "type": "boolean", "sentinels": [1]}, "for numbers and strings"),
         (
             {"name": "x", "type": {"type": "bytes", "logicalType": "decimal", "precision": 4}, "minimum": 1},
@@ -200,7 +219,7 @@ def test_attributes_that_are_refused(attributes: dict[str, Any], words: str) -> 
         ({"name": 'x"; drop', "type": "int"}, "can't name a field"),
         ({"type": "int"}, "can't name a field"),
         ({"name": "_x", "type": "int"}, "leading underscore"),
-        *(({"name": name, "type": "int"}, "the lake has a column of that name") for name in PROVENANCE),
+        *(({"name": name, "type": "int"}, "the lake has a column of that name") for name in provenance.RESERVED),
         ({"name": "Device_ID", "type": "int"}, "SQL does not tell small letters from capitals"),
         ({"name": "device_id", "type": "string"}, "Rename one"),
     ],
@@ -222,13 +241,22 @@ def test_fields_that_are_refused(field: dict[str, Any], words: str) -> None:
         ([DEVICE, {**TIME, "minimum": 1, "on_violation": "clamp"}, QUALITY], "on_violation must be reject"),
     ],
 )
-def test_what_every_contract_has(fields: list[Any], words: str) -> None:
+def test_a_contract_without_what_every_contract_has_is_refused(fields: list[Any], words: str) -> None:
     assert words in refusal(fields=fields)
 
 
-@pytest.mark.parametrize("record", [{"type": "enum"}, {"name": "a b"}, {"name": 7.5}, {"fields": {}}, {"fields": [1]}])
-def test_what_is_no_record(record: dict[str, Any]) -> None:
-    refusal(**record)
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"type": "enum"}, """type is 'enum'; a contract's must be "record\""""),
+        ({"name": "a b"}, "name and namespace must consist of letters"),
+        ({"name": 7.5}, "name and namespace must consist of letters"),
+        ({"fields": {}}, "fields must be a list of objects"),
+        ({"fields": [1]}, "fields must be a list of objects"),
+    ],
+)
+def test_what_is_not_a_record_is_refused(record: dict[str, Any], words: str) -> None:
+    assert words in refusal(**record)
 
 
 def test_every_problem_is_told_at_once_but_not_without_end() -> None:
@@ -245,10 +273,11 @@ def test_named_types_are_resolved() -> None:
     c = contract(
         {"name": "x", "type": axis}, {"name": "y", "type": ["null", "acme.axis"], "default": None}, namespace="acme"
     )
-    assert c.field("y").schema == ["null", axis]
-    assert (
-        contract({"name": "x", "type": axis}, {"name": "y", "type": "axis"}, namespace="acme").field("y").schema == axis
-    )
+    resolved = Node("record", members=(Member("rms", Node("double", size=8), {}),))
+    assert c.field("x").type == resolved
+    assert c.field("y").type == replace(resolved, nullable=True)
+    again = contract({"name": "x", "type": axis}, {"name": "y", "type": "axis"}, namespace="acme")
+    assert again.field("y").type == resolved
 
 
 @pytest.mark.parametrize(
@@ -268,24 +297,23 @@ def test_hostile_text_is_a_config_error(hostile: str) -> None:
         parse("x", hostile)
 
 
-def test_named_types_do_not_explode() -> None:
-    fields: list[Any] = [
-        {"name": "f0", "type": {"type": "record", "name": "R0", "fields": [{"name": "a", "type": "int"}]}}
-    ]
-    for i in range(1, 8):
-        inner = [{"name": f"a{j}", "type": f"R{i - 1}"} for j in range(30)]
+def chained(records: int, references: int) -> list[dict[str, Any]]:
+    """Fields of records, each of which refers so many times to the one before it."""
+    fields: list[dict[str, Any]] = []
+    for i in range(records):
+        inner = (
+            [{"name": f"a{j}", "type": f"R{i - 1}"} for j in range(references)] if i else [{"name": "a", "type": "int"}]
+        )
         fields.append({"name": f"f{i}", "type": {"type": "record", "name": f"R{i}", "fields": inner}})
-    assert "more than 5000 types" in refusal(*fields)
+    return fields
+
+
+def test_named_types_do_not_explode() -> None:
+    assert "more than 5000 types" in refusal(*chained(8, 30))
 
 
 def test_references_count_as_depth() -> None:
-    fields: list[Any] = [
-        {"name": "f0", "type": {"type": "record", "name": "R0", "fields": [{"name": "a", "type": "int"}]}}
-    ]
-    for i in range(1, 12):
-        inner = [{"name": "a", "type": f"R{i - 1}"}]
-        fields.append({"name": f"f{i}", "type": {"type": "record", "name": f"R{i}", "fields": inner}})
-    assert "nested more than" in refusal(*fields)
+    assert "nested more than" in refusal(*chained(12, 1))
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(

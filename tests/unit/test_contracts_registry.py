@@ -14,7 +14,7 @@ from headrace.config import load
 from headrace.config.connect import Registry as Settings
 from headrace.contracts.model import Contract, parse
 from headrace.errors import ConfigError, PoisonError, Reason, TransientError
-from headrace.registry import UNKNOWN_SECONDS, Registry
+from headrace.schema_registry.client import UNKNOWN_SECONDS, Registry
 
 DEVICE = {"name": "device_id", "type": "string"}
 TIME = {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}

@@ -10,10 +10,10 @@ import pytest
 from headrace.config import Config
 from headrace.config.connect import Mqtt
 from headrace.errors import ConfigError, TransientError
-from headrace.tools.device import Publisher
-from headrace.tools.mapping import Wishes
-from headrace.tools.replay import plan, send
-from headrace.tools.simulate import Fleet, run
+from headrace.recordings.mapping import Options
+from headrace.recordings.replay import plan, send
+from headrace.simulation.device import Publisher
+from headrace.simulation.fleet import Fleet, run
 from tests.unit.toy_broker import Broker, against
 
 
@@ -161,7 +161,7 @@ def test_replay_sends_each_row_once_and_notices_equal_rows(tmp_path: Path) -> No
             {"mqtt": mqtt.model_dump(), "streams": {"environment": {"routes": ["s/{device_id}/env"]}}}
         )
         files = [tmp_path / "room-1.csv", tmp_path / "room-2.csv"]
-        plans = plan(cfg, files, "environment", Wishes(time="timestamp:s"))
+        plans = plan(cfg, files, "environment", Options(time="timestamp:s"))
         report = await send(cfg, plans, client_id="t")
         assert (report.sent, report.equal) == (202, 2)
         assert report.first_equal == f"{files[0]}:102"
@@ -184,7 +184,7 @@ def test_replay_leaves_out_what_the_broker_does_not_take(tmp_path: Path) -> None
         cfg = Config.model_validate(
             {"mqtt": mqtt.model_dump(), "streams": {"vibration": {"routes": ["v/{device_id}"]}}}
         )
-        report = await send(cfg, plan(cfg, [tmp_path / "v.csv"], "vibration", Wishes()), client_id="t")
+        report = await send(cfg, plan(cfg, [tmp_path / "v.csv"], "vibration", Options()), client_id="t")
         assert report.sent == 1
         assert report.left_out.total() == 1
 

@@ -5,15 +5,15 @@ import pytest
 
 from headrace.config.connect import Mqtt
 from headrace.errors import ConfigError
-from headrace.tools.device import Publisher
-from headrace.tools.untold import Untold
+from headrace.simulation.device import Publisher
+from headrace.simulation.unreceipted import Unreceipted
 from tests.unit.toy_broker import Broker, against
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headrace.tools.untold.FIRST_SECONDS", 0.02)
-    monkeypatch.setattr("headrace.tools.device._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("headrace.simulation.unreceipted.FIRST_SECONDS", 0.02)
+    monkeypatch.setattr("headrace.simulation.device._LOOK_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -94,9 +94,9 @@ def test_receipts_need_mqtt_5_a_prefix_and_the_right_to_hear_them() -> None:
     against(Broker(grant=mqtt5.SubAckReasonCode.NOT_AUTHORIZED), act)
 
 
-def test_what_is_untold_is_due_after_twice_the_time_each_time() -> None:
+def test_a_message_without_a_receipt_is_due_after_twice_the_time_each_time() -> None:
     now = [0.0]
-    untold = Untold(lambda: now[0])
+    untold = Unreceipted(lambda: now[0])
     first, second = untold.add("a", b"12"), untold.add("a", b"345")
     assert (len(untold), untold.bytes) == (2, 5)
     assert untold.remove(first) == ("a", b"12")

@@ -9,9 +9,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_bridges_example_is_a_configuration_that_it_runs_on() -> None:
-    work = startup.check(load(ROOT / "bridge" / "example.yaml", {}))
-    assert {r.stream for r in work.plan.routes} == {"imu", "pump"}
-    assert {s.filter for s in work.plan.subscriptions} == {"sensors/#", "plant/+/pump"}
+    work = startup.prepare(load(ROOT / "bridge" / "example.yaml", {}))
+    assert {r.stream for r in work.routing.routes} == {"imu", "pump", "home"}
+    assert {s.filter for s in work.routing.subscriptions} == {
+        "sensors/#", "plant/+/pump", "esphome/+/sensor/+/state", "garden/+/temp",
+    }  # fmt: skip
 
 
 def test_the_processors_example_says_the_defaults() -> None:

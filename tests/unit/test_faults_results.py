@@ -1,8 +1,20 @@
-"""The table of docs/reliability.md: which runs count."""
+"""The table of docs/reliability.md: which runs count, and which files they speak of."""
 
 from tests.faults import results
 from tests.faults.matrix import ALL
 from tests.faults.results import Result
+from tests.faults.world import ROOT
+
+
+def test_the_data_path_is_what_the_services_import_and_what_judges_them() -> None:
+    found = {path.relative_to(ROOT).as_posix() for path in results.data_path()}
+    assert {
+        "bridge/service.py", "processors/archive/put.py", "headrace/protocol/wire.py", "headrace/kafka/client.py",
+        "headrace/store/s3.py", "headrace/lake/ledger.py", "schemas/imu.avsc", "requirements.lock",
+        "headrace/stack/kafka.py", "headrace/simulation/device.py", "tests/faults/audit.py",
+    } <= found  # fmt: skip
+    assert not [name for name in found if name.startswith(("headrace/cli/", "headrace/lake/sql.py", "tests/unit/"))]
+    assert all(list(ROOT.glob(pattern)) for pattern in (*results.SERVICES, *results.BESIDE))
 
 
 def _run(fault: str, seed: int, path: str, commit: str) -> Result:

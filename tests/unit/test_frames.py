@@ -1,14 +1,12 @@
 """Bytes of the MQTT broker, cut anywhere, into packets."""
 
-import contextlib
-
 import mqtt5
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import TransientError
-from headrace.frames import Frames
+from headrace.mqtt.frames import Frames
 
 # The codec panics on text that isn't UTF-8, and leaves an exception behind.
 panics = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -50,8 +48,21 @@ def test_malformed_packets_end_the_connection(data: bytes) -> None:
         Frames(mqtt5.read, 1000).feed(data + b"\0" * 8)
 
 
+def outcome(*parts: bytes) -> tuple[list[bytes], bool]:
+    """(the packets that were whole, written again; whether the bytes turned out not to be MQTT)."""
+    frames, out = Frames(mqtt5.read, 1000), []
+    for part in parts:
+        try:
+            out += [packet.write() for packet in frames.feed(part)]
+        except TransientError:
+            return out, True
+    return out, False
+
+
 @panics
 @given(st.binary(max_size=200))
-def test_any_bytes_are_packets_or_a_transient_error(stream: bytes) -> None:
-    with contextlib.suppress(TransientError):
-        Frames(mqtt5.read, 1000).feed(stream)
+def test_any_bytes_are_packets_or_a_transient_error_however_they_come(stream: bytes) -> None:
+    at_once, refused_at_once = outcome(stream)
+    one_by_one, refused = outcome(*(stream[i : i + 1] for i in range(len(stream))))
+    assert refused_at_once == refused
+    assert at_once == ([] if refused else one_by_one)

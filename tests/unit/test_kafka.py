@@ -10,8 +10,14 @@ from confluent_kafka import Producer
 from headrace import kafka
 from headrace.config.connect import Kafka
 from headrace.errors import ConfigError, TransientError
+from headrace.kafka import client
 from tests.secured.certs import Certs, Pair
 from tests.secured.front import front
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_DOWN_SECONDS", 0.3)
 
 
 @contextmanager
@@ -43,11 +49,6 @@ def test_nobody_there_is_an_outage_with_the_reason() -> None:
         kafka.probe(Kafka(bootstrap=f"127.0.0.1:{port}"))
 
 
-@pytest.fixture(scope="module")
-def certs(tmp_path_factory: pytest.TempPathFactory) -> Certs:
-    return Certs(tmp_path_factory.mktemp("certs"))
-
-
 def secured(certs: Certs, port: int, pair: Pair | None = None) -> Kafka:
     files = {"cert_file": str(pair.cert), "key_file": str(pair.key)} if pair else {}
     tls = {"enabled": True, "ca_file": str(certs.ca), **files}
@@ -58,7 +59,7 @@ def secured(certs: Certs, port: int, pair: Pair | None = None) -> Kafka:
     ("what", "words"),
     [
         ("unknown", "unable to get local issuer certificate. Set kafka.tls.ca_file"),
-        ("expired", "certificate has expired. Have it renewed"),
+        ("expired", "certificate has expired. Renew it"),
         ("elsewhere", "certificate is not valid for '127.0.0.1'. Correct kafka.bootstrap"),
     ],
 )

@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.lake import layout
+from headrace.protocol.names import lake_folder
 
 topics = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,40}", fullmatch=True)
 ids = st.from_regex(r"[A-Za-z0-9_-]{22}", fullmatch=True)
@@ -21,7 +22,7 @@ def test_names_are_as_documented() -> None:
 @given(topics, ids, st.integers(0, 9999), number, st.integers(0, 2**31))
 def test_a_data_key_is_read_back(topic: str, topic_id: str, partition: int, start: int, schema: int) -> None:
     found = layout.parse_data_key(layout.data_key(topic, topic_id, partition, start, schema, "2026-01-02"), topic)
-    assert found == (layout.folder(topic), "2026-01-02", topic, topic_id, partition, start, schema)
+    assert found == (lake_folder(topic), "2026-01-02", topic, topic_id, partition, start, schema)
 
 
 @given(topics, ids, st.integers(0, 9999), number)

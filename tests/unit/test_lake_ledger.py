@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import FatalError
-from headrace.intent import Tail
 from headrace.lake import layout, ledger
+from headrace.protocol.tail import Tail
+from headrace.protocol.wire import Position
 from headrace.store.folder import FolderStore
-from headrace.wire import Position
 
 
 def entry(start: int = 0) -> ledger.Entry:
@@ -47,7 +47,7 @@ def test_entries_are_read_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"version": 2}', b"nonsense"])
-def test_what_is_no_entry_is_refused_in_words(data: bytes) -> None:
+def test_an_object_that_is_not_an_entry_is_refused_in_words(data: bytes) -> None:
     with pytest.raises(FatalError, match=r"x\.json"):
         ledger.from_json(data, "x.json")
 

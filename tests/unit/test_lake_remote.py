@@ -28,5 +28,5 @@ def test_with_workload_identity_a_sovereign_clouds_host_is_asked() -> None:
     assert "endpoint=blob.core.chinacloudapi.cn" in secret("https://acct.blob.core.chinacloudapi.cn/")
     assert "endpoint" not in secret(None)
     for url in ("https://lake.example.org", "http://acct.blob.core.windows.net", "https://acct.example.org/acct"):
-        with pytest.raises(ConfigError, match="can be written and not queried"):
+        with pytest.raises(ConfigError, match="can be written but not queried"):
             secret(url)

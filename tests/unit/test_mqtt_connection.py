@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from headrace import mqtt
 from headrace.config.connect import Mqtt
 from headrace.errors import ConfigError, FatalError, TransientError
-from headrace.mqtt import Connection, Session, Subscription
+from headrace.mqtt import Connection, Session, Subscription, connection
 
 SESSION = Session("bridge-1", 3600, 30, 100, 1000)
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -91,7 +91,7 @@ def test_connect_says_who_it_is_keeps_the_session_and_bounds_what_comes() -> Non
         writer.write(RESUMED)
 
     async def use(connection: Connection) -> None:
-        assert connection.session_present
+        assert connection.terms.session_present
 
     talk(script, use, username="me", password=SecretStr("secret"))
     (packet,) = seen
@@ -108,7 +108,7 @@ def test_connect_says_who_it_is_keeps_the_session_and_bounds_what_comes() -> Non
     ("code", "error", "words"),
     [
         (0x86, ConfigError, "mqtt.password"),
-        (0x87, ConfigError, "let this user in"),
+        (0x87, ConfigError, "let the user in"),
         (0x85, ConfigError, "client id"),
         (0x88, TransientError, "server unavailable"),
         (0x89, TransientError, "server busy"),
@@ -122,7 +122,7 @@ def test_a_refusal_is_a_config_error_where_only_a_person_can_help(
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x20\x02\x00\x01", b"HTTP/1.1 400 Bad Request\r\n", b"\xd0\x00"])
-def test_what_is_no_mqtt_5_broker_is_told_apart(answer: bytes) -> None:
+def test_a_server_that_is_not_an_mqtt_5_broker_is_recognised(answer: bytes) -> None:
     with pytest.raises(TransientError, match="MQTT broker"):
         talk(answering(answer), nothing)
 
@@ -256,6 +256,21 @@ def test_the_last_goodbye_ends_the_session() -> None:
     assert seen == [b"\xe0\x07\x00\x05\x11\0\0\0\0"]
 
 
+def ends(packet: bytes, error: type[Exception], words: str) -> None:
+    """A connection on which the broker answers a subscription with `packet` ends with this error."""
+
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_packet(reader)
+        writer.write(packet)
+
+    async def use(connection: Connection) -> None:
+        connection.subscribe([Subscription("a/#", 1)])
+        with pytest.raises(error, match=words):
+            await receive_for_ever(connection)
+
+    talk(answering(CONNACK, broker), use)
+
+
 @pytest.mark.parametrize(
     ("code", "error", "words"),
     [
@@ -265,16 +280,7 @@ def test_the_last_goodbye_ends_the_session() -> None:
     ],
 )
 def test_a_refused_subscription_names_the_filter(code: int, error: type[Exception], words: str) -> None:
-    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_packet(reader)
-        writer.write(bytes([0x90, 4, 0, 1, 0, code]))
-
-    async def use(connection: Connection) -> None:
-        connection.subscribe([Subscription("a/#", 1)])
-        with pytest.raises(error, match=words):
-            await receive_for_ever(connection)
-
-    talk(answering(CONNACK, broker), use)
+    ends(bytes([0x90, 4, 0, 1, 0, code]), error, words)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what a panic of the codec leaves
@@ -291,20 +297,11 @@ def test_a_refused_subscription_names_the_filter(code: int, error: type[Exceptio
     ],
 )
 def test_what_ends_a_connection_says_so(packet: bytes, error: type[Exception], words: str) -> None:
-    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_packet(reader)
-        writer.write(packet)
-
-    async def use(connection: Connection) -> None:
-        connection.subscribe([Subscription("a", 1)])
-        with pytest.raises(error, match=words):
-            await receive_for_ever(connection)
-
-    talk(answering(CONNACK, broker), use)
+    ends(packet, error, words)
 
 
 def test_a_silent_broker_is_pinged_and_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(connection, "_LOOK_SECONDS", 0.02)
     seen: list[bytes] = []
 
     async def broker(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -312,7 +309,7 @@ def test_a_silent_broker_is_pinged_and_given_up(monkeypatch: pytest.MonkeyPatch)
         await reader.read()
 
     async def use(connection: Connection) -> None:
-        connection.keepalive = 0.15  # type: ignore[assignment]
+        connection.keepalive = 0.15
         reading = asyncio.create_task(connection.receive())
         with pytest.raises(TransientError, match="silent"):
             await connection.keep_alive()
@@ -323,7 +320,7 @@ def test_a_silent_broker_is_pinged_and_given_up(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_silence_counts_for_nothing_while_nobody_receives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(connection, "_LOOK_SECONDS", 0.02)
     pings: list[bytes] = []
 
     async def broker(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -333,7 +330,7 @@ def test_silence_counts_for_nothing_while_nobody_receives(monkeypatch: pytest.Mo
                 return
 
     async def use(connection: Connection) -> None:
-        connection.keepalive = 0.06  # type: ignore[assignment]
+        connection.keepalive = 0.06
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(connection.keep_alive(), 0.5)
         await connection.disconnect()

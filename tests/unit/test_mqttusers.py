@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.tools.mqttusers import main
+from headrace.operate.mqttusers import main
 
 
 def test_the_file_has_a_hash_of_each_password_and_no_password(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from headrace import metrics
-from headrace.tools.brokermetrics import FIGURES
+from headrace.operate.brokermetrics import FIGURES
+from headrace.runtime import metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "helm" / "headrace" / "files"

@@ -7,16 +7,16 @@ import time
 
 import pytest
 
-from headrace.httpserver import Answer, HttpServer
-from headrace.tools import probe
+from headrace.operate import probe
+from headrace.runtime.httpserver import Answer, HttpServer, Request
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (404, 1), (301, 1)])
 def test_only_200_is_healthy(status: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     asked = []
 
-    def find(path: str, _host: str) -> Answer:
-        asked.append(path)
+    def find(request: Request) -> Answer:
+        asked.append(request.target)
         return Answer(status, "application/json", b'{"ok": true}\n')
 
     with HttpServer("127.0.0.1", 0, find, "") as server:
@@ -46,7 +46,7 @@ def test_bad_arguments(argv: list[str]) -> None:
 
 
 def test_it_needs_the_standard_library_alone() -> None:
-    code = "import sys; import headrace.tools.probe; print(sorted({m.partition('.')[0] for m in sys.modules}))"
+    code = "import sys; import headrace.operate.probe; print(sorted({m.partition('.')[0] for m in sys.modules}))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     ours = {m for m in eval(told) if m not in sys.stdlib_module_names and not m.startswith(("_", "sitecustomize"))}
     assert ours == {"headrace"}

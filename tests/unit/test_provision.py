@@ -2,19 +2,19 @@ from collections.abc import Callable
 
 import pytest
 
-from headrace import provision as steps
 from headrace.cli import context
 from headrace.cli.provision import provision
 from headrace.config import Config
 from headrace.errors import ConfigError, TransientError
-from headrace.tools.provide import Part
+from headrace.operate import provision as steps
+from headrace.operate.provision import Part
 
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     monkeypatch.setattr(context, "config", Config)
-    monkeypatch.setattr("headrace.tools.provide._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("headrace.operate.provision._PAUSE_SECONDS", 0.01)
     for name, made in (("topics", []), ("contracts", {}), ("bucket", None)):
         monkeypatch.setattr(steps, name, step(name, made, calls))
     return calls

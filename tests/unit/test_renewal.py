@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from headrace import renewal
 from headrace.errors import ConfigError, TransientError
-from headrace.renewal import Renewed
+from headrace.identity import renewal
+from headrace.identity.renewal import Renewed
 
 
 class World:
@@ -26,7 +26,7 @@ class World:
 
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """It was had once, is not fresh any more, and whoever gives it does not answer."""
+    """It was fetched once, is not fresh any more, and its issuer does not answer."""
     monkeypatch.setattr(renewal, "_AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(renewal, "_QUICK_SECONDS", 0.1)
     world = World(lambda: 1)

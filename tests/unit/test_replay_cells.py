@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import ConfigError
-from headrace.tools.cells import number, number_with_comma, text, time_reader
+from headrace.recordings.cells import number, number_with_comma, text, time_reader
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ def test_any_decimal_keeps_its_value(value: Decimal, sign: str, zeros: int) -> N
         ("inf", '"inf"'), ("e5", '"e5"'), ('a"b\\', '"a\\"b\\\\"'),
     ],
 )  # fmt: skip
-def test_numbers(cell: str, out: str) -> None:
+def test_a_number_that_json_writes_otherwise_is_rewritten_and_other_cells_are_text(cell: str, out: str) -> None:
     assert number(cell) == out
 
 
@@ -46,7 +46,7 @@ def test_decimal_commas_only_where_asked_for() -> None:
 
 
 @given(st.text())
-def test_text_is_json(cell: str) -> None:
+def test_text_becomes_a_json_string(cell: str) -> None:
     try:
         cell.encode()
     except UnicodeEncodeError:  # a lone surrogate: no file that decodes holds one
@@ -72,7 +72,7 @@ def test_text_is_json(cell: str) -> None:
         ("%Y %m %d %H", "2013 3 1 0", 1362096000_000000),
     ],
 )
-def test_times(form: str, cell: str, us: int) -> None:
+def test_each_time_format_gives_microseconds(form: str, cell: str, us: int) -> None:
     assert time_reader(form, UTC)(cell) == us
 
 
@@ -91,7 +91,7 @@ def test_iso_times_are_exact_to_the_microsecond(when: datetime) -> None:
 @pytest.mark.parametrize(
     ("form", "cell"), [("s", "NA"), ("ms", ""), ("s", "1e400"), ("s", "inf"), ("iso", "x"), ("ns", "²")]
 )
-def test_what_is_no_time_is_a_value_error(form: str, cell: str) -> None:
+def test_a_cell_that_is_not_a_time_is_a_value_error(form: str, cell: str) -> None:
     with pytest.raises(ValueError):
         time_reader(form, UTC)(cell)
 

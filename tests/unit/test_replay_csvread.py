@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import ConfigError
-from headrace.tools.csvread import open_table, sniff, stem
+from headrace.recordings.csvread import open_table, sniff, stem
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -71,7 +71,7 @@ def test_a_quoted_cell_may_hold_a_waveform(tmp_path: Path) -> None:
     assert [len(row[1]) for _, row in table.rows()] == [len(wave) + 2]
 
 
-def test_stems() -> None:
+def test_the_stem_is_the_name_without_csv_and_gz() -> None:
     assert [stem(Path(p)) for p in ("s01_01_sw.csv", "x/PRSA_Dingling.csv.gz", "a.b.CSV", "plain")] == [
         "s01_01_sw", "PRSA_Dingling", "a.b", "plain",
     ]  # fmt: skip

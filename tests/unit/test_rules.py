@@ -1,19 +1,23 @@
 """Contract rules, checked against a plain reading of the contract, one value at a time."""
 
+import importlib
 import json
 import math
+import pkgutil
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.contracts.model import Contract, parse
 from headrace.errors import Reason
-from processors import columns
-from processors.rules import Rules, Verdicts
+from processors.avro.codec import Codec
+from processors.clean import rules as package
+from processors.clean.rules.contract import ContractRules, Verdicts
+from processors.clean.rules.order import ORDER
 
 NOW_MS = 1_700_000_000_000
 NOW = NOW_MS * 1000
@@ -34,11 +38,11 @@ def optional(kind: Any, **rules: Any) -> dict[str, Any]:
 
 
 def judge(it: Contract, *rows: dict[str, Any]) -> Verdicts:
-    codec = columns.codec(it)
+    codec = Codec(it.schema)
     base = {f.name: None for f in it.fields} | {"device_id": "d", "event_time": NOW}
     batch = codec.decode([codec.write(1, base | row) for row in rows])
     assert not batch.bad
-    return Rules(it).judge(batch.frame, np.full(len(rows), NOW_MS, dtype=np.int64))
+    return ContractRules(it).judge(batch.frame, np.full(len(rows), NOW_MS, dtype=np.int64))
 
 
 def one(it: Contract, **row: Any) -> Any:
@@ -119,6 +123,13 @@ def test_event_time() -> None:
     assert one(it, event_time=-(2**63)) is Reason.OUT_OF_RANGE
 
 
+def test_every_rule_file_stands_in_the_order() -> None:
+    """A rule that is not listed never acts, and nothing would say so."""
+    names = {m.name for m in pkgutil.iter_modules(package.__path__)}
+    modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+    assert {m.rule for m in modules if callable(getattr(m, "rule", None))} == set(ORDER)
+
+
 SAMPLES = {"name": "x", "type": {"type": "array", "items": "float"}, "max_items": 5}
 
 
@@ -157,21 +168,20 @@ def test_words_name_field_value_and_rule() -> None:
 
 def test_rows_that_could_not_be_decoded_have_no_verdict() -> None:
     it = contract(optional("double", maximum=1))
-    codec = columns.codec(it)
+    codec = Codec(it.schema)
     good = codec.write(1, {"device_id": "d", "event_time": NOW, "x": 5.0, "_quality": None})
     batch = codec.decode([good[:-3], good])
-    v = Rules(it).judge(batch.frame, np.full(2, NOW_MS, dtype=np.int64))
+    v = ContractRules(it).judge(batch.frame, np.full(2, NOW_MS, dtype=np.int64))
     assert list(v.refused) == [1]
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | st.floats() | st.sampled_from([-200.0, 0.0, 1.0]), min_size=1, max_size=8))
 def test_a_verdict_does_not_depend_on_the_batch(values: list[float | None]) -> None:
     it = contract(optional("double", minimum=-1, maximum=1, sentinels=[-200], on_violation="null"))
     frame = pl.DataFrame({"device_id": "d", "event_time": NOW, "x": values, "_quality": None}, schema_overrides={
         "event_time": pl.Datetime("us", "UTC"), "x": pl.Float64})  # fmt: skip
     appended = np.full(len(values), NOW_MS, dtype=np.int64)
-    rules = Rules(it)
+    rules = ContractRules(it)
     together = rules.judge(frame, appended)
     for i in range(len(values)):
         alone = rules.judge(frame[i : i + 1], appended[:1])

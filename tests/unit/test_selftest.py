@@ -6,13 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bridge.decode import Decoder, Reading, Source
+from bridge.decoders.base import Reading, Source
+from bridge.decoders.json.decoder import JsonDecoder
 from headrace.config import Config
 from headrace.contracts import files
 from headrace.errors import ConfigError, TransientError
 from headrace.lake import layout
-from headrace.tools import selftest
-from headrace.tools.selftest import Row, message
+from headrace.operate import selftest
+from headrace.operate.selftest import Row, message
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -35,7 +36,7 @@ def test_the_bridge_takes_what_is_made_of_every_shipped_contract(contract: str) 
     assert "device_id" not in reading
     found = files.find(contract)
     captures = {"device_id": sent.device}
-    (row,) = Decoder(found, 7, tuple(captures)).decode(sent.payload, Source(captures), 1)
+    (row,) = JsonDecoder(found, 7, tuple(captures)).decode(sent.payload, Source(captures), 1)
     assert isinstance(row, Reading)
     for name, value in reading.items():
         field = found.field(name)

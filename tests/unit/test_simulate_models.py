@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from headrace.contracts.files import find
-from headrace.tools.defects import DUPLICATE, GAP, MALFORMED, MISSING, OUT_OF_RANGE, SENTINEL, Defects
-from headrace.tools.models.bearing import SAMPLING_RATE, bearing, outer_race_hz
-from headrace.tools.models.day import day
-from headrace.tools.models.motion import GRAVITY, motion
+from headrace.simulation.defects import DUPLICATE, GAP, MALFORMED, MISSING, OUT_OF_RANGE, SENTINEL, Defects
+from headrace.simulation.models.bearing import SAMPLING_RATE, bearing, outer_race_hz
+from headrace.simulation.models.day import day
+from headrace.simulation.models.motion import GRAVITY, motion
 
 
 def rng(seed: int = 1) -> np.random.Generator:

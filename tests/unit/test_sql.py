@@ -51,6 +51,16 @@ def test_a_stream_is_a_view_over_all_its_files(lake: Path) -> None:
     assert out.to_dict("records") == [{"n": 6, "s": 21.0, "e": 1}]
 
 
+def test_a_table_that_is_not_there_is_answered_with_those_that_are(lake: Path) -> None:
+    cfg = config(lake, archive={"topics": ["imu.clean", "imu.raw"]})
+    with pytest.raises(ConfigError) as refused:
+        headrace.query("select * from pumps", config=cfg)
+    words = str(refused.value)
+    assert words.endswith("This configuration has the tables imu, environment, vibration, imu.raw")
+    assert "pumps" in words
+    assert "Did you mean" not in words
+
+
 def test_times_are_utc_and_the_partition_is_a_date(lake: Path) -> None:
     sql = "select event_time, date, typeof(date) t from imu where date = '2026-01-02' and event_time < '2026-01-03'"
     out = headrace.query(sql, config=config(lake))
@@ -146,5 +156,5 @@ def test_what_does_not_fit_into_memory_has_a_folder_of_its_own_where_one_may_wri
 
 def test_the_types_of_columns() -> None:
     names = ("device_id", "event_time", "samples", "temperature", "sequence")
-    types = [sql_type(find("vibration").field(name)) for name in names]
+    types = [sql_type(find("vibration").field(name).type) for name in names]
     assert types == ["VARCHAR", "TIMESTAMPTZ", "FLOAT[]", "DOUBLE", "BIGINT"]

@@ -108,6 +108,7 @@ def test_a_server_that_does_not_resume_is_read_from_the_start(server: Server, tm
     assert (wanted.folder / "one.jar").read_bytes() == server.files["one.jar"]
 
 
+@pytest.mark.clause("CR 3.10")
 def test_other_bytes_than_the_pinned_ones_are_refused(server: Server, tmp_path: Path) -> None:
     wanted = part(server, tmp_path, {"one.jar": b"good" * 100})
     server.files["one.jar"] = b"evil" * 100
@@ -153,6 +154,7 @@ def test_an_archive_is_unpacked(server: Server, tmp_path: Path) -> None:
     assert not (wanted.folder / "app.tar.gz").exists()
 
 
+@pytest.mark.clause("CR 3.10")
 @pytest.mark.usefixtures("python")
 def test_an_archive_that_leads_out_of_its_folder_is_refused(server: Server, tmp_path: Path) -> None:
     packed = io.BytesIO()
@@ -163,6 +165,7 @@ def test_an_archive_that_leads_out_of_its_folder_is_refused(server: Server, tmp_
     assert not (tmp_path / "outside").exists()
 
 
+@pytest.mark.clause("CR 3.10")
 def test_the_lock_pins_every_file_by_its_hash() -> None:
     for wanted in download.parts(Path("/nowhere")).values():
         assert wanted.base.startswith("https://")

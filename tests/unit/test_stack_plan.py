@@ -1,4 +1,8 @@
+import os
+import random
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,9 +10,10 @@ import yaml
 
 from headrace.config import Config, load
 from headrace.errors import ConfigError
-from headrace.stack import plan, ports
-from headrace.stack.page import serve
+from headrace.identity import ca
+from headrace.stack import certs, plan, ports
 from headrace.stack.plan import Wishes
+from headrace.stack.process import MARK
 from headrace.stack.state import State, plain
 
 
@@ -17,7 +22,7 @@ def state(tmp_path: Path) -> State:
     return State(tmp_path / "state")
 
 
-def make(state: State, **wishes: object) -> plan.Plan:
+def make(state: State, **wishes: object) -> plan.StackPlan:
     """A plan on free ports, whatever runs on the defaults."""
     return plan.make(state, Wishes(auto_ports=True, **wishes))  # type: ignore[arg-type]
 
@@ -27,8 +32,10 @@ def test_a_plan_is_what_is_read_back(state: State) -> None:
     again = plan.load_made(state)
     assert (again.ports, again.secrets, again.config) == (made.ports, made.secrets, made.config)
     assert state.config() == made.config
-    assert set(made.config.streams) == {"imu", "environment", "vibration"}
-    assert made.config.mqtt.port == made.ports["mqtt"]
+    assert set(made.config.streams) == {"imu", "environment", "vibration", "device_events", "device_audit"}
+    assert made.config.mqtt.port == made.ports["mqtt.services"]
+    assert made.config.mqtt.as_device("w", "p").port == made.ports["mqtt"]
+    assert made.config.bridge.retained == "clear"
 
 
 def test_ports_and_secrets_stay_from_start_to_start(state: State) -> None:
@@ -38,10 +45,18 @@ def test_ports_and_secrets_stay_from_start_to_start(state: State) -> None:
 
 
 def test_two_states_share_no_port_and_no_secret(tmp_path: Path) -> None:
+    random.seed(1)  # ports that nobody holds yet are drawn at random: in one of a hundred runs two were the same
     one, two = make(State(tmp_path / "one")), make(State(tmp_path / "two"))
     inner = set(plan.INNER_PORTS)
     assert not {one.ports[n] for n in inner} & {two.ports[n] for n in inner}
     assert not set(one.secrets.values()) & set(two.secrets.values())
+
+
+def test_nobody_can_guess_the_client_id_of_a_stacks_bridge(tmp_path: Path) -> None:
+    one, two = (make(State(tmp_path / name)).config.bridge.client_id for name in ("one", "two"))
+    assert one != two
+    assert one.startswith("headrace-bridge-")
+    assert len(one) >= 40
 
 
 def test_all_ports_differ_and_leave_room_for_derived_ones(state: State) -> None:
@@ -65,14 +80,45 @@ def test_a_port_in_use_names_holder_and_way_out(state: State) -> None:
     assert not state.exists
 
 
+def test_a_holder_is_found_behind_a_descriptor_that_is_closed_meanwhile() -> None:
+    lowest = Path(os.devnull).open("rb")  # noqa: SIM115 - closed below, so that its number is free for the list itself
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        lowest.close()
+        assert f"pid {os.getpid()}" in ports.holder(server.getsockname()[1])
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux only")
 def test_ports_held_by_another_stack_name_that_stack(state: State) -> None:
     words = r"another Headrace stack runs, in /other/stack.*--state /other/stack down"
-    with (
-        serve(0, {"/api/status": lambda _: {"folder": "/other/stack"}}, state.path) as other,
-        pytest.raises(ConfigError, match=words),
-    ):
-        plan.make(state, Wishes(ports={"page": other.port}))
+    serve = "import socket as s; it = s.create_server(('127.0.0.1', 0)); print(it.getsockname()[1], flush=True); "
+    with subprocess.Popen(
+        [sys.executable, "-c", serve + "input()"],
+        env={MARK: "/other/stack"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        with pytest.raises(ConfigError, match=words):
+            plan.make(state, Wishes(ports={"hub": port}, auto_ports=True))
+        other.communicate(b"\n")
     assert not state.exists
+
+
+def test_the_connections_of_ones_own_file_are_left_aside_whole(state: State, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("of my own servers\n")
+    file = tmp_path / "my.yaml"
+    file.write_text(
+        "streams: {pump: {contract: imu, routes: ['pump/{device_id}']}}\n"
+        f"kafka: {{bootstrap: 'k:1', tls: {{enabled: true}}, sasl: {{mechanism: SCRAM-SHA-512, username: me, "
+        f"password_file: {tmp_path / 'password'}}}}}\n"
+        f"registry: {{url: 'https://r', username: me, password_file: {tmp_path / 'password'}}}\n"
+    )
+    config = make(state, config=file).config
+    assert config.kafka.sasl is not None
+    assert (config.kafka.sasl.mechanism, config.kafka.tls.enabled) == ("PLAIN", False)
+    assert config.registry.password is not None
+    assert config.registry.password.get_secret_value() == state.secret("registry")
 
 
 def test_make_is_told_how_make_takes_options(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,17 +149,15 @@ def test_own_streams_keep_their_settings_and_get_the_stacks_connections(state: S
         "archive: {idle_seconds: 3}\nkafka: {bootstrap: 'elsewhere:1'}\n"
     )
     made = make(state, config=own)
-    assert list(made.config.streams) == ["pump"]
+    assert list(made.config.streams) == ["pump", "device_events", "device_audit"]
     assert made.config.archive.idle_seconds == 3
     assert made.config.archive.http.port == made.ports["archive.http"]
     assert made.config.kafka.bootstrap == f"127.0.0.1:{made.ports['kafka']}"
     assert [note for note in made.notes if "kafka not used" in note]
-    assert list(plan.make(state, Wishes()).config.streams) == ["pump"]
+    assert list(plan.make(state, Wishes()).config.streams) == ["pump", "device_events", "device_audit"]
 
 
-@pytest.mark.parametrize(
-    "text", ["streams: {}\n", "strems: {imu: {}}\n", "archive: {idle_seconds: -1}\nstreams: {imu: {}}\n"]
-)
+@pytest.mark.parametrize("text", ["strems: {imu: {}}\n", "archive: {idle_seconds: -1}\nstreams: {imu: {}}\n"])
 def test_a_configuration_that_does_not_hold_changes_nothing(state: State, tmp_path: Path, text: str) -> None:
     own = tmp_path / "my.yaml"
     own.write_text(text)
@@ -132,11 +176,26 @@ def test_an_address_to_listen_on(text: str, address: str, port: int) -> None:
 
 def test_listening_is_remembered_and_switched_off(state: State) -> None:
     port = ports.free(set())
-    assert make(state, listen=f"0.0.0.0:{port}").listen == plan.Listen("0.0.0.0", port)
-    assert plan.load_made(state).listen == plan.Listen("0.0.0.0", port)
+    own = plan.Listen("0.0.0.0", port, state.certs / "mqtt.pem", state.certs / "mqtt.key")
+    assert make(state, listen=f"0.0.0.0:{port}").listen == own
+    assert plan.load_made(state).listen == own
     assert plan.make(state, Wishes()).listen is not None
     assert plan.make(state, Wishes(listen="off")).listen is None
     assert plan.make(state, Wishes()).listen is None
+
+
+def test_nothing_beyond_loopback_is_without_tls(state: State, tmp_path: Path) -> None:
+    """Not even where an earlier Headrace listened there without."""
+    made = make(state)
+    with pytest.raises(ConfigError, match="the listener without TLS"):
+        plan.make(state, Wishes(listen=f"0.0.0.0:{made.ports['mqtt']}"))
+    known = state.read_json("settings.json")
+    before = {"address": "0.0.0.0", "port": made.ports["mqtt"], "cert": "", "key": ""}
+    state.write_json("settings.json", {**known, "listen": before})
+    own = state.certs / "mqtt.pem", state.certs / "mqtt.key"
+    assert plan.make(state, Wishes()).listen == plan.Listen("0.0.0.0", 8883, *own)
+    assert ca.facts(own[0].read_text(), "it").names[:3] == ("localhost", "127.0.0.1", "::1")
+    assert certs.own_address() in ca.facts(own[0].read_text(), "it").names
 
 
 @pytest.mark.parametrize("listen", ["192.0.2.77", "no.such.name.invalid", "127.0.0.1:notaport"])
@@ -148,11 +207,11 @@ def test_an_address_that_is_not_ours_is_refused(state: State, listen: str) -> No
 def test_tls_files_go_together_and_exist(state: State, tmp_path: Path) -> None:
     cert = tmp_path / "cert.pem"
     cert.write_text("")
-    with pytest.raises(ConfigError, match="go together"):
+    with pytest.raises(ConfigError, match="give both"):
         make(state, listen="0.0.0.0", tls_cert=cert)
     with pytest.raises(ConfigError, match="no such file"):
         make(state, listen="0.0.0.0", tls_cert=cert, tls_key=tmp_path / "absent.pem")
-    with pytest.raises(ConfigError, match="go with --listen"):
+    with pytest.raises(ConfigError, match="need --listen"):
         make(state, tls_cert=cert, tls_key=cert)
 
 
@@ -164,7 +223,7 @@ def test_a_path_that_a_server_would_misread_is_refused(tmp_path: Path, name: str
 
 def test_a_folder_of_other_things_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ConfigError, match="other things"):
+    with pytest.raises(ConfigError, match="files that are not"):
         State(tmp_path).create()
 
 
@@ -197,3 +256,17 @@ def test_a_configuration_survives_being_written(tmp_path: Path) -> None:
     assert again.mqtt.password is not None
     assert again.mqtt.password.get_secret_value() == "s3cret"
     assert plain(Config()) == {} or plain(Config()) == {"streams": {}}
+
+
+def test_the_filters_of_earlier_configurations_are_dropped_until_they_are_wanted_again(
+    state: State, tmp_path: Path
+) -> None:
+    """The broker keeps the session: a filter of the tour would bring each message of a route below it twice."""
+    mine = tmp_path / "my.yaml"
+    mine.write_text("streams: {imu: {routes: ['sensors/{device_id}/mine']}}")
+    assert make(state).config.bridge.dropped == ()
+    tour = {"sensors/#", "sensors/+/imu", "sensors/+/environment", "sensors/+/vibration"}
+    assert set(make(state, config=mine).config.bridge.dropped) == tour
+    assert set(make(state, config=mine).config.bridge.dropped) == tour, "also when that start did not get so far"
+    mine.write_text("streams: {imu: {routes: ['sensors/{device_id}/imu']}}")
+    assert set(make(state, config=mine).config.bridge.dropped) == tour - {"sensors/+/imu"} | {"sensors/+/mine"}

@@ -181,12 +181,12 @@ def test_a_system_broker_on_1883_is_recognised() -> None:
 
 
 def test_a_state_is_held_by_one(state: State) -> None:
-    first = state.hold()
+    first = state.lock()
     assert first is not None
-    assert state.held
-    assert state.hold() is None
+    assert state.locked
+    assert state.lock() is None
     first.close()
-    assert not state.held
+    assert not state.locked
 
 
 def test_a_log_that_grows_is_moved_and_its_writer_goes_on(tmp_path: Path) -> None:

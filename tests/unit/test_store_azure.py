@@ -13,7 +13,7 @@ import pytest
 from headrace.config import Config
 from headrace.config.connect import Store
 from headrace.errors import ConfigError, TransientError
-from headrace.stack import doctor
+from headrace.operate import doctor
 from headrace.store.open import open_store
 from tests.secured.answers import Answer, Request, answering
 
@@ -69,14 +69,14 @@ class _Slow(socketserver.StreamRequestHandler):
             return
         for _ in range(0, length, 1 << 20):
             self.rfile.read(min(length, 1 << 20))
-            time.sleep(0.5)
+            time.sleep(0.2)
         head = b'Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nETag: "1"\r\nConnection: close\r\n'
         if words[0] == b"PUT":
             self.wfile.write(b"HTTP/1.1 201 Created\r\n" + head + b"Content-Length: 0\r\n\r\n")
             return
         self.wfile.write(b"HTTP/1.1 200 OK\r\n" + head + b"Content-Length: 4\r\n\r\n")
         for _ in range(4):
-            time.sleep(0.5)
+            time.sleep(0.2)
             self.wfile.write(b"x")
 
 
@@ -95,7 +95,7 @@ def slow() -> Iterator[int]:
 
 def test_a_slow_link_brings_large_objects_and_silence_is_an_outage() -> None:
     with slow() as port:
-        it = open_store(store(port))
+        it = open_store(store(port, timeout_seconds=0.5))
         assert it.put("k", bytes(4 << 20))
         assert it.get("k") == b"xxxx"
         begun = time.monotonic()
@@ -127,10 +127,10 @@ def test_an_identity_that_is_refused_is_a_configuration_error_until_it_once_was_
         def put() -> None:
             open_store(store(0, azure=azure)).put("k", b"1")
 
-        with pytest.raises(ConfigError, match=r"identity is not taken.*AADSTS70021.*service account"):
+        with pytest.raises(ConfigError, match=r"identity is refused.*AADSTS70021.*service account"):
             put()
         pod.rename(pod.with_name("gone"))
-        with pytest.raises(ConfigError, match=r"identity is not taken.*federated token file"):
+        with pytest.raises(ConfigError, match=r"identity is refused.*federated token file"):
             put()
         pod.with_name("gone").rename(pod)
         entra = 503, {}, b""

@@ -11,12 +11,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from pydantic import ValidationError
 
-from headrace import tls
 from headrace.config import Config
 from headrace.config.connect import Kafka, Mqtt, Registry, Store, Tls
 from headrace.errors import ConfigError, TransientError
-from headrace.registry import Registry as Client
-from headrace.stack import doctor
+from headrace.identity import tls
+from headrace.operate import doctor
+from headrace.schema_registry.client import Registry as Client
 from headrace.store.s3 import S3Store
 from tests.secured.answers import Answers, answering
 from tests.secured.certs import Certs
@@ -24,11 +24,6 @@ from tests.secured.front import front
 
 Call = Callable[[int, Tls], object]
 NO_SUBJECT = b'{"error_code": 40401, "message": "no such subject"}'
-
-
-@pytest.fixture(scope="module")
-def certs(tmp_path_factory: pytest.TempPathFactory) -> Certs:
-    return Certs(tmp_path_factory.mktemp("certs"))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +72,7 @@ def ask_store(port: int, settings: Tls) -> object:
 CLIENTS = {"registry": (ask_registry, "registry.url"), "store": (ask_store, "store.endpoint")}
 BAD = {
     "unknown": ("unable to get local issuer certificate", "{it}.tls.ca_file"),
-    "expired": ("certificate has expired", "renewed"),
+    "expired": ("certificate has expired", "Renew it at the server"),
     "elsewhere": ("IP address mismatch, certificate is not valid for '127.0.0.1'. Correct {address}",),
 }
 
@@ -160,7 +155,7 @@ def test_a_key_that_is_encrypted_or_anothers_is_refused_without_a_question(certs
             tls.client_context(Tls(enabled=True, cert_file=certs.client.cert, key_file=wrong), "mqtt.tls")
 
 
-def test_an_error_that_is_none_of_tls_tells_nothing() -> None:
+def test_an_error_that_is_not_about_tls_gives_no_reason() -> None:
     for e in (ConnectionResetError(), ssl.SSLEOFError(), ValueError("x")):
         assert tls.refusal(e, Tls(), "a", "b") == ""
 
@@ -186,7 +181,7 @@ def test_the_doctor_looks_at_the_brokers_certificate(certs: Certs, server: Answe
 
     with front("127.0.0.1", server.port, certs.servers["good"]) as door:
         assert "its certificate is good" in ask(door.port)
-    with pytest.raises(TransientError, match="nobody listens"):
+    with pytest.raises(TransientError, match="no server listens"):
         ask(door.port)
     with (
         front("127.0.0.1", server.port, certs.servers["expired"]) as door,

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from headrace import kafka, renewal, tokens
+from headrace import kafka
 from headrace.config.connect import Kafka
 from headrace.errors import ConfigError, TransientError
+from headrace.identity import renewal, tokens
 from tests.secured.answers import answering
 from tests.secured.issuer import Issuer, issuing
 
@@ -184,13 +185,13 @@ def test_a_refusal_is_a_configuration_error_in_the_issuers_words() -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [
-        (b"<html>", TransientError, "no JSON"),
+        (b"<html>", TransientError, "not JSON"),
         (b"[]", ConfigError, "no access_token"),
         (b'{"access_token": "a"}', ConfigError, "expires_in"),
         (b'{"access_token": "a", "expires_in": "soon"}', ConfigError, "expires_in"),
     ],
 )
-def test_what_is_no_token_is_said_to_be_none(body: bytes, kind: type[Exception], words: str) -> None:
+def test_an_answer_without_a_token_says_what_is_wrong_with_it(body: bytes, kind: type[Exception], words: str) -> None:
     with answering(lambda _: (200, {}, body)) as it, pytest.raises(kind, match=words):
         tokens.current(config({**OIDC, "url": f"http://127.0.0.1:{it.port}/token"}))
 
@@ -231,7 +232,7 @@ def test_azure_takes_what_workload_identity_injects(tmp_path: Path, monkeypatch:
     [
         ({"mechanism": "OAUTHBEARER"}, "token belongs to"),
         ({"username": "a", "password": "b", "token": {"kind": "azure"}}, "token belongs to"),
-        ({"mechanism": "OAUTHBEARER", "username": "a", "token": {"kind": "azure"}}, "not for mechanism"),
+        ({"mechanism": "OAUTHBEARER", "username": "a", "token": {"kind": "azure"}}, "takes a token, no username"),
         ({"mechanism": "SCRAM-SHA-512", "username": "a"}, "needs username"),
         ({"mechanism": "OAUTHBEARER", "token": {"kind": "oidc", "client_id": "a"}}, "needs url"),
         ({"mechanism": "OAUTHBEARER", "token": {**OIDC, "url": "ftp://x"}}, "https://"),

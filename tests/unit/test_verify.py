@@ -3,19 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from headrace import cleanmeta
 from headrace.config import Config
 from headrace.config.connect import Store
 from headrace.deadletters import ReadLetter
-from headrace.intent import Intent, Note, encode
 from headrace.lake import sql
 from headrace.lake.flow import Flow, Stage
 from headrace.lake.ledger import Entry, StoredFile
 from headrace.lake.rows import Source
 from headrace.lake.verify import Part, Report, Stream, chain_gaps, count_letters, emitted_gaps, raw_gaps, row_gaps
+from headrace.protocol import clean_note
+from headrace.protocol.archive_note import ArchiveNote, Intent, encode
 from headrace.store.folder import FolderStore
-from tests.unit.archive_world import ID, TOPIC, World, archive_all
-from tests.unit.test_archive_protocol import world_of
+from tests.unit.archive_rows import ID, TOPIC
+from tests.unit.archive_world import World, archive_all, world_of
 
 
 def entry(start: int, end: int, rows: int | None = None, **more: object) -> Entry:
@@ -58,7 +58,7 @@ def test_rows_that_the_ledger_names_must_be_there() -> None:
 
 
 def test_cleans_counters_must_reach_what_it_committed() -> None:
-    note = cleanmeta.Note("x", 10, counts=cleanmeta.Counts(50, 20, 10, 8, 2))
+    note = clean_note.CleanNote("x", 10, counts=clean_note.Counts(50, 20, 10, 8, 2))
     assert raw_gaps(Stage(0, 200, 100, ""), note) == []
     assert lost(raw_gaps(Stage(0, 200, 104, ""), note)) == 4
     assert lost(raw_gaps(Stage(130, 200, 100, ""), note)) == 30
@@ -67,8 +67,8 @@ def test_cleans_counters_must_reach_what_it_committed() -> None:
 
 
 def test_what_is_pending_is_said_in_words() -> None:
-    done = encode(Note(ID))
-    busy = encode(Note(ID, intent=Intent(110, 1, 3)))
+    done = encode(ArchiveNote(ID))
+    busy = encode(ArchiveNote(ID, intent=Intent(110, 1, 3)))
     flow = Flow(
         {}, {("imu.raw", 0): stage(90)}, {(TOPIC, 0): Stage(0, 100, 100, busy), (TOPIC, 1): Stage(0, 9, None, "")}
     )

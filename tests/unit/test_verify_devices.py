@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.cli.verify import _say_devices
@@ -20,16 +20,18 @@ from headrace.config.connect import Store
 from headrace.contracts.files import find
 from headrace.contracts.model import Contract
 from headrace.lake import layout, sql
-from headrace.lake.devices import Devices, Run, read
+from headrace.lake.devices import Devices, Run, numbering, read
 from headrace.lake.rows import Source
 from headrace.lake.verify import Report, Stream
 from headrace.store.folder import FolderStore
+from tests.profiles import examples
 
 pytest.importorskip("duckdb")
 TOPIC, IMU = "imu.clean", find("imu")
 SCHEMA = pa.schema({
     "device_id": pa.string(), "event_time": pa.timestamp("us", "UTC"), "sequence": pa.int64(), "boot_id": pa.string(),
-    "_partition": pa.int32(), "_offset": pa.int64(),
+    "_offset": pa.int64(), "_src_epoch": pa.int32(), "_src_offset": pa.int64(), "_src_index": pa.int32(),
+    "_event_id": pa.binary(16),
 })  # fmt: skip
 
 
@@ -42,7 +44,7 @@ class Log:
     def add(self, device: str, sequence: int | None, boot: str | None, time: int) -> None:
         self.rows.append({
             "device_id": device, "event_time": time * 1_000_000, "sequence": sequence, "boot_id": boot,
-            "_partition": 0, "_offset": len(self.rows),
+            "_offset": len(self.rows),
         })  # fmt: skip
 
     def add_all(self, numbers: Sequence[int], boot: str | None = None, time: int = 0, device: str = "d") -> None:
@@ -64,9 +66,15 @@ def source_of(*files: tuple[list[dict[str, Any]], pa.Schema], partition: int = 0
             yield Source(lake, cfg, store)
 
 
+def read_of(source: Source, contract: Contract | None, *, every: bool = False) -> Devices | None:
+    """What `verify` says of the devices."""
+    rows = source.load(TOPIC, numbering(contract))
+    return read(source, every=every) if rows.numbered else None
+
+
 def found(log: Log, contract: Contract = IMU, *, every: bool = True) -> Devices:
     with source_of((log.rows, SCHEMA)) as source:
-        devices = read(source, TOPIC, contract, every=every)
+        devices = read_of(source, contract, every=every)
     assert devices is not None
     return devices
 
@@ -86,7 +94,7 @@ def runs(draw: st.DrawFn) -> list[tuple[list[int], list[int]]]:
     return out
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@examples(0.25)
 @given(st.dictionaries(st.sampled_from("abc"), runs(), min_size=1), st.booleans())
 def test_missing_and_repeated_numbers_are_those_left_out_and_sent_again(
     devices: dict[str, list[tuple[list[int], list[int]]]], booted: bool
@@ -173,25 +181,25 @@ def test_only_what_is_wrong_is_listed_the_words_name_it() -> None:
 
 def test_files_of_a_schema_without_numbers_are_left_out() -> None:
     bare = pa.schema([f for f in SCHEMA if f.name not in {"sequence", "boot_id"}])
-    row = {"device_id": "d", "event_time": 0, "_partition": 0, "_offset": 0}
+    row = {"device_id": "d", "event_time": 0, "_offset": 0}
     log = Log()
     log.add_all([4, 6], "one")
     with source_of(([row], bare), (log.rows, SCHEMA)) as source:
-        devices = read(source, TOPIC, IMU)
+        devices = read_of(source, IMU)
         assert devices is not None
         assert (devices.numbers, devices.missing) == (2, 1)
     with source_of(([row], bare)) as source:
-        assert read(source, TOPIC, IMU) is None
+        assert read_of(source, IMU) is None
     with source_of() as source:
-        assert read(source, TOPIC, IMU) is None
-        assert read(source, TOPIC, None) is None
+        assert read_of(source, IMU) is None
+        assert read_of(source, None) is None
 
 
 def test_rows_without_a_number_say_nothing() -> None:
     log = Log()
     log.add("d", None, None, 1)
     with source_of((log.rows, SCHEMA)) as source:
-        assert read(source, TOPIC, IMU) is None
+        assert read_of(source, IMU) is None
 
 
 def test_missing_numbers_are_a_warning() -> None:

@@ -1,5 +1,6 @@
 {{- /* What the bundled servers have in common. dict root, component, ports ({name: number}), persistence; optional:
-open (names of the ports that everybody may use), from (further peers for all ports), egress (a port). */}}
+open (names of the ports that everybody may use), inner (names of ports for Headrace alone), besides (further ports for
+Headrace alone, which are not in the Service), from (further peers for the others), egress (a port). */}}
 {{- define "headrace.bundledAround" -}}
 apiVersion: v1
 kind: Service
@@ -41,14 +42,24 @@ spec:
         {{- range .ports }}
         - {protocol: TCP, port: {{ . }}}
         {{- end }}
+        {{- range .besides }}
+        - {protocol: TCP, port: {{ . }}}
+        {{- end }}
       from:
         - podSelector:
             matchLabels:
               app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" }}
               app.kubernetes.io/instance: {{ .root.Release.Name }}
-        {{- with .from }}
-        {{- toYaml . | nindent 8 }}
+    {{- if .from }}
+    - ports:
+        {{- range $port, $number := .ports }}
+        {{- if not (has $port (default list $.inner)) }}
+        - {protocol: TCP, port: {{ $number }}}
         {{- end }}
+        {{- end }}
+      from:
+        {{- toYaml .from | nindent 8 }}
+    {{- end }}
     {{- if .open }}
     - ports:
         {{- range .open }}

@@ -40,7 +40,7 @@
 {{- $p = append $p "config.kafka.bootstrap and a Kafka of the chart's own (bundled.kafka.enabled, strimzi.enabled): which one? Leave one out" -}}
 {{- end -}}
 {{- if $v.kafka.existingSecret -}}
-{{- $p = append $p "kafka.existingSecret: the chart's own Kafka takes no password of yours" -}}
+{{- $p = append $p "kafka.existingSecret: the chart's own Kafka has its password in a Secret of its own (bundled.existingSecret, or Strimzi's)" -}}
 {{- end -}}
 {{- else -}}
 {{- if not (dig "kafka" "bootstrap" "" $c) -}}
@@ -73,6 +73,9 @@
 {{- if $v.bundled.registry.enabled -}}
 {{- if dig "registry" "url" "" $c -}}
 {{- $p = append $p "config.registry.url and bundled.registry.enabled: which registry? Leave one out" -}}
+{{- end -}}
+{{- if or $v.registry.existingSecret (dig "registry" "username" "" $c) -}}
+{{- $p = append $p "registry.existingSecret, config.registry.username: the bundled registry has its user, and its password in bundled.existingSecret. Leave them out" -}}
 {{- end -}}
 {{- $pg := $v.bundled.registry.postgresql -}}
 {{- if and $pg.url (not (and $pg.username $pg.existingSecret)) -}}
@@ -111,11 +114,33 @@
 {{- end -}}
 {{- end -}}
 
+{{- if and $v.bundled.mosquitto.enabled (not $v.hub.enabled) -}}
+{{- $p = append $p "hub.enabled: the bundled Mosquitto lets in the devices that hub knows. Leave hub on" -}}
+{{- end -}}
+{{- if $v.hub.enabled -}}
+{{- if and (gt (int $v.hub.replicas) 1) (not $v.hub.database.existingSecret) -}}
+{{- $p = append $p "hub.replicas: SQLite is for one hub. Name the Secret with the URL of a PostgreSQL database in hub.database.existingSecret" -}}
+{{- end -}}
+{{- if and $v.hub.devicesCa.certManager $v.hub.devicesCa.existingSecret -}}
+{{- $p = append $p "hub.devicesCa: choose one: certManager, or a Secret of your own in existingSecret" -}}
+{{- end -}}
+{{- if and $v.bundled.mosquitto.enabled (include "headrace.devicesCa" .) (not (or $v.bundled.mosquitto.tls.existingSecret $v.bundled.mosquitto.tls.certManager)) -}}
+{{- $p = append $p "hub.devicesCa: the bundled Mosquitto needs a certificate of its own to take those of devices. Set bundled.mosquitto.tls.certManager, or name a Secret in bundled.mosquitto.tls.existingSecret" -}}
+{{- end -}}
+{{- if and $v.hub.ingress.enabled (not (and $v.hub.ingress.host $v.hub.ingress.tlsSecret)) -}}
+{{- $p = append $p "hub.ingress: give host and tlsSecret: tokens and passwords go over it" -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and (include "headrace.ingest" .) $v.ingest.ingress.enabled (not (and $v.ingest.ingress.host $v.ingest.ingress.tlsSecret)) -}}
+{{- $p = append $p "ingest.ingress: give host and tlsSecret: passwords go over it" -}}
+{{- end -}}
+
 {{- $token := dig "kafka" "sasl" "token" (dict) $c -}}
 {{- if and (eq (dig "kind" "" $token) "azure") (not (or $v.kafka.existingSecret $token.client_secret_file $token.client_assertion_file)) -}}
 {{- $workload = append $workload "config.kafka.sasl.token" -}}
 {{- end -}}
-{{- range $component := list "bridge" "clean" "archive" "provision" -}}
+{{- range $component := concat (list "bridge" "clean" "archive" "provision") (include "headrace.ingest" . | empty | ternary list (list "ingest")) ((and $v.hub.enabled (has "config.kafka.sasl.token" $workload)) | ternary (list "hub") list) -}}
 {{- if and $workload (ne (get (include "headrace.podLabels" (dict "root" $ "of" (get $v $component)) | fromYaml) "azure.workload.identity/use") "true") -}}
 {{- $p = append $p (printf "%s.podLabels: azure.workload.identity/use: \"true\" is missing: without a key or a secret %s takes the pod's Workload Identity%s%s" $component (join " and " $workload) (has "config.kafka.sasl.token" $workload | ternary ". Or name the Secret with the application's client secret in kafka.existingSecret" "") (has "config.store.azure" $workload | ternary ". Or name the Secret with the storage account's key in store.existingSecret" "")) -}}
 {{- end -}}
@@ -152,16 +177,16 @@
 {{- $p = append $p "bundled.mosquitto.tls.existingSecret: a broker that leaves the cluster needs TLS, or passwords would cross the network in plain" -}}
 {{- end -}}
 
-{{- $shared := or (gt (int $v.bridge.replicas) 1) (dig "bridge" "shared_group" "" $c) -}}
+{{- $shared := dig "bridge" "shared_group" "" $c -}}
+{{- if and (gt (int $v.bridge.replicas) 1) (not $shared) -}}
+{{- $p = append $p "config.bridge.shared_group: name the group in which the bridges share the messages. A device that knows the name can join it, and what it is dealt is lost: choose one that nobody can guess, such as what `openssl rand -hex 12` prints" -}}
+{{- end -}}
 {{- if and (dig "bridge" "leave" false $c) (not $shared) -}}
 {{- $p = append $p "config.bridge.leave: nobody would take what is published until the next start. It is for several bridges (bridge.replicas)" -}}
 {{- end -}}
 {{- if dig "bridge" "client_id" "" $c -}}
 {{- if gt (int $v.bridge.replicas) 1 -}}
-{{- $p = append $p "config.bridge.client_id: several bridges need one each, and have their pods' names. Leave it out; a prefix goes into bridge.clientIdPrefix" -}}
-{{- end -}}
-{{- if $v.bridge.clientIdPrefix -}}
-{{- $p = append $p "config.bridge.client_id and bridge.clientIdPrefix: give one of them" -}}
+{{- $p = append $p "config.bridge.client_id: several bridges need one each, and have their pods' names. Leave it out; another prefix goes into bridge.clientIdPrefix" -}}
 {{- end -}}
 {{- end -}}
 {{- if and $v.bridge.drain (not $shared) -}}

@@ -55,11 +55,13 @@ null has its defaults), and without a token that the mechanism does not use. */}
 {{- $tlsItems = dict "ca.crt" "ca.crt" "tls.crt" "tls.crt" "tls.key" "tls.key" -}}
 {{- end -}}
 {{- if and (eq $part "mqtt") $v.bundled.mosquitto.enabled -}}
-{{- $c = merge $c (dict "host" (printf "%s-mosquitto" $name) "port" 1883 "username" "headrace") -}}
+{{- $c = merge $c (dict "host" (printf "%s-mosquitto" $name) "port" 1884 "username" "headrace" "devices" (dict "host" (printf "%s-mosquitto" $name) "port" 1883)) -}}
 {{- $secret = $generated -}}
 {{- $items = dict "password" "mqtt-password" -}}
 {{- else if and (eq $part "kafka") $v.bundled.kafka.enabled -}}
-{{- $c = merge $c (dict "bootstrap" (printf "%s-kafka:9092" $name)) -}}
+{{- $c = merge $c (dict "bootstrap" (printf "%s-kafka:9092" $name) "sasl" (dict "mechanism" "PLAIN" "username" "headrace")) -}}
+{{- $secret = $generated -}}
+{{- $items = dict "password" "kafka-password" -}}
 {{- else if and (eq $part "kafka") $v.strimzi.enabled -}}
 {{- $sasl := dict "mechanism" "SCRAM-SHA-512" "username" $name -}}
 {{- $c = merge $c (dict "bootstrap" (printf "%s-kafka-bootstrap.%s.svc:9093" $name $.Release.Namespace) "sasl" $sasl) -}}
@@ -69,11 +71,15 @@ null has its defaults), and without a token that the mechanism does not use. */}
 {{- $tls = printf "%s-cluster-ca-cert" $name -}}
 {{- $tlsItems = dict "ca.crt" "ca.crt" -}}
 {{- else if and (eq $part "registry") $v.bundled.registry.enabled -}}
-{{- $c = merge $c (dict "url" (printf "http://%s-registry:8080/apis/ccompat/v7" $name)) -}}
+{{- $c = merge $c (dict "url" (printf "http://%s-registry:8080/apis/ccompat/v7" $name) "username" "headrace") -}}
+{{- $secret = $generated -}}
+{{- $items = dict "password" "registry-password" -}}
 {{- else if and (eq $part "store") $v.bundled.store.enabled -}}
-{{- $c = merge $c (dict "endpoint" (printf "%s-store:8333" $name)) -}}
+{{- $c = merge $c (dict "endpoint" (printf "%s-store:8333" $name) "sse" (dict "kind" "s3")) -}}
 {{- $secret = $generated -}}
 {{- $items = dict "access-key" "store-access-key" "secret-key" "store-secret-key" -}}
+{{- $tls = $generated -}}
+{{- $tlsItems = dict "ca.crt" "store-ca.pem" -}}
 {{- end -}}
 {{- $folder := printf "/run/secrets/headrace/%s" $part -}}
 {{- if $secret -}}
@@ -105,7 +111,8 @@ null has its defaults), and without a token that the mechanism does not use. */}
 {{- define "headrace.parts" -}}
 {{- get (dict
   "bridge" "mqtt kafka registry store" "broker-metrics" "mqtt" "clean" "kafka registry store" "archive" "kafka registry store"
-  "topics" "kafka" "contracts" "registry" "bucket" "store" "tools" "mqtt kafka registry store") . -}}
+  "ingest" "kafka registry store" "hub" "kafka registry" "topics" "kafka" "contracts" "registry" "bucket" "store" "tools" "mqtt kafka registry store"
+  "mosquitto" "") . -}}
 {{- end -}}
 
 {{- /* dict root, role: headrace.yaml of a role, with what it reads and no more: a change to another service's section, or
@@ -115,20 +122,26 @@ to a route, replaces no pod of this one. */}}
 {{- $config := include "headrace.given" .root | fromYaml -}}
 {{- $connections := include "headrace.connections" .root | fromYaml -}}
 {{- $out := dict -}}
-{{- range splitList " " (include "headrace.parts" .role) -}}
+{{- range splitList " " (include "headrace.parts" .role) | compact -}}
 {{- $_ := set $out . (get $connections .).config -}}
 {{- end -}}
 {{- $sections := get (dict
   "bridge" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge")
+  "ingest" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge" "ingest")
   "broker-metrics" (list)
   "clean" (list "streams" "dead_letters" "max_message_bytes" "clean")
   "archive" (list "streams" "dead_letters" "max_message_bytes" "archive")
+  "hub" (list "streams" "contracts" "hub")
   "topics" (list "streams" "dead_letters" "max_message_bytes")
   "contracts" (list "streams" "contracts")
   "bucket" (list)
+  "mosquitto" (list "streams" "bridge")
   "tools" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge" "clean" "archive")) .role -}}
 {{- range $sections -}}
 {{- if hasKey $config . }}{{ $_ := set $out . (get $config .) }}{{ end -}}
+{{- end -}}
+{{- if and $v.hub.enabled $out.streams (not (has .role (list "bridge" "ingest" "mosquitto"))) -}}
+{{- $_ := set $out "streams" (merge $out.streams (include "headrace.hubStreams" .root | fromYaml)) -}}
 {{- end -}}
 {{- if and $out.streams (has .role (list "clean" "archive" "topics")) -}}
 {{- $streams := dict -}}
@@ -138,20 +151,91 @@ to a route, replaces no pod of this one. */}}
 {{- if and (has "contracts" $sections) (include "headrace.contracts" .root) -}}
 {{- $_ := set $out "contracts" (prepend (default list $out.contracts) "/etc/headrace/contracts") -}}
 {{- end -}}
-{{- range list "bridge" "clean" "archive" -}}
+{{- range list "bridge" "ingest" "clean" "archive" -}}
 {{- if has . $sections -}}
-{{- $http := dict "host" "0.0.0.0" "port" (include "headrace.port" (dict "root" $.root "service" .) | int) -}}
+{{- $http := dict "host" "0.0.0.0" "port" (include "headrace.port" (dict "root" $.root "service" .) | int) "token_file" "/run/secrets/headrace/metrics/token" -}}
 {{- $section := default dict (get $out .) -}}
 {{- $_ := set $section "http" (merge (default dict $section.http) $http) -}}
 {{- /* Nothing listens in the pods of the tools: to `verify`, port 0 says that the bridge can't be asked. */ -}}
-{{- if eq $.role "tools" }}{{ $_ := set $section.http "port" 0 }}{{ end -}}
+{{- if eq $.role "tools" }}{{ $_ := set $section "http" (dict "port" 0) }}{{ end -}}
 {{- $_ := set $out . $section -}}
 {{- end -}}
 {{- end -}}
-{{- if and (has "bridge" $sections) (gt (int $v.bridge.replicas) 1) (not $out.bridge.shared_group) -}}
-{{- $_ := set $out.bridge "shared_group" (include "headrace.fullname" .root) -}}
+{{- if eq .role "mosquitto" }}{{ $_ := unset $out.bridge "http" }}{{ end -}}
+{{- if eq .role "ingest" -}}
+{{- $_ := set $out "bridge" (pick $out.bridge "unrouted" "receipts") -}}
+{{- $_ := set $out "ingest" (merge (dict "host" "0.0.0.0" "port" 8091) $out.ingest) -}}
+{{- $_ := set $out "hub" (dict "url" (printf "http://%s-hub:8090" (include "headrace.fullname" .root)) "token_file" "/run/secrets/headrace/hub/broker-token") -}}
+{{- end -}}
+{{- if eq .role "mosquitto" -}}
+{{- $hub := dict "url" (printf "http://%s-hub:8090" (include "headrace.fullname" .root)) "token_file" "/run/secrets/hub/broker-token" -}}
+{{- with dig "hub" "behaviour" dict $config }}{{ $_ := set $hub "behaviour" . }}{{ end -}}
+{{- $_ := set $out "hub" $hub -}}
+{{- $_ := set $out "mqtt" (dict "host" "127.0.0.1" "port" 1884 "username" "headrace" "password_file" "/run/secrets/bundled/mqtt-password") -}}
+{{- end -}}
+{{- if eq .role "hub" -}}
+{{- /* For devices that enrol: where the broker takes certificates. Their topics come from the routes. */ -}}
+{{- with dig "mqtt" "devices" dict $config }}{{ $_ := set $out "mqtt" (dict "devices" (pick . "certificates")) }}{{ end -}}
+{{- $hub := default dict $out.hub -}}
+{{- $_ := set $hub "serve" (merge (include "headrace.hubServe" .root | fromYaml) (default dict $hub.serve)) -}}
+{{- $_ := set $out "hub" $hub -}}
+{{- end -}}
+{{- if and (has "bridge" $sections) $v.bundled.mosquitto.enabled (not $out.bridge.retained) -}}
+{{- $_ := set $out.bridge "retained" "clear" -}}
 {{- end -}}
 {{- toYaml $out -}}
+{{- end -}}
+
+{{- /* The streams in which hub tells what happens, as they are where the values say nothing of them. */}}
+{{- define "headrace.hubStreams" -}}
+{{- $streams := dict -}}
+{{- if .Values.hub.enabled -}}
+{{- $streams = dict "device_events" (dict "partitions" 1) "device_audit" (dict "partitions" 1) -}}
+{{- end -}}
+{{- toYaml $streams -}}
+{{- end -}}
+
+{{- /* The Secret with the authority of the devices' certificates; nothing where there is none. */}}
+{{- define "headrace.devicesCa" -}}
+{{- $ca := .Values.hub.devicesCa -}}
+{{- $ca.certManager | ternary (printf "%s-devices-ca" (include "headrace.fullname" .)) $ca.existingSecret -}}
+{{- end -}}
+
+{{- /* What hub itself is told, but for what `config.hub.serve` says besides. */}}
+{{- define "headrace.hubServe" -}}
+{{- $v := .Values.hub -}}
+{{- $folder := "/run/secrets/headrace/hub" -}}
+{{- $name := printf "%s-hub" (include "headrace.fullname" .) -}}
+{{- $own := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
+{{- if $v.ingress.enabled }}{{ $own = append $own $v.ingress.host }}{{ end -}}
+{{- $hosts := concat $own (include "headrace.given" . | fromYaml | dig "hub" "serve" "hosts" list) | uniq -}}
+{{- $serve := dict "host" "0.0.0.0" "port" 8090 "hosts" $hosts -}}
+{{- $_ := set $serve "admin_token_file" (printf "%s/admin-token" $folder) -}}
+{{- $_ := set $serve "broker_token_file" (printf "%s/broker-token" $folder) -}}
+{{- if $v.database.existingSecret -}}
+{{- $_ := set $serve "database_file" (printf "%s/database" $folder) -}}
+{{- else -}}
+{{- $_ := set $serve "database" "sqlite:////var/lib/headrace/hub.sqlite" -}}
+{{- end -}}
+{{- if include "headrace.devicesCa" . -}}
+{{- $ca := "/run/secrets/headrace/devices-ca" -}}
+{{- $_ := set $serve "devices_ca" (dict "cert_file" (printf "%s/tls.crt" $ca) "key_file" (printf "%s/tls.key" $ca)) -}}
+{{- end -}}
+{{- $_ := set $serve "http" (dict "host" "0.0.0.0" "port" 8080 "token_file" "/run/secrets/headrace/metrics/token") -}}
+{{- $watch := dict "hub" "http://127.0.0.1:8080" -}}
+{{- range list "bridge" "clean" "archive" -}}
+{{- $_ := set $watch . (printf "http://%s-%s:%s" (include "headrace.fullname" $) . (include "headrace.port" (dict "root" $ "service" .))) -}}
+{{- end -}}
+{{- if include "headrace.ingest" . -}}
+{{- $_ := set $watch "ingest" (printf "http://%s-ingest-pods:%s" (include "headrace.fullname" .) (include "headrace.port" (dict "root" . "service" "ingest"))) -}}
+{{- end -}}
+{{- $_ := set $serve "watch" $watch -}}
+{{- toYaml $serve -}}
+{{- end -}}
+
+{{- /* Not empty where POST /readings is served: hub knows the passwords. */}}
+{{- define "headrace.ingest" -}}
+{{- if and .Values.ingest.enabled .Values.hub.enabled }}true{{ end -}}
 {{- end -}}
 
 {{- /* dict root, service: the port of /livez, /readyz and /metrics. */}}
@@ -172,7 +256,7 @@ to a route, replaces no pod of this one. */}}
 `range`, so its widest stream counts; the archive shares out all partitions together. */}}
 {{- define "headrace.partitions" -}}
 {{- $config := include "headrace.given" .root | fromYaml -}}
-{{- $streams := default dict $config.streams -}}
+{{- $streams := merge (default dict $config.streams) (include "headrace.hubStreams" .root | fromYaml) -}}
 {{- $most := 0 -}}
 {{- if eq .service "clean" -}}
 {{- range $name := default (keys $streams) (dig "clean" "streams" list $config) -}}
@@ -202,7 +286,9 @@ to a route, replaces no pod of this one. */}}
 {{- $config := include "headrace.given" .root | fromYaml -}}
 {{- if eq .service "bridge" -}}
 {{- dig "bridge" "leave" false $config | ternary 45 30 -}}
-{{- else if eq .service "clean" -}}
+{{- else if eq .service "ingest" -}}
+30
+{{- else if has .service (list "clean" "hub") -}}
 40
 {{- else -}}
 {{- add (ceil (dig "store" "timeout_seconds" 30 $config)) 20 -}}

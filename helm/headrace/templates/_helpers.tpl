@@ -61,6 +61,11 @@ labels:
 {{- end -}}
 {{- end -}}
 
+{{- /* The Secret with the token for /metrics. */}}
+{{- define "headrace.metricsSecret" -}}
+{{- default (printf "%s-metrics" (include "headrace.fullname" .)) .Values.monitoring.existingSecret -}}
+{{- end -}}
+
 {{- /* What the pod security standard `restricted` asks of a container. */}}
 {{- define "headrace.containerSecurity" -}}
 allowPrivilegeEscalation: false
@@ -76,4 +81,32 @@ runAsGroup: {{ . }}
 fsGroup: {{ . }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- /* dict root, component, of (the values of the service): an Ingress to its port `api`, where they ask for one. */}}
+{{- define "headrace.ingress" -}}
+{{- $i := .of.ingress -}}
+{{- if $i.enabled }}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  {{- include "headrace.metadata" . | nindent 2 }}
+  {{- with $i.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- with $i.className }}
+  ingressClassName: {{ . }}
+  {{- end }}
+  tls: [{hosts: [{{ $i.host | quote }}], secretName: {{ $i.tlsSecret }}}]
+  rules:
+    - host: {{ $i.host | quote }}
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend: {service: {name: {{ include "headrace.fullname" .root }}-{{ .component }}, port: {name: api}}}
+{{- end }}
 {{- end -}}

@@ -1,13 +1,14 @@
 {{- /* The pod template of whatever runs an image of Headrace's own.
 dict: root, role (whose configuration), component, of (values of the service), image, args; where it is not the image's:
-command; and for services: env (YAML of a list), grace, service: true (probes and a port). Secrets and files are those of the role alone. */}}
+command; and for services: env (YAML of a list), grace, service: true (probes and a port), ports (further ones, by name). Secrets and files are those of the role alone. */}}
 {{- define "headrace.podTemplate" -}}
 {{- $root := .root -}}
 {{- $v := .root.Values -}}
 {{- $of := .of -}}
 {{- $connections := include "headrace.connections" .root | fromYaml -}}
 {{- $parts := splitList " " (include "headrace.parts" .role) -}}
-{{- $contracts := and (has .role (list "bridge" "contracts" "tools")) (include "headrace.contracts" .root) -}}
+{{- $contracts := and (has .role (list "bridge" "ingest" "contracts" "tools" "hub")) (include "headrace.contracts" .root) -}}
+{{- $metrics := has .role (list "bridge" "ingest" "broker-metrics" "clean" "archive" "hub") -}}
 {{- /* What is said of a connection goes to the pods that have it: half a connection would end the others. */ -}}
 {{- $env := list -}}
 {{- range $of.extraEnv -}}
@@ -101,6 +102,9 @@ spec:
       {{- if .service }}
       ports:
         - {name: http, containerPort: {{ include "headrace.port" (dict "root" $root "service" .component) }}, protocol: TCP}
+        {{- range $port, $number := .ports }}
+        - {name: {{ $port }}, containerPort: {{ $number }}, protocol: TCP}
+        {{- end }}
       startupProbe:
         httpGet: {path: /livez, port: http}
         periodSeconds: 2
@@ -122,6 +126,9 @@ spec:
       volumeMounts:
         - {name: config, mountPath: /etc/headrace/headrace.yaml, subPath: headrace.yaml, readOnly: true}
         - {name: tmp, mountPath: /tmp}
+        {{- if $metrics }}
+        - {name: metrics, mountPath: /run/secrets/headrace/metrics, readOnly: true}
+        {{- end }}
         {{- if $contracts }}
         - {name: contracts, mountPath: /etc/headrace/contracts, readOnly: true}
         {{- end }}
@@ -143,6 +150,13 @@ spec:
         items: [{key: {{ .role }}.yaml, path: headrace.yaml}]
     - name: tmp
       emptyDir: {sizeLimit: 256Mi}
+    {{- if $metrics }}
+    - name: metrics
+      secret:
+        secretName: {{ include "headrace.metricsSecret" $root }}
+        defaultMode: 0440
+        items: [{key: {{ $v.monitoring.tokenKey }}, path: token}]
+    {{- end }}
     {{- if $contracts }}
     - name: contracts
       configMap: {name: {{ include "headrace.contracts" $root }}}

@@ -1,0 +1,76 @@
+"""What a payload becomes: a record for each reading and each dead letter of it, in every lane of its topic."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from prometheus_client import Counter
+
+from bridge import letters
+from bridge.decoders.base import Reading, Refused
+from bridge.delivery import Record
+from bridge.lanes import Lane, Topic
+from headrace import deadletters
+from headrace.config import Config
+from headrace.deadletters import Letter, MqttSource, Stage
+from headrace.protocol import wire
+from headrace.protocol.wire import Headers
+from headrace.runtime.metrics import BRIDGE_IGNORED_FIELDS, BRIDGE_SKIPPED, DEAD_LETTERS
+
+
+class Large(NamedTuple):
+    """A dead letter that goes to the object store first."""
+
+    letter: Letter
+    counter: Counter
+
+
+class Became(NamedTuple):
+    """What a message became: records for Kafka, the headers of the dead letters among them, or why it was skipped."""
+
+    records: list[Record | Large]
+    letters: list[Headers]
+    skipped: str
+
+
+class Becoming:
+    """Decodes payloads, and logs what could not become a reading. A copy of a payload has the same ids."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._log = letters.Log()
+
+    def read(self, topic: Topic, lanes: Iterable[Lane], payload: bytes, now: int, came: Headers) -> Became:
+        """What a payload that came by `topic` becomes in those of its lanes.
+
+        `now`: microseconds since 1970 UTC. `came`: headers that say when, where and how it came.
+        """
+        records: list[Record | Large] = []
+        dead: list[Headers] = []
+        skipped = ""
+        for lane in lanes:
+            found = lane.read(payload, now)
+            ids = wire.event_ids(topic.name, payload, len(found))
+            for index, one in enumerate(found):
+                if isinstance(one, Reading):
+                    event_id = ids[index] if one.identified else wire.unique_event_id()
+                    headers = [(wire.EVENT_ID, event_id), *came]
+                    records.append(Record(lane.topic, one.device.encode(), one.value, headers, lane.counter))
+                elif isinstance(one, Refused):
+                    self._log.add(one.error, lane.stream, topic.text)
+                    source = MqttSource(topic.text, index, ids[0])
+                    letter = letters.make(one, lane.stream, source, [(wire.EVENT_ID, ids[index]), *came])
+                    records.append(self._letter_record(letter, lane.stream, one))
+                    dead.append(letter.headers)
+                else:
+                    skipped = one.why
+                    BRIDGE_SKIPPED.labels(skipped).inc()
+            if lane.decoder.ignored:
+                BRIDGE_IGNORED_FIELDS.labels(lane.stream).inc(lane.decoder.ignored)
+                lane.decoder.ignored = 0
+        return Became(records, dead, skipped)
+
+    def _letter_record(self, letter: Letter, stream: str, refused: Refused) -> Record | Large:
+        count = DEAD_LETTERS.labels(Stage.BRIDGE, stream, refused.error.reason.value)
+        if not deadletters.fits(self._config, letter):
+            return Large(letter, count)
+        return Record(self._config.dead_letters.topic, *letter, count)

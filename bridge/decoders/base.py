@@ -1,0 +1,64 @@
+"""What a payload becomes, and what makes it that: a `Decoder`, one for each format. `formats.py` names them all."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Protocol
+
+from headrace.errors import PoisonError
+
+_NO_VALUES: Mapping[str, str] = {}
+
+
+class Reading(NamedTuple):
+    """A reading, ready for Kafka. `identified`: the payload differs from that of every other reading of the device."""
+
+    device: str
+    value: bytes  # Avro, framed with its schema's id
+    identified: bool
+
+
+class Refused(NamedTuple):
+    """Bytes that could not become a reading: the whole payload, or one element of it."""
+
+    error: PoisonError
+    original: bytes
+
+
+class Skipped(NamedTuple):
+    """A payload that rightly has no reading. It is counted by `why`, and acknowledged."""
+
+    why: str  # a label of headrace_bridge_skipped_total
+
+
+Found = Reading | Refused | Skipped
+
+
+class Source(NamedTuple):
+    """What a route and a topic say about every payload that comes that way."""
+
+    captures: Mapping[str, str] = _NO_VALUES  # levels of the topic, by the names that the route's filter gives them
+    unknown_fields: Literal["reject", "ignore"] = "reject"
+
+
+class Decoder(Protocol):
+    """Decodes the payloads of one format for one route. Called for every message, on one thread."""
+
+    ignored: int  # fields left out so far since the contract does not have them; the caller sets it back to 0
+
+    def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:
+        """What a payload becomes: one entry for each of its elements, in their order. Never empty; raises nothing.
+
+        `received`: when the payload came, microseconds since 1970 UTC. It is the reading's time if the payload has
+        none. The same arguments always give the same answer: a copy of a message must get the same event ids.
+        """
+
+    def element(self, payload: bytes, index: int) -> bytes:
+        """The bytes of the element that became entry `index` of `decode`: what a dead letter of it holds.
+
+        `decode` must take them as a payload, since the dead letter may be sent again.
+        """
+
+    def marks(self, payload: bytes) -> Mapping[str, Any]:
+        """The fields by which a device knows its own reading, for its receipt: of the first element; perhaps none.
+
+        Raises nothing, whatever the payload.
+        """

@@ -1,0 +1,1 @@
+"""JSON payloads: an object, or an array of objects."""

@@ -1,0 +1,235 @@
+"""Values as payloads have them to the values of a contract's types, or a `PoisonError` that says which field and why.
+
+A reader takes text, numbers, booleans, lists and dicts (never None), and returns what `bridge.encode` takes: text for
+strings, floats, ints, booleans, microseconds or milliseconds for timestamps, a symbol's number for enums, bytes, and
+lists and tuples.
+"""
+
+import base64
+import binascii
+import decimal
+import struct
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+from headrace.contracts.avro import Member, Node
+from headrace.errors import PoisonError, Reason
+
+Reader = Callable[[Any], Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_EXACT = 2**53  # whole numbers up to here survive in a float
+_KINDS = {str: "text", bool: "a boolean", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+_DECIMAL = decimal.Context(prec=decimal.MAX_PREC)  # the default context rounds to 28 digits
+_FLOAT = struct.Struct("<f")
+_BITS = {"int": 32, "long": 64}
+
+
+def reader(name: str, node: Node, *, time_unit: str = "us", max_items: int | None = None) -> Reader:
+    """The reader of the field `name`, of the type `node`, for values that are not null."""
+    kind = node.kind
+    if node.logical in {"timestamp-micros", "timestamp-millis"}:
+        return timestamp(name, time_unit, 1_000 if node.logical == "timestamp-micros" else 1_000_000)
+    if node.logical == "decimal":
+        return _decimal(name, node)
+    match kind:
+        case "double":
+            return lambda v: v if type(v) is float else _double(name, v)
+        case "float":
+            return lambda v: _float(name, v)
+        case "int" | "long":
+            return lambda v: _whole(name, v, _BITS[kind])
+        case "string":
+            return lambda v: v if type(v) is str else _wrong(name, "text", v)
+        case "boolean":
+            return lambda v: v if type(v) is bool else _wrong(name, "true or false", v)
+        case "enum":
+            return _enum(name, node.symbols)
+        case "bytes" | "fixed":
+            return lambda v: _base64(name, v, None if kind == "bytes" else node.size)
+        case "array":
+            assert node.items is not None
+            return _array(name, node.items, max_items)
+        case _:
+            return _record(name, node.members)
+
+
+def timestamp(name: str, unit: str, tick: int) -> Reader:
+    """A reader of times: ISO 8601 text (UTC where it names no zone), or a number of `unit`s since 1970.
+
+    The answer is in ticks of `tick` nanoseconds; what is finer is cut off, and a float goes to the nearest tick.
+    """
+    scale = _NANOSECONDS[unit]
+
+    def read(v: Any) -> int:
+        if type(v) is int:
+            ticks = v if scale == tick else v * scale // tick
+        elif type(v) is float:
+            ticks = _from_float(v, scale, tick)
+        elif type(v) is str:
+            try:
+                when = datetime.fromisoformat(v)
+            except ValueError:
+                _wrong(name, "a time as ISO 8601 text or a number", v)
+            when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+            ticks = (when - _EPOCH) // timedelta(microseconds=1) * 1_000 // tick
+        else:
+            _wrong(name, "a time as ISO 8601 text or a number", v)
+        if not -(2**63) <= ticks < 2**63:
+            _wrong(name, "a time that fits 64 bits", v)
+        return ticks
+
+    return read
+
+
+def _from_float(v: float, scale: int, tick: int) -> int:
+    """The nearest tick: cutting off would lose one where a float lies just below what was meant."""
+    whole = int(v)
+    nanoseconds = whole * scale + round((v - whole) * scale)
+    return (nanoseconds + tick // 2) // tick
+
+
+def missing(name: str, what: str = "is missing") -> PoisonError:
+    """The error for a required field without a value."""
+    return PoisonError(Reason.MISSING_FIELD, f"{name}: the field {what}", field=name)
+
+
+def _wrong(name: str, wanted: str, v: Any) -> NoReturn:
+    raise PoisonError(
+        Reason.WRONG_TYPE,
+        f"{name}: {wanted} expected, not {_KINDS.get(type(v), 'null')}: {_short(v)}",
+        field=name,
+        value=_short(v),
+    )
+
+
+def _short(v: Any) -> str:
+    if isinstance(v, list | dict):
+        return f"{len(v)} items"
+    if isinstance(v, int) and v.bit_length() > 512:
+        return "a number of hundreds of digits"
+    return (v if isinstance(v, str) else repr(v))[:80]
+
+
+def _double(name: str, v: Any) -> float:
+    if type(v) is int:
+        try:
+            return float(v)
+        except OverflowError:
+            _wrong(name, "a number that a double holds", v)
+    return v if type(v) is float else _wrong(name, "a number", v)
+
+
+def _float(name: str, v: Any) -> float:
+    number = _double(name, v)
+    try:
+        _FLOAT.pack(number)
+    except OverflowError:
+        _wrong(name, "a number that a float of 32 bits holds", v)
+    return number
+
+
+def _whole(name: str, v: Any, bits: int) -> int:
+    if type(v) is float and v.is_integer() and -_EXACT <= v <= _EXACT:
+        v = int(v)
+    if type(v) is not int:
+        _wrong(name, "a whole number", v)
+    if not -(1 << (bits - 1)) <= v < 1 << (bits - 1):
+        _wrong(name, f"a whole number of {bits} bits", v)
+    return v
+
+
+def _enum(name: str, symbols: Sequence[str]) -> Reader:
+    numbers = {s: i for i, s in enumerate(symbols)}
+
+    def read(v: Any) -> int:
+        found = numbers.get(v) if type(v) is str else None
+        return found if found is not None else _wrong(name, f"one of {', '.join(symbols)[:200]}", v)
+
+    return read
+
+
+def _base64(name: str, v: Any, size: int | None) -> bytes:
+    if type(v) is not str:
+        _wrong(name, "base64 text", v)
+    try:
+        data = base64.b64decode(v, validate=True)
+    except (binascii.Error, ValueError):
+        _wrong(name, "base64 text", v)
+    if size is not None and len(data) != size:
+        _wrong(name, f"base64 text of {size} bytes", v)
+    return data
+
+
+def _decimal(name: str, node: Node) -> Reader:
+    precision, scale, size = node.precision, node.scale, node.size
+
+    def read(v: Any) -> bytes:
+        if type(v) not in {int, float, str}:
+            _wrong(name, "a number, or text that is one", v)
+        try:
+            number = decimal.Decimal(v if type(v) is str else repr(v)).scaleb(scale, _DECIMAL)
+            if number.is_finite() and number.adjusted() < precision and number == number.to_integral_value():
+                unscaled = int(number)
+                return unscaled.to_bytes(size or (unscaled.bit_length() // 8 + 1), "big", signed=True)
+        except (decimal.DecimalException, ValueError, OverflowError):
+            pass
+        _wrong(name, f"a decimal of {precision} digits, {scale} of them after the point,", v)
+
+    return read
+
+
+def _array(name: str, items: Node, max_items: int | None) -> Reader:
+    item = reader(name, items)
+
+    def read(v: Any) -> list[Any]:
+        if type(v) is not list:
+            _wrong(name, "a list", v)
+        if max_items is not None and len(v) > max_items:
+            raise PoisonError(
+                Reason.TOO_LARGE,
+                f"{name}: {len(v)} items, the contract allows {max_items}",
+                field=name,
+                value=str(len(v)),
+            )
+        if None in v:
+            raise missing(name, "holds null")
+        return [item(x) for x in v]
+
+    return read
+
+
+def _record(name: str, of: Sequence[Member]) -> Reader:
+    members = [(m.name, m.attributes.get("default"), _member(f"{name}.{m.name}", m)) for m in of]
+    field_of = {key: m.name for m in of for key in (*m.attributes.get("aliases", ()), m.name)}
+
+    def read(v: Any) -> tuple[Any, ...]:
+        if type(v) is not dict:
+            _wrong(name, "an object", v)
+        found: dict[str, Any] = {}
+        for key, value in v.items():
+            member = field_of.get(key)
+            if member is None:
+                raise PoisonError(Reason.UNKNOWN_FIELD, f"{name}: the contract has no {key[:80]!r} in it", field=name)
+            if member in found:
+                raise PoisonError(Reason.MALFORMED, f"{name}.{member}: given twice, once as {key[:80]}", field=name)
+            found[member] = value
+        return tuple(read_member(found.get(member, default)) for member, default, read_member in members)
+
+    return read
+
+
+def _member(name: str, member: Member) -> Reader:
+    nullable, rules = member.type.nullable, member.attributes
+    inner = reader(name, member.type, time_unit=rules.get("time_unit", "us"), max_items=rules.get("max_items"))
+
+    def read(v: Any) -> Any:
+        if v is not None:
+            return inner(v)
+        if nullable:
+            return None
+        raise missing(name)
+
+    return read

@@ -1,0 +1,1 @@
+"""HTTP to Kafka: readings that devices post, for those without MQTT."""

@@ -1,0 +1,135 @@
+"""The ways that messages take: for each MQTT topic its lanes, one for each stream that the topic feeds."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from prometheus_client import Counter
+
+from bridge.decoders.base import Decoder, Found, Reading, Refused, Source
+from bridge.receipts import StandingReceipt
+from bridge.routing import Routing, Target, takes
+from headrace.deadletters import Stage
+from headrace.errors import PoisonError, Reason, TransientError
+from headrace.protocol import receipts, wire
+from headrace.protocol.names import is_device_id, raw_topic
+from headrace.runtime.metrics import BRIDGE_MESSAGES, DEAD_LETTERS
+
+_MAX_TOPICS = 50_000  # MQTT topics whose lanes are remembered
+_MAX_REMEMBERED = 512  # characters of such a topic: 65,535 are allowed, and a device can make up more and more
+_RECORD_MARGIN = 320  # bytes of a record beside its value and the MQTT topic: key, fixed headers and Kafka's own
+
+
+class Refusing:
+    """A decoder that refuses every payload, since the topic says already that none can become a reading."""
+
+    def __init__(self, error: PoisonError) -> None:
+        self.ignored = 0
+        self._error = error
+
+    def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:  # noqa: ARG002 - whatever it is
+        """The whole payload, refused."""
+        return [Refused(self._error, payload)]
+
+    def element(self, payload: bytes, index: int) -> bytes:  # noqa: ARG002 - there is one
+        """The whole payload."""
+        return payload
+
+    def marks(self, payload: bytes) -> Mapping[str, str]:  # noqa: ARG002 - nothing was read
+        """Nothing."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A stream that an MQTT topic's messages go to, with all that is the same for each of them.
+
+    A topic that no route takes has one lane, whose stream is "": its messages become dead letters.
+    """
+
+    stream: str
+    topic: str  # `<stream>.raw`
+    decoder: Decoder
+    source: Source
+    counter: Counter  # of its records
+    limit: int = 0  # bytes of a reading's value
+    subscription: int = 0  # the identifier of the one that brings its messages
+    standing: StandingReceipt | None = None  # the receipt of each message, where the route has one
+
+    def read(self, payload: bytes, received: int) -> list[Found]:
+        """As `Decoder.decode`; a reading that is too large for the `.raw` topic is refused."""
+        found = self.decoder.decode(payload, self.source, received)
+        for index, one in enumerate(found):
+            if isinstance(one, Reading) and len(one.value) > self.limit:
+                words = f"{len(one.value):,} bytes: {self.topic} takes {self.limit:,}"
+                found[index] = Refused(PoisonError(Reason.TOO_LARGE, words), self.decoder.element(payload, index))
+        return found
+
+
+class Topic(NamedTuple):
+    """What is remembered of an MQTT topic."""
+
+    text: str
+    name: bytes
+    header: tuple[str, bytes]
+    lanes: tuple[Lane, ...]  # at least one
+    copies: bool  # whether a message may come once for each of several subscriptions
+    standing: StandingReceipt | None
+    identity: str  # who published, as the topic says; empty: unknown
+
+
+class Lanes:
+    """Finds the lanes of MQTT topics, and remembers them in `topics`."""
+
+    def __init__(
+        self,
+        routing: Routing,
+        decoders: Mapping[str, Decoder],  # by `Route.where`
+        raw_limits: Mapping[str, int],  # by stream: bytes of the largest record that its .raw topic takes
+    ) -> None:
+        self.routing = routing
+        self.topics: dict[str, Topic] = {}
+        self._decoders = decoders
+        self._raw_limits = raw_limits
+        self._known = frozenset(s.identifier for s in routing.subscriptions)
+
+    def find(self, text: str) -> Topic:
+        """The topic `text`, worked out. TransientError: a broken packet has no topic."""
+        if not text:
+            raise TransientError("the MQTT broker sent a topic alias, though the bridge allows none")
+        match = self.routing.match(text)
+        name = text.encode()
+        lanes = tuple(self._lane(target, len(name)) for target in match.targets)
+        standing = next((lane.standing for lane in lanes if lane.standing is not None), None)
+        copies = bool(lanes) and match.copies
+        topic = Topic(text, name, (wire.MQTT_TOPIC, name), lanes or (_nowhere(text),), copies, standing, match.identity)
+        if len(self.topics) >= _MAX_TOPICS:
+            self.topics.clear()
+        if len(text) <= _MAX_REMEMBERED:
+            self.topics[text] = topic
+        return topic
+
+    def _lane(self, target: Target, name_bytes: int) -> Lane:
+        route, decoder = target.route, self._decoders[target.route.where]
+        standing = None
+        if route.receipt and all(is_device_id(value) for value in target.captures.values()):
+            standing = StandingReceipt(receipts.fill(route.receipt, target.captures), decoder.marks)
+        return Lane(
+            stream=route.stream,
+            topic=raw_topic(route.stream),
+            decoder=decoder if target.refused is None else Refusing(target.refused),
+            source=Source(target.captures, route.unknown_fields),
+            counter=BRIDGE_MESSAGES.labels(route.stream),
+            limit=self._raw_limits[route.stream] - _RECORD_MARGIN - name_bytes,
+            subscription=route.subscription,
+            standing=standing,
+        )
+
+    def own(self, topic: Topic, identifiers: Iterable[int]) -> tuple[Lane, ...]:
+        """The lanes of a message that may be a copy: those that its own subscription brings."""
+        return tuple(lane for lane in topic.lanes if takes(lane.subscription, identifiers, self._known))
+
+
+def _nowhere(text: str) -> Lane:
+    error = PoisonError(Reason.NO_ROUTE, f"no route takes the topic {text[:200]!r}")
+    return Lane("", "", Refusing(error), Source(), DEAD_LETTERS.labels(Stage.BRIDGE, "", error.reason.value))

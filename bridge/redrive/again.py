@@ -1,0 +1,144 @@
+"""What a dead letter becomes when it is judged again, by the present contracts and routes. No Kafka here."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from bridge import letters
+from bridge.decoders import formats
+from bridge.decoders.base import Decoder, Found, Reading, Refused, Source
+from bridge.redrive.resolve import Resolver
+from bridge.routing import Routing, Target
+from headrace.contracts.model import Contract
+from headrace.deadletters import Letter, MqttSource, ReadLetter, Stage, journal
+from headrace.errors import PoisonError, Reason
+from headrace.protocol import wire
+from headrace.protocol.names import is_device_id, raw_topic
+from headrace.protocol.wire import Headers
+
+_TIME_DIGITS = 18  # of microseconds, so that they fit 64 bits
+_KEPT = (wire.MQTT_TOPIC, wire.MQTT_QOS, wire.MQTT_DUP, wire.MQTT_RETAIN)
+
+
+class Record(NamedTuple):
+    """A reading for a `.raw` topic."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+
+    @property
+    def event_id(self) -> bytes:
+        """The reading's event id: the same for a copy, different for any other reading."""
+        return self.headers[0][1]
+
+
+class Outcome(NamedTuple):
+    """What a letter becomes: readings, and newer letters for the elements of its array that were refused.
+
+    With `refused` it becomes nothing, and stays as it is.
+    """
+
+    records: tuple[Record, ...] = ()
+    letters: tuple[Letter, ...] = ()
+    refused: PoisonError | None = None
+
+
+class Again:
+    """Judges letters of every stage again. The mappings are by stream."""
+
+    def __init__(
+        self,
+        routing: Routing,
+        contracts: Mapping[str, Contract],
+        ids: Mapping[str, int],  # the present schema's
+        limits: Mapping[str, int],  # bytes of a record that the .raw topic takes
+        text: Callable[[int], str],  # of a schema id
+    ) -> None:
+        self._routing, self._limits = routing, limits
+        self._decoders = {r.where: formats.decoder(contracts[r.stream], ids[r.stream], r) for r in routing.routes}
+        self._resolvers = {s: Resolver(contract, ids[s], text) for s, contract in contracts.items()}
+
+    def judge(self, letter: ReadLetter, value: bytes, number: int) -> Outcome:
+        """What redrive `number` makes of a letter whose bytes are `value`: the same each time.
+
+        TransientError when the registry is away.
+        """
+        try:
+            if letter.text("stage") == Stage.BRIDGE:
+                return self._payload(letter, value, number)
+            return Outcome((self._datum(letter, value, number),))
+        except PoisonError as e:
+            return Outcome(refused=e)
+
+    def _datum(self, letter: ReadLetter, value: bytes, number: int) -> Record:
+        """A reading that clean or the archive refused."""
+        stream = letter.text("stream")
+        if stream not in self._resolvers:
+            raise PoisonError(Reason.NO_ROUTE, f"there is no stream {stream!r} in the configuration")
+        device, value = self._resolvers[stream].resolve(value)
+        if not is_device_id(device):
+            raise PoisonError(Reason.BAD_NAME, f"device_id: {device[:80]!r} can't name a device", field="device_id")
+        return self._record(letter, stream, device, value, number, 0)
+
+    def _payload(self, letter: ReadLetter, payload: bytes, number: int) -> Outcome:
+        """A payload that the bridge refused, or one element of it: what the bridge would make of it now.
+
+        A payload without a stream, which no route took, goes to every stream that takes it now. Any other goes to its
+        own stream only: what the payload holds for other streams was not refused.
+        """
+        topic, stream = letter.text(wire.MQTT_TOPIC), letter.text("stream")
+        targets = [t for t in self._routing.match(topic).targets if stream in {"", t.route.stream}]
+        if not targets:
+            where = f" into {stream}" if stream else ""
+            raise PoisonError(Reason.NO_ROUTE, f"no route takes the topic {topic[:200]!r}{where}")
+        records: list[Record] = []
+        refused: list[tuple[str, int, Refused]] = []
+        for target in targets:
+            name, decoder = target.route.stream, self._decoders[target.route.where]
+            for index, one in enumerate(_decode(target, decoder, letter, payload)):
+                if isinstance(one, Refused):
+                    refused.append((name, index, one))
+                elif isinstance(one, Reading):
+                    try:
+                        records.append(self._record(letter, name, one.device, one.value, number, index))
+                    except PoisonError as e:
+                        refused.append((name, index, Refused(e, decoder.element(payload, index))))
+        if refused and not records:
+            raise refused[0][2].error
+        return Outcome(tuple(records), tuple(_letter(letter, number, *it) for it in refused))
+
+    def _record(self, letter: ReadLetter, stream: str, device: str, value: bytes, number: int, index: int) -> Record:
+        headers = _headers(letter, journal.event_id(letter.key, number, stream, index), number)
+        key = device.encode()
+        size = wire.record_bytes(key, value, headers)
+        if size > self._limits[stream]:
+            why = f"{size:,} bytes: {raw_topic(stream)} takes {self._limits[stream]:,}"
+            raise PoisonError(Reason.TOO_LARGE, why)
+        return Record(raw_topic(stream), key, value, headers)
+
+
+def _decode(target: Target, decoder: Decoder, letter: ReadLetter, payload: bytes) -> list[Found]:
+    if target.refused is not None:
+        return [Refused(target.refused, payload)]
+    return decoder.decode(payload, Source(target.captures, target.route.unknown_fields), _received(letter))
+
+
+def _letter(letter: ReadLetter, number: int, stream: str, index: int, refused: Refused) -> Letter:
+    identity = journal.event_id(letter.key, number, stream, index)
+    topic = letter.text(wire.MQTT_TOPIC)
+    headers = _headers(letter, identity, number)
+    return letters.make(refused, stream, MqttSource(topic, index, identity), headers)
+
+
+def _headers(letter: ReadLetter, event_id: bytes, number: int) -> Headers:
+    # In the order in which clean finds them fastest.
+    received = (wire.RECEIVED_AT, b"%d" % _received(letter))
+    kept = [(name, letter.headers[name]) for name in _KEPT if name in letter.headers]
+    return [(wire.EVENT_ID, event_id), received, *kept, journal.mark(letter.key, number)]
+
+
+def _received(letter: ReadLetter) -> int:
+    """When the bridge received the original, microseconds since 1970 UTC: the event time if the payload has none."""
+    text = letter.text(wire.RECEIVED_AT)
+    return int(text) if text.isdecimal() and len(text) <= _TIME_DIGITS else letter.time_ms * 1000

@@ -1,0 +1,159 @@
+"""Dead letters' readings to Kafka, each once, with the notes that make an interrupted redrive safe to finish."""
+
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from bridge.redrive.again import Outcome
+from headrace import deadletters, kafka
+from headrace.config import Config
+from headrace.deadletters import Letter, ReadLetter, journal
+from headrace.deadletters.journal import RecordAt, RedriveNote
+from headrace.errors import FatalError, TransientError
+from headrace.kafka import partition
+from headrace.protocol.wire import EVENT_ID, header
+from headrace.store.open import open_store
+
+_MAX_BATCH_BYTES = 256 * 1024
+_MAX_FLUSH_SECONDS = 60.0
+_MAX_NOTED = 1000  # records that a note names: an array has up to 10,000 readings
+
+
+class Item(NamedTuple):
+    """A letter, the number of its redrive, and what it becomes."""
+
+    letter: ReadLetter
+    number: int
+    outcome: Outcome
+
+
+class Sender:
+    """Sends letters again. A context manager.
+
+    `limits`: max.message.bytes of the raw topics. `interrupted`: of the letters to be sent, the notes of redrives that
+    were begun and not finished.
+    """
+
+    def __init__(self, config: Config, limits: Iterable[int], interrupted: Sequence[RedriveNote]) -> None:
+        self._config = config
+        sizes = kafka.sizes([*limits, deadletters.max_letter_bytes(config)], _MAX_BATCH_BYTES)
+        self._producer = kafka.producer(config.kafka, **sizes)
+        self._reader = partition.reader(config.kafka)
+        self._failed: list[str] = []
+        self._interrupted = {note.letter: note for note in interrupted}
+        self._partitions: dict[str, int] = {}
+        self._unsure: set[bytes] = set()
+        self._already_sent: dict[bytes, RecordAt] = {}  # by event id: readings of an interrupted redrive
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self._reader.close()
+
+    def find_sent(self) -> None:
+        """Find the readings that interrupted redrives had sent: read the raw topics from where these began.
+
+        Call it once, before `send`. TransientError when Kafka is away.
+        """
+        starts: dict[tuple[str, int], int] = {}
+        for note in self._interrupted.values():
+            for topic, ends in note.ends.items():
+                for number, end in enumerate(ends):
+                    starts[topic, number] = min(end, starts.get((topic, number), end))
+        logs = {where: kafka.watermarks(self._reader, *where) for where in starts}
+        for note in self._interrupted.values():
+            for topic, ends in note.ends.items():
+                for number, end in enumerate(ends):
+                    low, high = logs[topic, number]
+                    if not low <= end <= high:  # deleted since, or the topic was created again
+                        self._unsure.add(note.letter)
+        for (topic, number), start in starts.items():
+            for m in partition.read(self._reader, topic, number, start):
+                headers = kafka.headers_of(m)
+                if header(headers, journal.REDRIVE) is not None:
+                    self._already_sent[header(headers, EVENT_ID) or b""] = RecordAt(topic, number, m.offset() or 0)
+
+    def unsure(self, key: bytes) -> bool:
+        """Whether an interrupted redrive may have sent the letter, and the log since then is gone."""
+        return key in self._unsure
+
+    def send(self, items: Sequence[Item]) -> dict[bytes, list[RecordAt]]:
+        """Send the readings and letters that `items` become. Returns, by letter key, where the letter's readings are.
+
+        All of them are then in Kafka, and noted. TransientError, FatalError: a part may be in Kafka; a redrive of the
+        same letters finds out which.
+        """
+        fresh = [i for i in items if i.letter.key not in self._interrupted]
+        if fresh:
+            ends = self._ends({r.topic for i in fresh for r in i.outcome.records})
+            for i in fresh:
+                mine = {t: ends[t] for t in {r.topic for r in i.outcome.records}}
+                self._note(i.letter, RedriveNote(i.letter.key, i.number, False, mine, []))
+            self._flush()
+        sent: dict[bytes, list[RecordAt]] = {i.letter.key: [] for i in items}
+        for i in items:
+            self._send(i.outcome, sent[i.letter.key])
+        self._flush()
+        for i in items:
+            to = sent[i.letter.key][:_MAX_NOTED]
+            self._note(i.letter, RedriveNote(i.letter.key, i.number, True, {}, to))
+        self._flush()
+        return sent
+
+    def _send(self, outcome: Outcome, sent: list[RecordAt]) -> None:
+        for r in outcome.records:
+            found = self._already_sent.get(r.event_id)
+            if found is not None:
+                sent.append(found)
+            else:
+                self._produce(r.topic, sent, key=r.key, value=r.value, headers=r.headers)
+        for made in outcome.letters:
+            it = deadletters.shelve(self._config, made, self._put)
+            self._produce(self._config.dead_letters.topic, None, key=it.key, value=it.value, headers=it.headers)
+
+    def _note(self, letter: ReadLetter, note: RedriveNote) -> None:
+        it: Letter = note.record()
+        topic = self._config.dead_letters.topic
+        self._produce(topic, None, key=it.key, value=it.value, headers=it.headers, partition=letter.partition)
+
+    def _put(self, key: str, data: bytes) -> None:
+        open_store(self._config.store).put(key, data)
+
+    def _ends(self, topics: set[str]) -> dict[str, list[int]]:
+        new = topics - self._partitions.keys()
+        if new:
+            self._partitions |= {t: i.partitions for t, i in kafka.describe(self._config.kafka, new).items()}
+        return {t: [kafka.watermarks(self._reader, t, p)[1] for p in range(self._partitions[t])] for t in topics}
+
+    def _produce(self, topic: str, sent: list[RecordAt] | None, **message: Any) -> None:
+        """Produce a record; add where it is to `sent` once Kafka has it."""
+
+        def delivered(error: kafka.KafkaError | None, m: kafka.Message) -> None:
+            if error is not None:
+                self._failed.append(str(kafka.translate(error, f"producing to {topic}")))
+            elif sent is not None:
+                sent.append(RecordAt(topic, m.partition() or 0, m.offset() or 0))
+
+        while True:
+            try:
+                self._producer.produce(topic, on_delivery=delivered, **message)
+            except BufferError:
+                self._producer.poll(0.1)
+            except kafka.KafkaException as e:
+                raise FatalError(str(kafka.translate(e, f"producing to {topic}"))) from None
+            else:
+                return
+
+    def _flush(self) -> None:
+        """Wait until Kafka has everything."""
+        deadline = time.monotonic() + _MAX_FLUSH_SECONDS
+        while self._producer.flush(0.5):
+            if time.monotonic() > deadline:
+                raise TransientError(
+                    f"Kafka has not confirmed the records for {_MAX_FLUSH_SECONDS:.0f} s. Run the same redrive again "
+                    "when Kafka is back: what has arrived is not sent twice"
+                )
+        if self._failed:
+            raise FatalError(f"Kafka refused {len(self._failed)} records, the first: {self._failed[0]}")

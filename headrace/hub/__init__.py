@@ -1,0 +1,1 @@
+"""Calls to hub, the registry of devices."""

@@ -1,0 +1,1 @@
+"""How a process proves who it is, and checks whom it speaks to: TLS, tokens, credentials of clouds."""

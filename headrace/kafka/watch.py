@@ -1,0 +1,83 @@
+"""Watches a service's Kafka clients from a thread of its own.
+
+Says in /readyz when Kafka is away, whatever the main loop waits for, and ends the process when a client can't connect
+any more, so that it is started again with a new one.
+
+While all brokers are fenced, as after a machine was suspended, Kafka answers that there are none. librdkafka (since
+2.10, seen with 2.16) then forgets the last broker, and such a client never connects again.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headrace import kafka
+from headrace.config.connect import Kafka
+from headrace.errors import HeadraceError
+from headrace.runtime.health import Health
+from headrace.runtime.watcher import Watcher
+
+log = logging.getLogger(__name__)
+
+_EVERY_SECONDS = 3.0
+_ANSWER_SECONDS = 1.0
+_SEVERED_SECONDS = 15.0  # while other clients get answers
+_LAST_SECONDS = 10.0  # for a last question: on a slow link, data that the client sends goes before its questions
+
+
+class KafkaWatch(Watcher):
+    """Asks each of a service's Kafka clients, by name, every few seconds until the block ends.
+
+    A client that gets no answer for some time, while a new client does at once, is cut off: the process ends, as with
+    Watcher. When Kafka is away, no client counts as cut off: the check `kafka_answers` of /readyz shows it, and /livez
+    does not expect progress.
+    """
+
+    CHECK = "kafka_answers"
+
+    def __init__(self, cfg: Kafka, health: Health, clients: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__("kafka watch", _EVERY_SECONDS)
+        self._cfg, self._health, self._clients = cfg, health, clients
+        self._since: dict[str, float] = {}
+
+    def look(self) -> str:
+        """Ask each client once. Returns in words which one is cut off; empty when none is."""
+        for name, client in self._clients().items():
+            if not self._alone(client):
+                self._since.pop(name, None)
+            elif time.monotonic() - self._since.setdefault(name, time.monotonic()) < _SEVERED_SECONDS:
+                continue
+            elif _answered(client, _LAST_SECONDS):
+                self._health.ready(self.CHECK, True)
+                self._since.pop(name)
+            else:
+                log.error("severed from Kafka", extra={"client": name})
+                return (
+                    f"the Kafka client for {name} finds no broker, and a new one does: this process ends, to be "
+                    "started again"
+                )
+        return ""
+
+    def _alone(self, client: Any) -> bool:
+        """Whether the client gets no answer while another client does. Sets the check."""
+        if not _answered(client, _ANSWER_SECONDS):
+            try:
+                kafka.probe(self._cfg)
+            except HeadraceError as e:
+                self._health.ready(self.CHECK, False, str(e))
+                # A commit that was under way when Kafka went away returns once Kafka is back, whatever its time-outs
+                # are (seen: 130 s and more). A restart would not help: the main loop has its time again from then on.
+                self._health.progress()
+                return False
+            return True
+        self._health.ready(self.CHECK, True)
+        return False
+
+
+def _answered(client: Any, seconds: float) -> bool:
+    try:
+        client.list_topics("__consumer_offsets", timeout=seconds)
+    except kafka.KafkaException:
+        return False
+    return True

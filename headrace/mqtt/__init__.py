@@ -1,0 +1,25 @@
+"""MQTT 5 for a reader that acknowledges by itself. Import it as `from headrace import mqtt`."""
+
+from headrace.mqtt.connection import Connection
+from headrace.mqtt.handshake import connect
+from headrace.mqtt.packets import (
+    MAX_SUBSCRIPTION_ID,
+    MAX_TOPIC_AND_PROPERTIES,
+    PublishPacket,
+    Session,
+    Subscription,
+    forget,
+    publish,
+)
+
+__all__ = [
+    "MAX_SUBSCRIPTION_ID",
+    "MAX_TOPIC_AND_PROPERTIES",
+    "Connection",
+    "PublishPacket",
+    "Session",
+    "Subscription",
+    "connect",
+    "forget",
+    "publish",
+]

@@ -1,0 +1,1 @@
+"""What people and orchestrators do with an installation: provision it, test it, look into it."""

@@ -1,0 +1,90 @@
+"""The note that clean keeps beside its committed offset, in Kafka's own offset metadata.
+
+It says which row clean emitted last (the `prev` of the next one), how to recognise the record before the offset,
+and what became of every raw offset since the first one that clean read: `headrace verify` counts with it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import orjson
+
+from headrace.errors import FatalError
+from headrace.protocol.tail import MAX_NOTE_BYTES, Tail
+from headrace.protocol.wire import ORIGIN, Position
+
+VERSION = 1
+
+
+class Counts(NamedTuple):
+    """What became of the raw offsets of a partition: each is counted in exactly one of these."""
+
+    kept: int = 0  # passed on as they came
+    changed: int = 0  # passed on with a value nulled or clamped
+    rejected: int = 0  # to the dead letters
+    repeated: int = 0  # dropped: the same reading is in the look-back
+    skipped: int = 0  # offsets that hold no record, such as a transaction's marks
+
+    @property
+    def total(self) -> int:
+        """How many raw offsets these are."""
+        return sum(self)
+
+    def plus(self, other: "Counts") -> "Counts":
+        """The sums, outcome by outcome."""
+        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+NONE = Counts()
+
+
+@dataclass(frozen=True, slots=True)
+class CleanNote:
+    """The metadata of one partition's committed offset. `start + counts.total` is that offset."""
+
+    topic_id: str  # the raw topic's incarnation
+    start: int  # the first raw offset that clean read
+    last: Position = ORIGIN  # source of the last row emitted
+    tail: Tail | None = None  # the record before the offset; None when none was read yet
+    counts: Counts = NONE
+    taken: Position | None = None  # if the rows read have positions of their own: that of the last one taken
+
+    def advance(self, last: Position, tail: Tail | None, counts: Counts, taken: Position | None = None) -> "CleanNote":
+        """The note after a further stretch of offsets."""
+        return replace(self, last=last, tail=tail, counts=self.counts.plus(counts), taken=taken or self.taken)
+
+
+def encode(note: CleanNote) -> str:
+    """The note as offset metadata; FatalError when it is too long."""
+    data: dict[str, Any] = {
+        "v": VERSION, "id": note.topic_id, "start": note.start, "last": list(note.last), "n": list(note.counts),
+    }  # fmt: skip
+    if note.tail is not None:
+        data["tail"] = list(note.tail)
+    if note.taken is not None:
+        data["src"] = list(note.taken)
+    text = orjson.dumps(data)
+    if len(text) > MAX_NOTE_BYTES:
+        raise FatalError(f"clean's note has {len(text)} bytes, {MAX_NOTE_BYTES} are allowed: {text.decode()}")
+    return text.decode()
+
+
+def decode(text: str) -> CleanNote:
+    """The note in offset metadata; FatalError when it is not one, or was written by a newer Headrace."""
+    try:
+        data = orjson.loads(text)
+        if data["v"] != VERSION:
+            raise FatalError(f"clean's note has version {data['v']}, this Headrace knows {VERSION}: upgrade it")
+        return CleanNote(
+            topic_id=str(data["id"]),
+            start=int(data["start"]),
+            last=Position(*map(int, data["last"])),
+            tail=Tail(*map(int, data["tail"])) if "tail" in data else None,
+            counts=Counts(*map(int, data["n"])),
+            taken=Position(*map(int, data["src"])) if "src" in data else None,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise FatalError(
+            f"the committed offset has metadata that clean did not write: {text[:100]!r} ({e}). If it was set by hand, "
+            "delete the group's offsets of that topic: clean then begins at the log's start, and nothing is doubled"
+        ) from e

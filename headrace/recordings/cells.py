@@ -1,0 +1,105 @@
+"""From the text of a CSV cell to JSON text. Numbers keep exactly the digits of the file."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+
+import orjson
+
+from headrace.contracts.model import Field
+from headrace.errors import ConfigError
+
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+_LOOSE_NUMBER = re.compile(r"([+-]?)0*(\d*)(?:\.(\d*))?([eE][+-]?\d+)?", re.ASCII)
+_COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", re.ASCII)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_BOOLEANS = {"true": "true", "false": "false", "1": "true", "0": "false", "yes": "true", "no": "false"}
+
+Convert = Callable[[str], str]  # a cell that is not empty, to JSON text
+ReadTime = Callable[[str], int]  # a cell to microseconds since 1970 UTC; ValueError when it is no time
+
+
+def converter(f: Field, *, decimal_comma: bool = False) -> Convert:
+    """A function that makes JSON of the field's cells. A cell of another type stays text: the bridge judges it."""
+    if f.kind in {"double", "float", "int", "long"} and f.logical is None:
+        return number_with_comma if decimal_comma else number
+    if f.kind == "boolean":
+        return lambda cell: _BOOLEANS.get(cell.lower()) or text(cell)
+    if f.kind in {"string", "enum"}:
+        return text
+    return lambda cell: cell if _is_json(cell) else text(cell)
+
+
+def number(cell: str) -> str:
+    """A JSON number with the cell's digits (.5, +1 and 007 as JSON writes them); text when it is no number."""
+    if _JSON_NUMBER.fullmatch(cell):
+        return cell
+    loose = _LOOSE_NUMBER.fullmatch(cell)
+    if loose is None or not (loose[2] or loose[3] or "0" in cell):
+        return text(cell)
+    sign, whole, fraction, exponent = loose.groups()
+    return f"{'-' if sign == '-' else ''}{whole or '0'}{'.' + fraction if fraction else ''}{exponent or ''}"
+
+
+def number_with_comma(cell: str) -> str:
+    """As `number`; the decimal sign may be a comma."""
+    return number(cell.replace(",", ".")) if _COMMA_NUMBER.fullmatch(cell) else number(cell)
+
+
+def text(cell: str) -> str:
+    """A JSON string."""
+    return _short_text(cell) if len(cell) <= 64 else orjson.dumps(cell).decode()
+
+
+@lru_cache(maxsize=4096)
+def _short_text(cell: str) -> str:
+    return orjson.dumps(cell).decode()
+
+
+def time_reader(form: str, zone: tzinfo) -> ReadTime:
+    """A function that reads times of the format `form`: s, ms, us, ns (numbers since 1970), iso, or a strptime format.
+
+    `zone`: of times without a zone. ConfigError for a format that strptime does not know.
+    """
+    if form in _PER_UNIT:
+        factor = _PER_UNIT[form]
+        return lambda cell: int(cell) * factor if cell.isdigit() else _scaled(cell, Decimal(factor))
+    if form == "ns":
+        return lambda cell: int(cell) // 1000 if cell.isdigit() else _scaled(cell, Decimal(1) / 1000)
+    if form == "iso":
+        return lambda cell: micros(datetime.fromisoformat(cell), zone)
+    if "%" not in form:
+        raise ConfigError(f"--time: {form!r} is not a format: s, ms, us, ns, iso, or one such as %Y-%m-%d %H:%M:%S")
+    try:
+        datetime.strptime(datetime.now(zone).strftime(form), form)  # noqa: DTZ007 - only the format is tried
+    except (ValueError, re.error) as e:
+        raise ConfigError(f"--time: {form!r}: {e}") from None
+    return lambda cell: micros(datetime.strptime(cell, form), zone)  # noqa: DTZ007 - the zone is added
+
+
+def micros(when: datetime, zone: tzinfo) -> int:
+    """Microseconds since 1970 UTC, exactly. `zone`: of a time without one."""
+    aware = when if when.tzinfo is not None else when.replace(tzinfo=zone)
+    return (aware - EPOCH) // _MICROSECOND
+
+
+def _scaled(cell: str, factor: Decimal) -> int:
+    try:
+        value = Decimal(cell) * factor
+    except InvalidOperation:
+        raise ValueError(cell) from None
+    if not value.is_finite() or abs(value) >= 2**63:
+        raise ValueError(cell)
+    return int(value.to_integral_value(rounding="ROUND_FLOOR"))
+
+
+def _is_json(cell: str) -> bool:
+    try:
+        orjson.loads(cell)
+    except orjson.JSONDecodeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What every service has: start and end, health, logs, metrics, waiting for servers."""

@@ -1,0 +1,1 @@
+"""The schema registry: contracts in, schema ids out."""

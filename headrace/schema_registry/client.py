@@ -1,0 +1,211 @@
+"""The schema registry: contracts in, schema ids out, and schemas by id. The one file that imports its client.
+
+The client speaks Confluent's API (Apicurio serves it under /apis/ccompat/v7). By itself it waits without limit, and
+asks again for each message with an unknown id. Here each request has a time-out, and unknown ids are remembered for a
+while.
+"""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import orjson
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.common._httpx_compat import httpx
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from headrace.config.connect import Registry as Settings
+from headrace.contracts.compat import incompatibilities
+from headrace.contracts.model import Contract
+from headrace.errors import ConfigError, PoisonError, Reason, TransientError
+from headrace.identity.tls import authorities, context, refusal
+
+T = TypeVar("T")
+
+UNKNOWN_SECONDS = 30.0
+MAX_UNKNOWN = 10_000
+MAX_ID = 2**31 - 1
+# At least BACKWARD: a stricter level that someone has set stays.
+ENOUGH = frozenset({"BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"})
+_RETRIABLE = frozenset({408, 425, 429})
+
+
+class Registry:
+    """A connection to the registry. A context manager; any thread may use it.
+
+    Raises TransientError when the registry is away or overloaded, also when something else answers 404 in its place;
+    ConfigError when it refuses the credentials, or when the answer is not a registry's. No call takes longer than two
+    or three time-outs of `settings`.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url, self._tls = settings.url, settings.tls
+        self._clock = clock
+        self._unknown: dict[int, float] = {}
+        context(settings.tls, "registry.tls")  # says more about unusable files than the client does
+        try:
+            self._client = SchemaRegistryClient(_client_settings(settings))
+        except (ValueError, TypeError, OSError) as e:
+            raise ConfigError(f"registry: {e}. Correct `registry` in the configuration") from None
+        if not settings.tls.verify_hostname:
+            self._client._rest_client.verify.check_hostname = False  # noqa: SLF001 - the client has no setting for it
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client._rest_client.session.close()  # noqa: SLF001 - the client's own close() does nothing
+
+    def register(self, subject: str, contract: Contract) -> int:
+        """The id of `contract` under `subject`, registered if it is new. Repeating it gives the same id.
+
+        The subject is set to BACKWARD first. ConfigError, with the reason in words, when the contract could not read
+        the readings written with the latest registered one.
+        """
+        self._require_backward(subject)
+        schema = Schema(contract.text, "AVRO")
+        known = self._maybe(lambda: self._client.lookup_schema(subject, schema))
+        if known is not None and known.schema_id is not None:
+            return int(known.schema_id)
+        problems = self.check(subject, contract)
+        if problems:
+            raise ConfigError(_refusal(subject, contract, problems))
+        try:
+            return int(self._call(lambda: self._client.register_schema(subject, schema)))
+        except _IncompatibleError as e:  # another version came in between, or the registry has a rule of its own
+            problems = self.check(subject, contract) or [str(e)]
+            raise ConfigError(_refusal(subject, contract, problems)) from None
+
+    def check(self, subject: str, contract: Contract) -> list[str]:
+        """Why `contract` may not follow the latest version of `subject`, in words; empty when it may follow."""
+        latest = self._maybe(lambda: self._client.get_version(subject, "latest"))
+        if latest is None:
+            return []
+        problems = incompatibilities(_parsed(latest.schema), contract)
+        if problems:
+            return problems
+        schema = Schema(contract.text, "AVRO")
+        if self._call(lambda: self._client.test_compatibility(subject, schema)):
+            return []
+        return [f"the registry says that it can't read readings written with version {latest.version} of {subject}"]
+
+    def latest(self, subject: str) -> str | None:
+        """The text of the latest version of `subject`; None when it has none."""
+        found = self._maybe(lambda: self._client.get_version(subject, "latest"))
+        return None if found is None else str(found.schema.schema_str)
+
+    def schema_text(self, schema_id: int) -> str:
+        """The text of the schema with this id, kept once known. PoisonError when the registry has no such schema."""
+        if not 0 < schema_id <= MAX_ID or self._unknown.get(schema_id, 0.0) > self._clock():
+            raise _unknown(schema_id)
+        found = self._maybe(lambda: self._client.get_schema(schema_id))
+        if found is None or found.schema_str is None or found.schema_type not in {"AVRO", None}:
+            if len(self._unknown) >= MAX_UNKNOWN:
+                self._unknown.clear()
+            self._unknown[schema_id] = self._clock() + UNKNOWN_SECONDS
+            raise _unknown(schema_id)
+        return str(found.schema_str)
+
+    def _require_backward(self, subject: str) -> None:
+        level = self._maybe(lambda: self._client.get_compatibility(subject))
+        if str(level).upper() not in ENOUGH:
+            try:
+                self._call(lambda: self._client.set_compatibility(subject, "BACKWARD"))
+            except ConfigError:  # Apicurio refuses a level that is set already, even by a repeat of this request
+                level = self._maybe(lambda: self._client.get_compatibility(subject))
+                if str(level).upper() not in ENOUGH:
+                    raise
+
+    def _maybe(self, call: Callable[[], T]) -> T | None:
+        try:
+            return self._call(call)
+        except _MissingError:
+            return None
+
+    def _call(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except SchemaRegistryError as e:
+            raise self._translate(e) from None
+        except httpx.UnsupportedProtocol as e:
+            raise ConfigError(f"registry.url {self._url}: {e}") from None
+        except (httpx.HTTPError, OSError) as e:
+            raise self._away(e) from None
+        except httpx.InvalidURL as e:
+            raise ConfigError(f"registry.url {self._url}: {e}") from None
+        except ValueError as e:  # an answer that is not JSON, as a proxy before a restarting registry gives
+            raise TransientError(f"registry {self._url}: not a registry's answer: {e}") from None
+
+    def _away(self, e: Exception) -> ConfigError | TransientError:
+        words = str(e) or type(e).__name__
+        if why := refusal(e, self._tls, "registry.tls", "registry.url"):
+            return ConfigError(f"registry {self._url}: {why}")
+        if "WRONG_VERSION_NUMBER" in words:
+            words += ": is it a listener without TLS?"
+        return TransientError(f"registry {self._url}: {words}. Start it, or correct registry.url")
+
+    def _translate(self, e: SchemaRegistryError) -> Exception:
+        status, message = e.http_status_code, str(e.error_message)[:500]
+        if status in _RETRIABLE or status >= 500:
+            return TransientError(f"registry {self._url}: {message} (HTTP {status})")
+        if status == 404 and e.error_code is not None and 40400 <= e.error_code < 40500:
+            return _MissingError(message)
+        if status == 409:
+            return _IncompatibleError(message.rpartition("Exception: ")[2])
+        if status in {401, 403}:
+            return ConfigError(
+                f"registry {self._url}: access refused (HTTP {status}). "
+                "Check registry.url, registry.username and registry.password"
+            )
+        if status == 422:
+            return ConfigError(f"registry {self._url}: the contract is refused: {message}")
+        # A 404 without the registry's own code is a wrong path, or a proxy that has no registry behind it just now:
+        # from here they look the same. To wait is right for both: an exit would mend neither.
+        kind = TransientError if status == 404 else ConfigError
+        return kind(
+            f"registry {self._url}: HTTP {status}, which is not a registry's answer. Correct registry.url: it must be "
+            "the address of a registry's Confluent API, and Apicurio's ends in /apis/ccompat/v7"
+        )
+
+
+class _MissingError(ConfigError):
+    """The registry does not have it; never leaves this file."""
+
+
+class _IncompatibleError(ConfigError):
+    """The registry refuses the new version; never leaves this file."""
+
+
+def _client_settings(settings: Settings) -> dict[str, Any]:
+    out: dict[str, Any] = {"url": settings.url, "timeout": settings.timeout_seconds, "max.retries": 0}
+    tls, ca = settings.tls, authorities(settings.tls)
+    if ca is not None:  # else the client's own bundle
+        out["ssl.ca.location"] = str(ca)
+    if tls.cert_file is not None:
+        out["ssl.certificate.location"], out["ssl.key.location"] = str(tls.cert_file), str(tls.key_file)
+    if settings.username is not None:
+        password = settings.password.get_secret_value() if settings.password is not None else ""
+        out["basic.auth.user.info"] = f"{settings.username}:{password}"
+    return out
+
+
+def _parsed(schema: Schema) -> dict[str, Any]:
+    try:
+        parsed = orjson.loads(schema.schema_str or "")
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _refusal(subject: str, contract: Contract, problems: list[str]) -> str:
+    lines = "\n".join(f"  {p}" for p in problems)
+    return f"contract {contract.name} can't become the next version of {subject}:\n{lines}"
+
+
+def _unknown(schema_id: int) -> PoisonError:
+    return PoisonError(Reason.UNKNOWN_SCHEMA, f"the registry knows no schema {schema_id}", value=str(schema_id))

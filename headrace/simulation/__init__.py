@@ -1,0 +1,1 @@
+"""A simulated fleet: devices that publish over MQTT the readings of a physical model."""

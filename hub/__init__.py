@@ -1,0 +1,1 @@
+"""The service hub: the registry of devices and gateways, behind HTTP."""

@@ -1,0 +1,1 @@
+"""What hub answers over HTTP: a file a part."""

@@ -1,0 +1,1 @@
+"""The pages that hub serves to people."""

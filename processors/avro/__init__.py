@@ -1,0 +1,1 @@
+"""Avro datums of one schema as a table, and back."""

@@ -1,0 +1,55 @@
+"""All rules of one field on a batch of readings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from headrace.contracts.model import Field
+from headrace.errors import PoisonError
+from processors.clean.rules.order import rules_on
+from processors.clean.rules.rule import APPEND_MS, Change, Rule, Suspect, before, column
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRules:
+    """The rules of one field, at least one."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    screen: pl.Expr  # true exactly for the rows that break a rule
+    usable: pl.Expr  # true exactly for the rows whose value is there, and keeps the rules that don't look back
+    value: pl.Expr
+    before: pl.Expr | None  # the value in the device's reading before; None if no rule looks back
+
+    def verdicts(self, frame: pl.DataFrame) -> Iterator[tuple[int, Change | PoisonError]]:
+        """(row, what becomes of it) for each row that breaks a rule of this field."""
+        mask = frame.select(self.screen.fill_null(value=False).alias("mask"))["mask"]
+        columns = [self.value.alias("value"), pl.col(APPEND_MS)]
+        if self.before is not None:
+            columns.append(self.before)
+        ask = [rule.verdict for rule in self.rules]
+        for i, values in zip(mask.arg_true().to_list(), frame.select(columns).filter(mask).rows(), strict=True):
+            suspect = Suspect(*values)
+            for verdict in ask:
+                answer = verdict(suspect)
+                if answer is not None:
+                    yield i, answer
+                    break
+
+
+def field_rules(it: Field) -> FieldRules | None:
+    """The rules of the field; None if it has none."""
+    rules = rules_on(it)
+    if not rules:
+        return None
+    screens = [(screen, rule.looks_back) for rule in rules if (screen := rule.screen) is not None]
+    alone = [screen.fill_null(value=False) for screen, looks_back in screens if not looks_back]
+    return FieldRules(
+        it.name,
+        rules,
+        pl.any_horizontal([screen for screen, _ in screens]),
+        pl.all_horizontal(column(it).is_not_null(), *(~screen for screen in alone)),
+        column(it),
+        before(it) if len(alone) < len(screens) else None,
+    )

@@ -1,0 +1,70 @@
+"""minimum and maximum: the valid range of a number, or of each item of an array. Both ends are valid."""
+
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from headrace.contracts.model import Field
+from headrace.errors import PoisonError, Reason
+from processors.clean.rules.numbers import Limits, kind_of, limits, literal
+from processors.clean.rules.rule import Change, Rule, Suspect, act, change, column
+
+
+class Limit(NamedTuple):
+    """A value outside becomes the bound or null, or the reading is refused.
+
+    Of an array, all items are clamped; else the first item outside decides.
+    """
+
+    field: Field
+    limits: Limits
+    looks_back: bool = False
+
+    @property
+    def screen(self) -> pl.Expr:
+        """See `rule.Rule`."""
+        if self.field.kind == "array":
+            return column(self.field).list.eval(self._outside(pl.element())).list.any()
+        return self._outside(column(self.field))
+
+    def verdict(self, suspect: Suspect) -> Change | PoisonError | None:
+        """See `rule.Rule`."""
+        if self.field.kind == "array":
+            return self._items(suspect.value)
+        broken = self.limits.breaks(suspect.value)
+        if broken is None:
+            return None
+        if self.field.on_violation == "clamp":
+            return change(self.field, broken, "clamp", self._bound(broken))
+        return self._act(broken, suspect.value)
+
+    def _items(self, items: list[Any]) -> Change | PoisonError | None:
+        broken = {i: limit for i, item in enumerate(items) if (limit := self.limits.breaks(item)) is not None}
+        if not broken:
+            return None
+        if self.field.on_violation == "clamp":
+            clamped = [self._bound(broken[i]) if i in broken else item for i, item in enumerate(items)]
+            notes = [change(self.field, limit, "clamp", None).note for limit in sorted(set(broken.values()))]
+            return Change(self.field.name, clamped, ";".join(notes))
+        first = min(broken)
+        return self._act(broken[first], items[first], f"[{first}]")
+
+    def _act(self, broken: str, value: Any, index: str = "") -> Change | PoisonError:
+        side, bound = ("below", self.field.minimum) if broken == "minimum" else ("above", self.field.maximum)
+        return act(self.field, broken, Reason.OUT_OF_RANGE, value, f"is {side} the {broken} of {bound}", index)
+
+    def _bound(self, broken: str) -> Any:
+        return self.limits.low if broken == "minimum" else self.limits.high
+
+    def _outside(self, value: pl.Expr) -> pl.Expr:
+        kind, (low, high) = kind_of(self.field), self.limits
+        if low is None:
+            return value > literal(kind, high)
+        if high is None:
+            return value < literal(kind, low)
+        return ~value.is_between(literal(kind, low), literal(kind, high))
+
+
+def rule(field: Field) -> Rule | None:
+    """The rule on `field`; None when it has neither a minimum nor a maximum."""
+    return None if field.minimum is None and field.maximum is None else Limit(field, limits(field))

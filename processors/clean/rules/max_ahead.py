@@ -1,0 +1,43 @@
+"""max_ahead_seconds: how far a timestamp may be ahead of the time at which Kafka took the reading."""
+
+from typing import NamedTuple
+
+import polars as pl
+
+from headrace.contracts.model import Field
+from headrace.errors import PoisonError, Reason
+from processors.clean.rules.rule import APPEND_MS, Change, Rule, Suspect, act, column
+
+_PER_SECOND = {"timestamp-millis": 1_000, "timestamp-micros": 1_000_000}
+
+
+class MaxAhead(NamedTuple):
+    """A time too far ahead becomes null, or the reading is refused."""
+
+    field: Field
+    seconds: float
+    looks_back: bool = False
+
+    @property
+    def screen(self) -> pl.Expr:
+        """See `rule.Rule`."""
+        per_ms, ahead = self._scale()
+        return column(self.field) > pl.col(APPEND_MS) * per_ms + ahead
+
+    def verdict(self, suspect: Suspect) -> Change | PoisonError | None:
+        """See `rule.Rule`."""
+        per_ms, ahead = self._scale()
+        if suspect.value <= suspect.append_ms * per_ms + ahead:
+            return None
+        what = f"lies more than {self.seconds} s ahead of its arrival in Kafka"
+        return act(self.field, "max_ahead", Reason.FUTURE_TIME, suspect.value, what)
+
+    def _scale(self) -> tuple[int, int]:
+        """(the field's units in a millisecond, the time allowed in the field's units)."""
+        per_second = _PER_SECOND[self.field.logical or ""]
+        return per_second // 1000, int(float(self.seconds) * per_second)
+
+
+def rule(field: Field) -> Rule | None:
+    """The rule on `field`; None when it has no max_ahead_seconds."""
+    return None if field.max_ahead_seconds is None else MaxAhead(field, field.max_ahead_seconds)

@@ -1,0 +1,21 @@
+"""Every rule, in the order in which they are asked about a value. The first that answers decides."""
+
+from collections.abc import Callable
+
+from headrace.contracts.model import Field
+from processors.clean.rules import limit, max_ahead, max_items, max_step, not_finite, sentinel
+from processors.clean.rules.rule import Rule
+
+ORDER: tuple[Callable[[Field], Rule | None], ...] = (
+    sentinel.rule,  # no value was meant: nothing else applies
+    max_items.rule,
+    not_finite.rule,
+    limit.rule,
+    max_ahead.rule,
+    max_step.rule,  # only values that keep the rules above have a reading before them, or are one
+)
+
+
+def rules_on(field: Field) -> tuple[Rule, ...]:
+    """The rules that the contract puts on `field`, in order."""
+    return tuple(found for rule in ORDER if (found := rule(field)) is not None)

@@ -1,0 +1,1 @@
+"""From one topic to another, exactly once: the smallest processor on the consumer kit."""

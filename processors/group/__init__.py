@@ -1,0 +1,1 @@
+"""The consumer kit: what every processor needs to be a member of a consumer group."""

@@ -1,0 +1,83 @@
+"""If nothing is committed: whether the rows in the target came from this source topic, or from one before it.
+
+Kafka forgets a group's offsets when they expire, and with the topic when it is deleted. After the first, the service
+begins again and its readers drop by position what they have. After the second, the positions themselves begin again: a
+reader of the target would take new readings for old ones, and drop them.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from headrace import kafka
+from headrace.config.connect import Kafka
+from headrace.errors import FatalError
+from headrace.kafka import Message, epoch_of, headers_of, partition
+from headrace.kafka.ends import log_ends
+from headrace.protocol.wire import POSITION, POSITION_BYTES, Position, header, unpack_position
+from processors.group.partition import event_id
+from processors.group.token import Partition
+
+_LOOK_AT, _MOST = 100, 10_000  # records at the target's end: some may be a stranger's
+_GIVE_UP_SECONDS = 10.0
+TargetRow = tuple[Position, Message]  # a row of the target, and its source position
+
+
+def check(cfg: Kafka, logs: Mapping[Partition, tuple[int, int]], targets: Mapping[str, str]) -> None:
+    """FatalError, with the way out, if the newest row of a target partition did not come from its source log.
+
+    `logs`: (first offset, one past the last) of each source partition; `targets`: where the rows of each source topic
+    go. One client reads all of them. TransientError while Kafka is away.
+    """
+    if not logs:
+        return
+    client = partition.reader(cfg)
+    try:
+        newest = _newest(cfg, client, [(targets[topic], number) for topic, number in logs])
+        # A row from before the source log's begin says nothing; and new positions are all above it.
+        rows = {p: row for p in logs if (row := newest.get((targets[p[0]], p[1]))) and row[0].offset >= logs[p][0]}
+        spans = {p: (src.offset, src.offset + 1) for p, (src, _) in rows.items() if src.offset < logs[p][1]}
+        origins = {(m.topic(), m.partition()): m for m in partition.read_many(client, spans, _GIVE_UP_SECONDS)}
+    finally:
+        client.close()
+    for p, row in rows.items():
+        if not _is_origin(origins.get(p), row):
+            raise _another_log(p, targets[p[0]], row[0])
+
+
+def _is_origin(m: Message | None, row: TargetRow) -> bool:
+    return m is not None and epoch_of(m) == row[0].epoch and event_id(m) == event_id(row[1])
+
+
+def _another_log(source: Partition, target: str, src: Position) -> FatalError:
+    return FatalError(
+        f"{source[0]}/{source[1]}: nothing is committed, and {target} holds a row from offset {src.offset} that is not "
+        "the record there: the topic was deleted and created again. Positions begin again, and the archive would "
+        f"drop new readings as old ones. Once it has stored {target}, stop it, delete that topic too, and run "
+        "`headrace provision` and `headrace archive adopt`"
+    )
+
+
+def _newest(cfg: Kafka, client: kafka.Consumer, targets: Iterable[Partition]) -> dict[Partition, TargetRow]:
+    """The last row of each target partition that has one: behind it there may be any number of a stranger's records."""
+    left = {p: ends for p, ends in log_ends(cfg, list(targets)).items() if ends[0] < ends[1]}
+    out: dict[Partition, TargetRow] = {}
+    size = _LOOK_AT
+    while left:
+        spans = {p: (max(first, end - size), end) for p, (first, end) in left.items()}
+        out |= _highest(partition.read_many(client, spans, _GIVE_UP_SECONDS))
+        left = {p: (left[p][0], begin) for p, (begin, _) in spans.items() if p not in out and left[p][0] < begin}
+        size = min(size * 10, _MOST)
+    return out
+
+
+def _highest(messages: Iterable[Message]) -> dict[Partition, TargetRow]:
+    """The row with the highest position of each partition."""
+    out: dict[Partition, TargetRow] = {}
+    for m in messages:
+        data = header(headers_of(m), POSITION)
+        if data is None or len(data) != POSITION_BYTES:
+            continue
+        src, _ = unpack_position(data)
+        p = (m.topic() or "", m.partition() or 0)
+        if p not in out or src >= out[p][0]:
+            out[p] = (src, m)
+    return out

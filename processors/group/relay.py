@@ -1,0 +1,279 @@
+"""From one topic to another, partition p to partition p, exactly once: the loop, and the step that a processor adds.
+
+1. Read a batch, and let the step decide what becomes of it: pure, so repeatable while a server is away.
+2. Produce its rows in the order of the source, each numbered by its source position; its dead letters too.
+3. Wait until Kafka has them all. If any failed for good: exit without commit.
+4. Commit each partition with the note that the next row's `prev` comes from, if the partition is still ours.
+
+What was produced and not committed is produced again by the next owner of the partition, with the same source
+positions: readers of the target drop it by them.
+"""
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+from headrace import kafka
+from headrace.config.connect import Kafka
+from headrace.deadletters import Letter
+from headrace.kafka import Message
+from headrace.kafka.ends import log_ends
+from headrace.kafka.watch import KafkaWatch
+from headrace.protocol.clean_note import CleanNote, encode
+from headrace.runtime.health import Health
+from headrace.runtime.metrics import LAG
+from processors.group import beginning, topics
+from processors.group.commits import Commits
+from processors.group.emit import Emitter, Row
+from processors.group.hold import Checks, Hold, PollHold, Stopped
+from processors.group.member import Member, consumer
+from processors.group.partition import Found, SourcePartition
+from processors.group.startup import await_kafka, until_there
+from processors.group.token import Partition, Revoked, Token
+
+log = logging.getLogger(__name__)
+P = TypeVar("P", bound=SourcePartition)
+
+CHECKS = (KafkaWatch.CHECK, "group")  # what /readyz has to know of a relay
+_POLL_SECONDS = 0.1
+_CHECK_SECONDS = 10.0
+_STALL_SECONDS = 0.5
+_REPORT_SECONDS = 5.0
+_BATCH_BYTES = 32 * 1024 * 1024
+_FIRST_COUNT, _LEAST_COUNT = 500, 16  # messages to ask for at once: few, until their size is known
+_CONSUMER = {
+    "queued.max.messages.kbytes": 64 * 1024,
+    "fetch.max.bytes": 16 * 1024 * 1024,
+    "fetch.message.max.bytes": 4 * 1024 * 1024,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a relay is to do."""
+
+    service: str  # the label of its metrics
+    kafka: Kafka
+    group: str
+    batch: int  # messages at most in one poll
+    targets: Mapping[str, str]  # where the rows of each source topic go
+    letters: str = ""  # the topic of its dead letters; empty if it writes none
+    letter_bytes: int = 0  # the largest of them
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of messages of one partition. `offset` is committed with `note` once Kafka has rows and letters.
+
+    `done` is called after the commit: count, and remember what the next batch needs.
+    """
+
+    partition: SourcePartition
+    rows: Sequence[Row]
+    letters: Sequence[Letter]
+    offset: int
+    note: CleanNote
+    done: Callable[[], None]
+
+
+class Step(Protocol[P]):
+    """What a processor adds to the loop: a class that inherits from this. All of it is called on the poll thread."""
+
+    def meet(self, wait: PollHold, /) -> None:  # noqa: ARG002
+        """Look at every server that the step needs besides Kafka, before the group is joined. Default: none."""
+        return
+
+    def begin(self, source: Partition, token: Token, found: Found, kept: P | None, /) -> P:
+        """A partition that was just assigned. `kept`: the same one under an earlier assignment, if it is at hand."""
+
+    def decide(
+        self, wait: PollHold, batch: Sequence[tuple[P, list[Message]]], limits: Mapping[str, int], /
+    ) -> Sequence[Outcome]:
+        """What becomes of a batch: new messages by partition, each list with at least one, in order.
+
+        `wait` holds while a server is away. `limits`: the largest message in bytes that each target takes. Change
+        nothing: it may be that nothing of the outcome is committed.
+        """
+
+    def skipped(self, it: P, count: int, /) -> None:
+        """Count offsets at the log's end that hold no record, and were committed over."""
+
+    def report(self, it: P, /) -> None:  # noqa: ARG002
+        """Log what an operator should know, every few seconds. By default there is nothing."""
+        return
+
+
+def run(settings: Settings, step: Step[P], health: Health, stop: threading.Event) -> None:
+    """Relay until `stop` is set. FatalError and ConfigError as the design has them; an outage is waited out.
+
+    `health` has the checks of CHECKS.
+    """
+    if not await_kafka(settings.kafka, settings.group, list(settings.targets), health, stop):
+        return
+    client = until_there("kafka", partial(consumer, settings.kafka, settings.group, **_CONSUMER), health, stop)
+    if client is None:
+        return
+    relay = Relay(settings, step, health, client, stop)
+    try:
+        relay.join()
+        # A batch is tens of thousands of small objects and no cycles: looking for some took half of the time.
+        gc.freeze()
+        gc.disable()
+        with KafkaWatch(settings.kafka, health, lambda: {"reading": client, "producing": relay.emitter.producer}):
+            while not stop.is_set():
+                relay.turn()
+    except Stopped:
+        if relay.wait.working:
+            log.warning("the work in hand could not be finished: the next start does it again")
+    finally:
+        gc.enable()
+        client.close()
+
+
+class Relay(Generic[P]):
+    """The loop, from `join` on."""
+
+    def __init__(
+        self, settings: Settings, step: Step[P], health: Checks, client: kafka.Consumer, stop: threading.Event
+    ) -> None:
+        self._settings, self._step, self._health = settings, step, health
+        self._client, self._commits = client, Commits(client)
+        hold = Hold(health)
+        self._member = Member(client, leaving=self._leaving, refused=hold.refused)
+        self.wait = PollHold(hold, self._member, stop)
+        self._partitions: dict[Partition, P] = {}
+        self._pairs: dict[str, topics.Pair] = {}
+        self._count = _FIRST_COUNT
+        self._checked = self._reported = self._seen = time.monotonic()
+
+    def join(self) -> None:
+        """Look at every server that is needed, and join the group."""
+        self._step.meet(self.wait)
+        self.wait.hold("kafka", "looking for the topics", self._look_at_topics)
+        limits = [n for p in self._pairs.values() for n in (p.source.max_message_bytes, p.target.max_message_bytes)]
+        limits += [self._settings.letter_bytes] if self._settings.letters else []
+        make = partial(Emitter, self._settings.kafka, limits, self.wait.delivering)
+        self.emitter = self.wait.hold("kafka", "making a producer", make)
+        self._member.subscribe(list(self._settings.targets))
+
+    def turn(self) -> None:
+        """One batch, if there is one."""
+        self._health.progress()
+        if self._member.waiting:
+            self.wait.hold("kafka", "reading where to begin", self._begin)
+        if self._member.joined:  # also a member that stands by, without a partition
+            self.wait.admit()
+        self._health.ready("group", self._member.joined, "not a member yet")
+        groups = self._member.read(self._count, _POLL_SECONDS)
+        now = time.monotonic()
+        if now - self._seen > _STALL_SECONDS:
+            # Kafka tells a reader that its topic was made anew only while it reads: this may be another log by now.
+            self.wait.hold("kafka", "looking at the topics after a pause", self._look_at_topics)
+        self._seen = now
+        self._process(groups)
+        self._pass_over(self._member.ends())
+        now = time.monotonic()
+        if now - self._reported > _REPORT_SECONDS:
+            self._reported = now
+            self._report()
+        if now - self._checked > _CHECK_SECONDS:
+            self._checked = now
+            gc.collect()
+            self.wait.hold("kafka", "looking at the topics again", self._look_at_topics)
+
+    def _look_at_topics(self) -> None:
+        it = self._settings
+        self._pairs = topics.check(it.kafka, it.targets, [it.letters] if it.letters else [], self._pairs)
+
+    def _begin(self) -> None:
+        """Find where each partition that was just assigned goes on, and start reading there."""
+        self._look_at_topics()
+        self._partitions = {p: it for p, it in self._partitions.items() if p in self._member.tokens}
+        waiting = self._member.waiting
+        committed = kafka.committed(self._client, list(waiting)) if waiting else {}
+        ends = log_ends(self._settings.kafka, list(waiting))
+        first = {p: ends[p] for p in waiting if committed[p][0] is None}
+        beginning.check(self._settings.kafka, first, self._settings.targets)
+        begun = []
+        for p, token in waiting.items():
+            found = Found(self._settings.targets[p[0]], self._pairs[p[0]].source.id, *ends[p], *committed[p])
+            begun.append(self._step.begin(p, token, found, self._partitions.get(p)))
+        for it in begun:
+            self._partitions[it.source] = it
+            self._member.start(it.source, it.begin)
+            about = {"partition": f"{it.topic}/{it.number}", "offset": it.next, "end": ends[it.source][1]}
+            log.info("partition begins", extra={**about, "read_from": it.begin})
+
+    def _leaving(self, partitions: Sequence[Partition]) -> None:
+        """Stop telling of these. A partition that was lost may come back soon: keep it for `begin` until then."""
+        for topic, number in partitions:
+            LAG.remove(self._settings.service, topic, str(number))
+            it = self._partitions.get((topic, number))
+            if it is not None and it.token.live:
+                del self._partitions[topic, number]
+
+    def _process(self, groups: Mapping[Partition, list[Message]]) -> None:
+        batch = self._new(groups)
+        if not batch:
+            return
+        self.wait.working = True
+        limits = {self._settings.targets[s]: pair.target.max_message_bytes for s, pair in self._pairs.items()}
+        outcomes = [o for o in self._step.decide(self.wait, batch, limits) if o.partition.token.live]
+        for o in outcomes:
+            self.emitter.rows(o.partition.target, o.partition.number, o.rows)
+            self.emitter.letters(self._settings.letters, o.letters)
+        self.emitter.flush()
+        self.wait.delivered()
+        for o in outcomes:
+            if self._commit(o.partition, o.offset, o.note):
+                o.done()
+        self.wait.working = False
+
+    def _new(self, groups: Mapping[Partition, list[Message]]) -> list[tuple[P, list[Message]]]:
+        """The messages that are still to be dealt with, and ask for as many next time as fit their memory."""
+        out = []
+        for p, group in groups.items():
+            it = self._partitions.get(p)
+            if it is None or not it.token.live:
+                continue  # taken from us since it was read
+            new = it.new(group)
+            if new:
+                out.append((it, new))
+        if groups:
+            size, count = sum(len(m) for _, new in out for m in new), sum(map(len, groups.values()))
+            fitting = _BATCH_BYTES // max(1, size // count)
+            self._count = max(_LEAST_COUNT, min(self._settings.batch, fitting, 4 * self._count))
+        return out
+
+    def _pass_over(self, ends: Mapping[Partition, int]) -> None:
+        """Commit over control records at the end of logs: else they would count as waiting until a reading comes."""
+        for p, end in ends.items():
+            it = self._partitions.get(p)
+            if it is None or not it.token.live:
+                continue
+            note, count = it.ended(end), end - it.next
+            if note is not None and self._commit(it, end, note):
+                self._step.skipped(it, count)
+
+    def _commit(self, it: SourcePartition, offset: int, note: CleanNote) -> bool:
+        """Whether it was committed: not if the partition is another member's by now."""
+        try:
+            commit = partial(self._commits.commit, it.token, it.source, offset, encode(note))
+            self.wait.hold("kafka", "committing", commit)
+        except Revoked:
+            return False
+        it.committed(offset, note)
+        return True
+
+    def _report(self) -> None:
+        """Say how far behind each partition is."""
+        for it in self._partitions.values():
+            if it.token.live:
+                behind = max(0, self._member.end(it.source) - it.next)
+                LAG.labels(self._settings.service, it.topic, str(it.number)).set(behind)
+                self._step.report(it)

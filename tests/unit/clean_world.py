@@ -1,0 +1,263 @@
+"""A small world for what relays one topic to another: logs and commits that survive crashes, and processes that do not.
+
+The real loop, step, emitter, notes and commits run on a toy Kafka. `tick` counts what a process does to Kafka, and the
+process dies where the count runs out.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from headrace import kafka
+from headrace.config import Config
+from headrace.config.connect import Kafka
+from headrace.contracts.model import parse
+from headrace.errors import PoisonError, Reason
+from headrace.kafka import Message, TopicInfo
+from headrace.protocol.clean_note import CleanNote, decode
+from headrace.protocol.wire import (
+    EVENT_ID,
+    EVENT_ID_BYTES,
+    ORIGIN,
+    POSITION,
+    POSITION_BYTES,
+    Headers,
+    Position,
+    header,
+    unpack_position,
+)
+from headrace.runtime import backoff
+from headrace.schema_registry.client import Registry
+from processors.avro.codec import Codec
+from processors.clean import service
+from processors.clean.service import Cleaner
+from processors.copy.service import Copier
+from processors.group import beginning, hold, relay, topics
+from processors.group.relay import Relay, Settings, Step
+from processors.group.token import Partition
+from processors.group.topics import Pair
+from processors.positions import new_rows
+from tests.unit.toy_kafka import Checks, ToyConsumer, ToyKafka, ToyProducer, offset
+
+SCHEMA_ID = 7
+CONTRACT = parse(
+    "toy",
+    json.dumps({
+        "type": "record",
+        "name": "toy",
+        "fields": [
+            {"name": "device_id", "type": "string"},
+            {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}, "minimum": 1},
+            {
+                "name": "x", "type": ["null", "double"], "default": None, "sentinels": [-200], "max_step": 5,
+                "on_violation": "null",
+            },
+            {"name": "_quality", "type": ["null", "string"], "default": None},
+        ],
+    }),
+    "toy",
+)  # fmt: skip
+CODEC = Codec(CONTRACT.schema)
+LOOKBACK = 4
+RAW, CLEAN, COPY, LETTERS = "toy.raw", "toy.clean", "toy_copy.clean", "dead-letters"
+PARTITIONS = [(RAW, 0), (RAW, 1)]
+BASE: dict[str, Any] = {"device_id": "d", "event_time": 1_700_000_000_000_000, "x": 20.0, "_quality": None}
+KINDS = {
+    "good": CODEC.write(SCHEMA_ID, BASE),
+    "far": CODEC.write(SCHEMA_ID, BASE | {"x": 90.0}),  # from the others: which row is changed depends on the log
+    "changed": CODEC.write(SCHEMA_ID, BASE | {"x": -200.0}),
+    "refused": CODEC.write(SCHEMA_ID, BASE | {"event_time": 0}),
+    "junk": b"junk",
+    "empty": None,
+}
+REFUSED = {"refused", "junk", "empty"}
+
+
+class Crash(Exception):  # noqa: N818
+    """The process dies here."""
+
+
+class World:
+    """What survives: logs, committed offsets; and when the next crash comes."""
+
+    def __init__(self) -> None:
+        self.kafka = ToyKafka()
+        self.until_crash = 10**9
+        self.kinds: dict[tuple[Partition, int, int], str] = {}  # what lies at (partition, epoch, offset)
+        self.topic_id = "A" * 22
+
+    def write(self, partition: Partition, kinds: list[tuple[str, int]]) -> None:
+        """Raw records of these kinds and event ids (0: none); `gap` is an offset without a record."""
+        log = self.kafka.log(*partition)
+        for kind, event in kinds:
+            if kind == "gap":
+                log.skip()
+                continue
+            self.kinds[partition, log.epoch, log.high] = kind
+            headers: Headers = [(EVENT_ID, event.to_bytes(EVENT_ID_BYTES))] if event else []
+            log.append(partition, KINDS[kind], b"d", headers)
+
+    def tick(self, _: str) -> None:
+        self.until_crash -= 1
+        if self.until_crash <= 0:
+            self.until_crash = 10**9
+            raise Crash
+
+    def note(self, partition: Partition) -> tuple[int, CleanNote]:
+        """What is committed for a partition."""
+        at, metadata = self.kafka.committed[partition]
+        return at, decode(metadata)
+
+    def rows(self, target: Partition) -> list[Position]:
+        """The sources of the rows that a reader of the target takes, by the position rule; a hole is a FatalError."""
+        found = [header(_headers(m), POSITION) or b"" for m in self.kafka.log(*target).records]
+        mask = new_rows(np.frombuffer(b"".join(found), np.uint8).reshape(-1, POSITION_BYTES), None)
+        return [unpack_position(h)[0] for h, new in zip(found, mask.tolist(), strict=True) if new]
+
+    def values(self, target: Partition) -> dict[Position, bytes | None]:
+        """What lies in the target by its source; a row that was produced again must be the same."""
+        out: dict[Position, bytes | None] = {}
+        for m in self.kafka.log(*target).records:
+            assert out.setdefault(self.source(m), m.value()) == m.value()
+        return out
+
+    def source(self, m: Message) -> Position:
+        """The source of a row; ORIGIN if it has none."""
+        found = header(_headers(m), POSITION)
+        return unpack_position(found)[0] if found else ORIGIN
+
+    def chained(self, target: Partition) -> bool:
+        """Whether each row taken names the row taken before it: any loss between the two would be seen."""
+        last: Position | None = None
+        for m in self.kafka.log(*target).records:
+            src, prev = unpack_position(header(_headers(m), POSITION) or b"")
+            if last is None or src > last:
+                if last is not None and prev != last:
+                    return False
+                last = src
+        return True
+
+    def letters(self) -> set[tuple[Partition, int, int]]:
+        """(partition, epoch, offset) of each dead letter."""
+        out = set()
+        for m in self.kafka.log(LETTERS).records:
+            it = orjson.loads(header(_headers(m), "source") or b"")
+            out.add(((it["topic"], it["partition"]), it["epoch"], it["offset"]))
+        return out
+
+    def repeats(self, partition: Partition) -> set[int]:
+        """The offsets of raw records whose event id lies in the look-back: by the log alone."""
+        at: dict[bytes, int] = {}
+        out = set()
+        for m in self.kafka.log(*partition).records:
+            event = header(_headers(m), EVENT_ID)
+            if event is None:
+                continue
+            if at.get(event, -LOOKBACK - 1) >= offset(m) - LOOKBACK:
+                out.add(offset(m))
+            at[event] = offset(m)
+        return out
+
+
+class Process:
+    """A process of the service, and what it holds in memory."""
+
+    def __init__(self, world: World, make: "Make", *, given: bool = True) -> None:
+        """`given`: whether the group gives it every partition."""
+        self.world = world
+        self.interlude: Callable[[], None] = lambda: None  # happens the next time that it polls while it waits
+        self.client = ToyConsumer(world.kafka, self._before)
+        self.producer = ToyProducer(world.kafka, self._before)
+        with patched(self):
+            settings, step = make()
+            self.partitions = [(source, n) for source in settings.targets for n in range(2)]
+            self.relay: Relay[Any] = Relay(settings, step, Checks(), self.client, threading.Event())
+            self.relay.join()
+        if given:
+            self.client.give(*self.partitions)
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        with patched(self):
+            self.relay.turn()
+
+    def run_dry(self) -> None:
+        """Deal with all there is."""
+        log, committed = self.world.kafka.log, self.world.kafka.committed
+        for _ in range(200):
+            self.turn()
+            ours = [p for p in self.partitions if self.world.kafka.owners.get(p) is self.client]
+            ends = {p: log(*p).high for p in ours}
+            done = (self.client.at.get(p) == end == committed.get(p, (0, ""))[0] for p, end in ends.items())
+            if ours and all(done):
+                return
+        raise AssertionError("it does not come to an end")
+
+    def _before(self, name: str) -> None:
+        self.world.tick(name)
+        if name == "consume" and self.relay.wait.working:
+            call, self.interlude = self.interlude, lambda: None
+            call()
+
+
+Make = Callable[[], tuple[Settings, Step[Any]]]
+
+
+CONFIG = Config.model_validate({"streams": {"toy": {}}, "clean": {"lookback": LOOKBACK, "batch": 5}})
+
+
+@cache
+def registry() -> Registry:
+    """A registry's client, which `patched` keeps from asking."""
+    return Registry(CONFIG.registry)
+
+
+def cleaning() -> tuple[Settings, Step[Any]]:
+    """The step of clean, as a process begins with it."""
+    return service.settings_of(CONFIG), Cleaner(CONFIG, registry())
+
+
+def copying(source: str) -> tuple[Settings, Step[Any]]:
+    """The step of copy, from a topic to COPY."""
+    return Settings("copy", Kafka(), "headrace-copy", 5, {source: COPY}), Copier()
+
+
+@contextmanager
+def patched(process: Process) -> Iterator[None]:
+    """The real code, with the toy's Kafka and registry under it."""
+    world = process.world
+    info = TopicInfo(world.topic_id, len(PARTITIONS), 1_000_000)
+
+    def ends(_: object, partitions: list[Partition]) -> dict[Partition, tuple[int, int]]:
+        return {p: (world.kafka.log(*p).low, world.kafka.log(*p).high) for p in partitions}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backoff, "FIRST_SECONDS", 0.0)
+        patch.setattr(hold, "_OUTAGE_SECONDS", -1.0)
+        patch.setattr(relay, "_FIRST_COUNT", 5)
+        patch.setattr(relay, "_LEAST_COUNT", 5)
+        patch.setattr(kafka, "consumer", lambda *_, **__: ToyConsumer(world.kafka))
+        patch.setattr(kafka, "producer", lambda *_, **__: process.producer)
+        patch.setattr(relay, "log_ends", ends)
+        patch.setattr(beginning, "log_ends", ends)
+        patch.setattr(topics, "check", lambda _, targets, *__: {s: Pair(info, info) for s in targets})
+        patch.setattr(Registry, "latest", lambda *_: None)
+        patch.setattr(Registry, "schema_text", _schema)
+        yield
+
+
+def _schema(_: Registry, schema_id: int) -> str:
+    if schema_id != SCHEMA_ID:
+        raise PoisonError(Reason.UNKNOWN_SCHEMA, f"no schema {schema_id}")
+    return CONTRACT.text
+
+
+def _headers(m: Message) -> Headers:
+    return kafka.headers_of(m)

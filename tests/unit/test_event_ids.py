@@ -1,0 +1,68 @@
+"""Repeats: against a plain model, whatever the batches."""
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.clean.event_ids import EventIds, ids_of
+from tests.profiles import examples
+
+
+def key(n: int) -> bytes:
+    return n.to_bytes(8, "little") + n.to_bytes(8, "big")
+
+
+def model(ids: list[bytes | None], offsets: list[int], length: int) -> list[bool]:
+    both = list(zip(offsets, ids, strict=True))
+    return [i is not None and any(o - length <= p < o and i == j for p, j in both) for o, i in both]
+
+
+def run(ids: list[bytes | None], offsets: list[int], length: int, cuts: list[int]) -> list[bool]:
+    look, out = EventIds(length), []
+    bounds = sorted({0, len(ids), *(c for c in cuts if c < len(ids))})
+    for a, b in itertools.pairwise(bounds):
+        at = np.array(offsets[a:b], dtype=np.int64)
+        batch = ids_of(ids[a:b], at)
+        first = look.repeats(batch).tolist()
+        assert look.repeats(batch).tolist() == first  # asking changes nothing
+        look.add(batch)
+        out += first
+    return out
+
+
+@examples(2)
+@given(
+    st.lists(st.tuples(st.none() | st.integers(0, 6), st.integers(1, 4)), max_size=40),
+    st.integers(1, 30),
+    st.lists(st.integers(0, 40), max_size=6),
+)
+def test_as_the_model_says(steps: list[tuple[int | None, int]], length: int, cuts: list[int]) -> None:
+    ids = [None if n is None else key(n) for n, _ in steps]
+    offsets = np.cumsum([step for _, step in steps], dtype=np.int64).tolist()
+    assert run(ids, offsets, length, cuts) == model(ids, offsets, length)
+
+
+def test_long_runs_and_growth() -> None:
+    """200,000 rows, each id again after 50,000: a repeat for a look-back of 50,000, none for one less."""
+    n, again = 200_000, 50_000
+    offsets = np.arange(n, dtype=np.int64) + 10**12
+    keys = np.random.default_rng(1).integers(0, 2**63, (again, 2), dtype=np.uint64)
+    ids = [bytes(keys[i % again]) for i in range(n)]
+    for length, expected in ((again, n - again), (again - 1, 0)):
+        look, found = EventIds(length), 0
+        for a in range(0, n, 30_000):
+            batch = ids_of(ids[a : a + 30_000], offsets[a : a + 30_000])
+            found += int(look.repeats(batch).sum())
+            look.add(batch)
+        assert found == expected
+
+
+def test_one_reading_sent_without_end_stays_quick() -> None:
+    look = EventIds(100_000)
+    for a in range(0, 200_000, 20_000):
+        batch = ids_of([key(1)] * 20_000, np.arange(a, a + 20_000, dtype=np.int64))
+        assert int(look.repeats(batch).sum()) == 20_000 - (a == 0)
+        look.add(batch)
+    assert look._used < 100
