@@ -16,6 +16,7 @@ import msgspec
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
 from bridge.decoders.json.elements import MAX_ELEMENTS, element, first, is_array, split, too_many
 from bridge.decoders.values import Reader, missing, reader, timestamp
+from bridge.decoders.wording import not_an_object, not_json
 from bridge.encode import encoder
 from headrace.contracts.model import Contract, Field
 from headrace.errors import PoisonError, Reason
@@ -143,7 +144,7 @@ class JsonDecoder:
                 return [self._one(payload, source, received)]
             elements = split(payload)
         except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-            return [Refused(_malformed(e), payload)]
+            return [Refused(not_json(payload, e), payload)]
         return [self._one(e, source, received) for e in elements] or [Skipped("empty")]
 
     def _one(self, text: bytes, source: Source, received: int) -> Reading | Refused:
@@ -244,14 +245,7 @@ def _parse(text: bytes) -> dict[str, Any]:
     try:
         found = _ANY.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-        raise _malformed(e) from None
+        raise not_json(text, e) from None
     if type(found) is not dict:
-        raise PoisonError(
-            Reason.MALFORMED, f"a JSON object expected, or an array of objects, not {type(found).__name__}"
-        )
+        raise not_an_object(found)
     return found
-
-
-def _malformed(error: Exception) -> PoisonError:
-    words = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-    return PoisonError(Reason.MALFORMED, f"not JSON: {words}")

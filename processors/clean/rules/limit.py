@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from headrace.contracts import times
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 from processors.clean.rules.numbers import Limits, kind_of, limits, literal
@@ -51,7 +52,9 @@ class Limit(NamedTuple):
 
     def _act(self, broken: str, value: Any, index: str = "") -> Change | PoisonError:
         side, bound = ("below", self.field.minimum) if broken == "minimum" else ("above", self.field.maximum)
-        return act(self.field, broken, Reason.OUT_OF_RANGE, value, f"is {side} the {broken} of {bound}", index)
+        logical = self.field.logical
+        shown = times.bound(bound, logical) if bound is not None and logical in times.TICKS else bound
+        return act(self.field, broken, Reason.OUT_OF_RANGE, value, f"is {side} the {broken} of {shown}", index)
 
     def _bound(self, broken: str) -> Any:
         return self.limits.low if broken == "minimum" else self.limits.high

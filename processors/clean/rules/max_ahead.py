@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from headrace.contracts import times
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 from processors.clean.rules.rule import APPEND_MS, Change, Rule, Suspect, act, column
@@ -29,7 +30,8 @@ class MaxAhead(NamedTuple):
         per_ms, ahead = self._scale()
         if suspect.value <= suspect.append_ms * per_ms + ahead:
             return None
-        what = f"lies more than {self.seconds} s ahead of its arrival in Kafka"
+        arrival = times.date(suspect.append_ms * 1_000_000)
+        what = f"is more than {self.seconds:g} s ahead of its arrival in Kafka, {arrival}"
         return act(self.field, "max_ahead", Reason.FUTURE_TIME, suspect.value, what)
 
     def _scale(self) -> tuple[int, int]:

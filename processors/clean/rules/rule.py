@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
+from headrace.contracts import times
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 
@@ -85,5 +86,13 @@ def change(field: Field, rule: str, action: str, value: Any) -> Change:
 
 def refusal(field: Field, reason: Reason, value: Any, what: str, index: str = "") -> PoisonError:
     """The error for a value that can't stay; `what` follows "name = value unit", `index` the name of an array."""
-    unit = f" {field.unit}" if field.unit else ""
-    return PoisonError(reason, f"{field.name}{index} = {value}{unit} {what}", field=field.name, value=str(value))
+    return PoisonError(
+        reason, f"{field.name}{index} = {_shown(field, value)} {what}", field=field.name, value=str(value)
+    )
+
+
+def _shown(field: Field, value: Any) -> str:
+    """The value with its unit; a time as number and date."""
+    if field.logical in times.TICKS:
+        return times.stored(value, field.logical, field.time_unit) + ","
+    return f"{value} {field.unit}" if field.unit else str(value)

@@ -1,0 +1,84 @@
+"""Words for bytes and values that are not what was expected: what they are instead, and what to do."""
+
+import re
+from typing import Any
+
+from headrace.errors import PoisonError, Reason
+
+_AROUND = 12  # bytes shown before and after the place where JSON ends to be JSON
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_PLAIN = re.compile(r'\s*(?:[+-]?[\d.,]+\s?\S{0,8}|true|false|on|off|"[^"]*")\s*', re.IGNORECASE)
+_HINTS = {"object keys must be strings": ". Keys and texts stand in double quotes", "trailing comma": ". Leave it out"}
+_AT = re.compile(r"\(byte (\d+)\)")
+
+_VALUE = "A route with `format: value` takes such payloads"
+
+
+def kind(value: Any) -> str:
+    """What a value of a payload is, for people."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number"
+        case list():
+            return "a list"
+        case dict():
+            return "an object"
+        case bytes():
+            return "bytes"
+        case _:
+            return "another kind of value"
+
+
+def not_json(payload: bytes, error: Exception) -> PoisonError:
+    """The refusal of a payload that `error` says is no JSON."""
+    return PoisonError(Reason.MALFORMED, f"not JSON: {_why(payload, error)}")
+
+
+def not_an_object(found: Any) -> PoisonError:
+    """The refusal of JSON that is neither an object nor an array of objects."""
+    hint = "" if isinstance(found, list | None) else f". {_VALUE}"
+    return PoisonError(Reason.MALFORMED, f"a JSON object expected, or an array of objects, not {kind(found)}{hint}")
+
+
+def _why(payload: bytes, error: Exception) -> str:
+    if not payload.strip(b" \t\r\n\0"):
+        return f"the payload is {'blank' if payload else 'empty'}. Have the device send a JSON object"
+    if isinstance(error, RecursionError):
+        return "nested too deeply. Have the device send flatter objects"
+    if found := next((name for magic, name in _MAGIC.items() if payload.startswith(magic)), ""):
+        return f"the bytes are compressed with {found}. Send them plain"
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError as e:
+        return f"byte {e.start} is no text in UTF-8: {payload[:_AROUND].hex(' ')} ... Is it another format?"
+    if _PLAIN.fullmatch(text):
+        return f"{text.strip()[:40]!r} is one plain value. {_VALUE}"
+    if "truncated" in str(error):
+        return (
+            f"it ends in the middle, after {len(payload):,} bytes: ...{text[-2 * _AROUND :]!r}. Is a buffer too small?"
+        )
+    if text.lstrip().startswith("<"):
+        return f"it looks like XML or HTML: {text.lstrip()[: 2 * _AROUND]!r}"
+    hint = next((hint for words, hint in _HINTS.items() if words in str(error)), "")
+    return f"{_said(str(error))}{_place(payload, str(error))}{hint}"
+
+
+def _said(words: str) -> str:
+    return _AT.sub("", words.removeprefix("JSON is malformed: ")).strip()
+
+
+def _place(payload: bytes, words: str) -> str:
+    found = _AT.search(words)
+    if found is None:
+        return ""
+    at = int(found[1])
+    near = payload[max(at - _AROUND, 0) : at + _AROUND].decode(errors="replace")
+    return f" at byte {at}, in {near!r}"

@@ -1,0 +1,108 @@
+"""What a refusal tells a person: what came instead, in which unit and on which date, and what to do."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.decoders.base import Refused, Skipped, Source
+from bridge.decoders.json.decoder import JsonDecoder
+from headrace.contracts import times
+from headrace.contracts.model import Contract, parse
+from processors.avro.codec import Codec
+from processors.clean.rules.contract import ContractRules
+
+NOW_MS = 1_795_428_000_000
+FIRST = 946684800000000  # 2000-01-01
+TIME = {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}, "minimum": FIRST}
+QUALITY = {"name": "_quality", "type": ["null", "string"], "default": None}
+PYTHON = {"NoneType", "str", "int", "float", "bool", "dict", "tuple", "codec", "DecodeError"}  # and no word of English
+
+
+def contract(**attributes: Any) -> Contract:
+    fields = [{"name": "device_id", "type": "string"}, TIME | attributes, {"name": "x", "type": "double"}, QUALITY]
+    return parse("r", json.dumps({"type": "record", "name": "r", "fields": fields}))
+
+
+def refused(payload: bytes) -> str:
+    (found,) = JsonDecoder(contract(), 1, ("device_id",)).decode(payload, Source({"device_id": "d"}), NOW_MS * 1000)
+    assert isinstance(found, Refused)
+    return str(found.error)
+
+
+def judged(ticks: int, **attributes: Any) -> str:
+    it = contract(**attributes)
+    codec = Codec(it.schema)
+    batch = codec.decode([codec.write(1, {"device_id": "d", "event_time": ticks, "x": 1.0, "_quality": None})])
+    verdicts = ContractRules(it).judge(batch.frame, np.full(1, NOW_MS, dtype=np.int64))
+    return str(verdicts.refused[0])
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (b"", "not JSON: the payload is empty. Have the device send a JSON object"),
+        (b" \n", "the payload is blank"),
+        (b'{"x": 1, "y', "it ends in the middle, after 11 bytes"),
+        (b'{"x": 1,}', "trailing comma in object at byte 8, in '{\"x\": 1,}'. Leave it out"),
+        (b"{'x': 1}", "Keys and texts stand in double quotes"),
+        (b"21.5", "not a number. A route with `format: value` takes such payloads"),
+        (b"21,5", "'21,5' is one plain value. A route with `format: value` takes such payloads"),
+        (b"21,5 C", "is one plain value"),
+        (b"<html>", "it looks like XML or HTML"),
+        (b"\x1f\x8b\x08\x00", "compressed with gzip"),
+        (b"\x00\xff\x10", "byte 1 is no text in UTF-8: 00 ff 10"),
+        (b"[" * 5000 + b"]" * 5000, "nested too deeply"),
+        (b'{"x": 1}{"x": 2}', "at byte"),
+        (b"[null]", "a JSON object expected, or an array of objects, not null"),
+        (b"[[1]]", "not a list"),
+        (b"[true]", "not true or false"),
+    ],
+)
+def test_bytes_that_are_no_json_object_are_told_from_each_other(payload: bytes, words: str) -> None:
+    assert words in refused(payload)
+
+
+@given(st.binary(max_size=40) | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps))
+def test_no_refusal_names_a_type_of_python(payload: bytes | str) -> None:
+    text = payload if isinstance(payload, bytes) else payload.encode()
+    for found in JsonDecoder(contract(), 1, ("device_id",)).decode(text, Source({"device_id": "d"}), 0):
+        assert isinstance(found, Refused | Skipped)
+        if isinstance(found, Skipped):
+            continue
+        words = str(found.error).split("'")[0].split('"')[0]  # not what the payload itself says
+        assert not PYTHON & set(words.replace(":", " ").replace(".", " ").split()), words
+
+
+@pytest.mark.parametrize(
+    ("ticks", "attributes", "words"),
+    [
+        (
+            1795428000,
+            {},
+            "event_time = 1795428000 us, 1970-01-01T00:29:55Z (did you mean seconds, 2026-11-23? Then set ",
+        ),
+        (1795428000, {}, 'set "time_unit": "s" in the contract), is below the minimum of 2000-01-01T00:00:00Z'),
+        (1795428000_000, {}, "did you mean milliseconds, 2026-11-23?"),
+        (1795428000_000, {"time_unit": "ms"}, "event_time = 1795428000 ms, 1970-01-21T18:43:48Z (did you mean seconds"),
+        (1795428000_000_000_000, {}, "after the year 9999 (did you mean nanoseconds, 2026-11-23?"),
+        (
+            1805428000_000_000,
+            {},
+            "2027-03-19T03:46:40Z, is more than 86400 s ahead of its arrival in Kafka, 2026-11-23T10:00:00Z",
+        ),
+    ],
+)
+def test_a_time_that_cannot_be_has_its_unit_its_date_and_a_guess(
+    ticks: int, attributes: dict[str, Any], words: str
+) -> None:
+    assert words in judged(ticks, **attributes)
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.sampled_from(sorted(times.TICKS)), st.sampled_from(["s", "ms", "us", "ns"]))
+def test_every_time_has_words(ticks: int, logical: str, unit: Any) -> None:
+    assert f" {unit}, " in times.stored(ticks, logical, unit)
+    assert times.bound(ticks, logical)
