@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 from zlib import crc32
 
-from headrace.config import Config, identities
+from headrace.config import Config, identities, model
 from headrace.config.identities import Spoken
 from headrace.config.model import Format
 from headrace.contracts import captures
@@ -33,6 +33,7 @@ class Route(NamedTuple):
     format: Format
     field: str  # the field that a plain value fills; empty: the topic names it, or the format is another
     fills: tuple[str, ...]  # the captures that fill fields
+    options: model.Route = model.Route(filter="#")  # as the configuration has it: what a format or a mapping asks for
 
 
 class Target(NamedTuple):
@@ -114,6 +115,7 @@ def build(config: Config) -> Routing:
                 format=route.format,
                 field=route.field,
                 fills=tuple(captures.filling(f.captures, route.format, route.identity)),
+                options=route,
             )
             for stream, f, route, where in routes
         ),

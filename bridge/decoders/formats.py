@@ -1,12 +1,15 @@
 """Every payload format by its name in the configuration, `Route.format`, with what makes its decoder for a route.
 
-To add one: its file or folder beside this one, a line here, its name in `headrace.config.model.Format`, its page in
-README.md. A decoder is imported when a route first asks for it.
+To add one: its file beside this one with a `parse`, a line in PARSERS, its name in `headrace.config.model.Format`, its
+page in README.md. A format that is not a list of objects has a decoder of its own, in FORMATS. Either is imported when
+a route first asks for it.
 """
 
 from collections.abc import Callable
 
 from bridge.decoders.base import Decoder
+from bridge.decoders.objects import ObjectReader
+from bridge.decoders.parsed import ParsedDecoder, Parser
 from bridge.routing import Route
 from headrace.config.model import Format
 from headrace.contracts.model import Contract
@@ -27,8 +30,11 @@ def _value(contract: Contract, schema_id: int, route: Route) -> Decoder:
 
 
 FORMATS: dict[Format, Make] = {"json": _json, "value": _value}
+PARSERS: dict[Format, Callable[[Route], Parser]] = {}
 
 
 def decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
     """The decoder of a route, for readings of `contract` under the id that the registry gave it."""
-    return FORMATS[route.format](contract, schema_id, route)
+    if route.format in FORMATS:
+        return FORMATS[route.format](contract, schema_id, route)
+    return ParsedDecoder(PARSERS[route.format](route), ObjectReader(contract, schema_id, route.fills))

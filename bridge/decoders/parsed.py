@@ -1,0 +1,76 @@
+"""A payload of a format that a parser reads whole, such as CBOR or CSV, to readings.
+
+A format beside JSON is a file with functions that make a `Parser`; everything else is here and in `objects.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from bridge.decoders.base import Found, Refused, Skipped, Source
+from bridge.decoders.objects import ObjectReader
+from headrace.errors import PoisonError, Reason
+
+MAX_ELEMENTS = 10_000  # of one payload: its readings, or dead letters, are all in memory at once
+
+
+class Parser(NamedTuple):
+    """How a format is read. Both functions are pure.
+
+    `parse`: the objects of a payload, in their order: one for each reading, at most a little over MAX_ELEMENTS.
+    PoisonError, and no other, for bytes that are not the format. It takes time and memory in proportion to the bytes.
+
+    `element`: the bytes of one object, by its number, as a payload of its own, which `parse` takes. None where a
+    payload can't be split: then one bad element makes the whole payload a dead letter.
+    """
+
+    parse: Callable[[bytes], list[dict[str, Any]]]
+    element: Callable[[bytes, int], bytes] | None = None
+
+
+class ParsedDecoder:
+    """A `Decoder` made of a parser and of the reader of its objects."""
+
+    def __init__(self, parser: Parser, reader: ObjectReader) -> None:
+        self.ignored = 0
+        self._parse, self._element = parser
+        self._reader = reader
+
+    def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:
+        """As `Decoder` has it: an entry for each object."""
+        try:
+            objects = self._parse(payload)
+            if len(objects) > MAX_ELEMENTS:
+                why = f"more than {MAX_ELEMENTS:,} readings in one message: send them in several"
+                raise PoisonError(Reason.TOO_LARGE, why)
+        except PoisonError as e:
+            return [Refused(e, payload)]
+        found: list[Found] = []
+        for index, one in enumerate(objects):
+            try:
+                found.append(self._reader.read(one, source, received))
+            except PoisonError as e:
+                if self._element is None:
+                    return [Refused(_numbered(e, index, len(objects)), payload)]
+                found.append(Refused(e, self.element(payload, index)))
+        self.ignored += self._reader.take_ignored()
+        return found or [Skipped("empty")]
+
+    def element(self, payload: bytes, index: int) -> bytes:
+        """One object as a payload of its own; the whole payload where the format can't be split."""
+        return payload if self._element is None else self._element(payload, index)
+
+    def marks(self, payload: bytes) -> Mapping[str, Any]:
+        """As `Decoder` has it."""
+        try:
+            objects = self._parse(payload)
+        except PoisonError:
+            objects = []
+        return self._reader.marks(objects[0] if objects else {})
+
+
+def _numbered(error: PoisonError, index: int, count: int) -> PoisonError:
+    """The error, with the number of the reading that it is about."""
+    if count == 1:
+        return error
+    words = f"reading {index + 1} of {count:,}: {error}"
+    return PoisonError(error.reason, words, field=error.field, value=error.value)
