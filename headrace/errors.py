@@ -40,15 +40,18 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # outside the range, too many items, or too far from the reading before
     SENTINEL = "sentinel"  # a "no value" mark on a field that must have a value
     NOT_FINITE = "not_finite"  # NaN or infinity on a field that must have a value
+    NOT_ALLOWED = "not_allowed"  # not one of the values that are allowed, or not of the pattern
     FUTURE_TIME = "future_time"  # event_time too far ahead of its arrival
+    PAST_TIME = "past_time"  # event_time too far behind its arrival
     UNKNOWN_SCHEMA = "unknown_schema"  # the registry does not know the schema id
 
 
 class PoisonError(HeadraceError):
     """Bytes that can't become a reading: `reason` for machines, the message for people."""
 
-    def __init__(self, reason: Reason, message: str, *, field: str = "", value: str = "") -> None:
+    def __init__(self, reason: Reason, message: str, *, field: str = "", value: str = "", rule: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.field = field
+        self.rule = rule  # of cleaning, as `_quality` names it
         self.value = value[:200]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SHOWN_BYTES = 4096
 _LINE_BYTES = 16
 _BINARY = ("event-id", "position")
-_FIRST = ("detail", "field", "reason", "stage", "stream", "value")
+_FIRST = ("detail", "field", "reason", "rule", "stage", "stream", "value")
 
 
 def show(

@@ -4,19 +4,19 @@
 line in docs/contracts.md.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
+from headrace.contracts import enumerated
 from headrace.contracts.avro import NUMBERS, Node
+from headrace.contracts.violations import Violation, on_violation
+from headrace.contracts.written import Raw, choice, is_time, number, number_kind
 from headrace.errors import ConfigError
 from headrace.protocol.names import TIME
 
-Violation = Literal["reject", "null", "clamp"]
 Role = Literal["sequence", "boot"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
-Raw = Mapping[str, Any]  # a field as the .avsc has it
 Reader = Callable[[Raw, Node, str], Any]  # gets the field, its type and its place; ConfigError if the value is wrong
 
 MAX_SENTINELS = 32
@@ -34,19 +34,19 @@ def _unit(raw: Raw, _: Node, place: str) -> str | None:
 
 def _minimum(raw: Raw, node: Node, place: str) -> float | None:
     low = _bound("minimum", raw, node, place)
-    top = _LARGEST.get(_number_kind(node))
+    top = _LARGEST.get(number_kind(node))
     if low is not None and top is not None and low > top:
-        raise ConfigError(f"{place}: no {_number_kind(node)} is as large as the minimum {low}. Lower it")
+        raise ConfigError(f"{place}: no {number_kind(node)} is as large as the minimum {low}. Lower it")
     return low
 
 
 def _maximum(raw: Raw, node: Node, place: str) -> float | None:
-    low, high = _number("minimum", raw, place), _bound("maximum", raw, node, place)
+    low, high = number("minimum", raw, place), _bound("maximum", raw, node, place)
     if low is not None and high is not None and low >= high:
         raise ConfigError(f"{place}: minimum {low} is not below maximum {high}")
-    top = _LARGEST.get(_number_kind(node))
+    top = _LARGEST.get(number_kind(node))
     if high is not None and top is not None and high < -top - 1:
-        raise ConfigError(f"{place}: no {_number_kind(node)} is as small as the maximum {high}. Raise it")
+        raise ConfigError(f"{place}: no {number_kind(node)} is as small as the maximum {high}. Raise it")
     return high
 
 
@@ -62,19 +62,8 @@ def _sentinels(raw: Raw, node: Node, place: str) -> tuple[float | int | str, ...
     return tuple(values)
 
 
-def _on_violation(raw: Raw, node: Node, place: str) -> Violation:
-    action: Violation = _choice("on_violation", get_args(Violation), raw, place) or "reject"
-    if action == "null" and not node.nullable:
-        raise ConfigError(
-            f'{place}: on_violation null needs an optional field. Write its type as ["null", ...], default null'
-        )
-    if action == "clamp" and raw.get("minimum") is None and raw.get("maximum") is None:
-        raise ConfigError(f"{place}: on_violation clamp needs a minimum or a maximum on a number")
-    return action
-
-
 def _role(raw: Raw, node: Node, place: str) -> Role | None:
-    role: Role | None = _choice("role", get_args(Role), raw, place)
+    role: Role | None = choice("role", get_args(Role), raw, place)
     if role == "sequence" and (node.kind not in {"int", "long"} or node.logical):
         raise ConfigError(f"{place}: the role sequence belongs on a long that counts the device's readings")
     if role == "boot" and node.kind not in {"string", "int", "long"}:
@@ -83,33 +72,35 @@ def _role(raw: Raw, node: Node, place: str) -> Role | None:
 
 
 def _time_unit(raw: Raw, node: Node, place: str) -> TimeUnit:
-    if "time_unit" in raw and not _is_time(node):
+    if "time_unit" in raw and not is_time(node):
         raise ConfigError(
             f"{place}: time_unit belongs on timestamps (logicalType timestamp-micros or timestamp-millis)"
         )
-    return _choice("time_unit", get_args(TimeUnit), raw, place) or "us"
+    return choice("time_unit", get_args(TimeUnit), raw, place) or "us"
 
 
 def _max_ahead_seconds(raw: Raw, node: Node, place: str) -> float | None:
-    ahead = _number("max_ahead_seconds", raw, place)
-    if ahead is not None and (not _is_time(node) or ahead < 0):
+    ahead = number("max_ahead_seconds", raw, place)
+    if ahead is not None and (not is_time(node) or ahead < 0):
         raise ConfigError(f"{place}: max_ahead_seconds must be a number of seconds, 0 or more, on a timestamp")
     return DAY if ahead is None and raw.get("name") == TIME else ahead
 
 
+def _max_behind_seconds(raw: Raw, node: Node, place: str) -> float | None:
+    behind = number("max_behind_seconds", raw, place)
+    if behind is not None and (not is_time(node) or behind <= 0):
+        raise ConfigError(f"{place}: max_behind_seconds must be a number of seconds above 0, on a timestamp")
+    return behind
+
+
 def _max_step(raw: Raw, node: Node, place: str) -> float | None:
-    step = _number("max_step", raw, place)
+    step = number("max_step", raw, place)
     if step is None:
         return None
     if node.kind not in NUMBERS or node.logical:
         raise ConfigError(f"{place}: max_step is for single numbers, not for {node.logical or node.kind}. Leave it out")
     if step <= 0:
         raise ConfigError(f"{place}: max_step {step} must be above 0: how far a value may be from the one before it")
-    if raw.get("on_violation") == "clamp":
-        raise ConfigError(
-            f"{place}: on_violation clamp does not go with max_step: a step has no bound that the value could become. "
-            "Use null or reject"
-        )
     return step
 
 
@@ -133,36 +124,11 @@ def _aliases(raw: Raw, node: Node, place: str) -> tuple[str, ...]:
 
 
 def _bound(key: str, raw: Raw, node: Node, place: str) -> float | None:
-    value = _number(key, raw, place)
-    if value is not None and _number_kind(node) not in NUMBERS:
+    value = number(key, raw, place)
+    if value is not None and number_kind(node) not in NUMBERS:
         what = node.logical or (node.items.kind if node.items is not None else node.kind)
         raise ConfigError(f"{place}: minimum and maximum are for numbers, not for {what}. Leave them out")
     return value
-
-
-def _number(key: str, raw: Raw, place: str) -> float | None:
-    value = raw.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{place}: {key} must be a number, not {value!r:.60}")
-    return value
-
-
-def _choice(key: str, choices: tuple[str, ...], raw: Raw, place: str) -> Any:
-    value = raw.get(key)
-    if value is not None and value not in choices:
-        raise ConfigError(f"{place}: {key} is {value!r:.60}; it must be one of {', '.join(choices)}")
-    return value
-
-
-def _number_kind(node: Node) -> str:
-    """The type of the field's values; of an array, of its items."""
-    return node.items.kind if node.items is not None else node.kind
-
-
-def _is_time(node: Node) -> bool:
-    return (node.logical or "").startswith("timestamp-")
 
 
 class Read(NamedTuple):
@@ -180,10 +146,13 @@ class Attributes:
     minimum: Annotated[float | None, Read(_minimum)]
     maximum: Annotated[float | None, Read(_maximum)]
     sentinels: Annotated[tuple[float | int | str, ...], Read(_sentinels)]
-    on_violation: Annotated[Violation, Read(_on_violation)]
+    allowed: Annotated[tuple[int | str, ...], Read(enumerated.allowed)]  # the only values; empty: any
+    pattern: Annotated[str | None, Read(enumerated.pattern)]  # of a text as a whole, in the syntax of Rust's regex
+    on_violation: Annotated[Mapping[str, Violation], Read(on_violation)]  # by rule: see `violations.RULES`
     role: Annotated[Role | None, Read(_role)]
     time_unit: Annotated[TimeUnit, Read(_time_unit, nested=True)]  # what a number in a payload counts, of a timestamp
     max_ahead_seconds: Annotated[float | None, Read(_max_ahead_seconds)]  # of a timestamp, ahead of its arrival
+    max_behind_seconds: Annotated[float | None, Read(_max_behind_seconds)]  # of a timestamp, behind its arrival
     max_items: Annotated[int | None, Read(_max_items, nested=True)]  # of an array; never None there
     max_step: Annotated[float | None, Read(_max_step)]  # of a number, away from the device's reading before
     aliases: Annotated[tuple[str, ...], Read(_aliases, nested=True)]  # further JSON keys that feed the field

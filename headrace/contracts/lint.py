@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from headrace.contracts import units
 from headrace.contracts.attributes import ATTRIBUTES, TOP_ONLY
 from headrace.contracts.avro import NUMBERS, inner_members
+from headrace.contracts.enumerated import pattern_problem
 from headrace.contracts.model import Contract, Field
 from headrace.errors import ConfigError
 from headrace.protocol.names import DEVICE, QUALITY, TIME
@@ -84,6 +85,7 @@ def _field(field: Field, raw: dict[str, object]) -> Iterator[str]:
         yield "a default would make up what only the device knows. Leave it out"
     yield from _sentinels(field)
     yield from _max_step(field)
+    yield from _enumerated(field)
     if field.name == TIME and field.minimum is None:
         yield 'it has no minimum: without a clock a device would file under 1970. Add "minimum": 946684800000000'
     for path, member in inner_members(field.type, field.name):
@@ -137,6 +139,21 @@ def _max_step(field: Field) -> Iterator[str]:
     low, high, step = field.minimum, field.maximum, field.max_step
     if step is not None and low is not None and high is not None and step >= high - low:
         yield WARNING + f"max_step {step} never acts: no two values from {low} to {high} are further apart. Lower it"
+
+
+def _enumerated(field: Field) -> Iterator[str]:
+    low = field.minimum if field.minimum is not None else float("-inf")
+    high = field.maximum if field.maximum is not None else float("inf")
+    for value in field.allowed:
+        if value in field.sentinels:
+            yield f"allowed has {value!r:.60}, which is a sentinel too, and so becomes null first. Leave it out of one"
+        elif isinstance(value, int) and not low <= value <= high:
+            yield f"allowed has {value}, which minimum and maximum never let through. Leave it out, or widen them"
+    if field.allowed and field.pattern is not None:
+        yield WARNING + "it has allowed and a pattern: allowed alone says as much. Leave the pattern out"
+    problem = pattern_problem(field.pattern) if field.pattern is not None else None
+    if problem is not None:
+        yield problem
 
 
 def _inner(path: str, field: Mapping[str, object]) -> Iterator[str]:

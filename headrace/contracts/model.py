@@ -8,6 +8,7 @@ import orjson
 
 from headrace.contracts import allowed, avro
 from headrace.contracts.attributes import Attributes, read_attributes
+from headrace.contracts.violations import check_event_time
 from headrace.errors import ConfigError
 from headrace.protocol import provenance
 from headrace.protocol.names import DEVICE, QUALITY, TIME
@@ -158,8 +159,9 @@ def _of_the_whole(fields: tuple[Field, ...]) -> Iterator[str]:
         f = by_name.get(name)
         if f is None or (f.kind, f.logical) != want or f.nullable:
             yield f"every contract has the required field {name}. Write it as {REMEDY[name]}"
-    if TIME in by_name and by_name[TIME].on_violation != "reject":
-        yield "field event_time: on_violation must be reject: a reading without its true time can't be filed"
+    problem = check_event_time(by_name[TIME].on_violation) if TIME in by_name else None
+    if problem is not None:
+        yield problem
     last = fields[-1]
     if last.name != QUALITY or last.type != avro.Node("string", nullable=True):
         yield f"the last field must be {QUALITY}, where cleaning notes what it did. Add {REMEDY[QUALITY]} at the end"

@@ -107,6 +107,7 @@ def letter(
         ("reason", error.reason.encode()),
         ("detail", str(error)[:_MAX_DETAIL].encode(errors="replace")),
         ("field", error.field.encode(errors="replace")),
+        ("rule", error.rule.encode(errors="replace")),
         ("value", error.value.encode(errors="replace")),
         ("stage", stage.encode()),
         ("stream", stream.encode()),

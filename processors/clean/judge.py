@@ -163,10 +163,11 @@ def _part(found: dict[int, T], first: int, end: int) -> dict[int, T]:
 
 
 def rewrite(value: bytes, changes: Sequence[Change], known: Known) -> bytes:
-    """The message with values replaced; `_quality` says so, after what it said before."""
+    """The message with values replaced; `_quality` says which, and what else was noted, after what it said before."""
     row = known.codec.read(value, proven=True)
     for change in changes:
-        row[change.field] = change.value
+        if not change.stays:
+            row[change.field] = change.value
     notes = [row[QUALITY]] if row[QUALITY] else []
     row[QUALITY] = ";".join([*notes, *(c.note for c in changes)])
     try:

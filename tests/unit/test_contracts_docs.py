@@ -10,8 +10,12 @@ from headrace.contracts.infer import infer
 from headrace.contracts.lint import lint, serious
 from headrace.contracts.model import parse
 from headrace.contracts.sample import read_sample
+from headrace.contracts.violations import RULES
 from headrace.protocol import provenance
 
+DEVICE = {"name": "device_id", "type": "string"}
+TIME = {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}
+QUALITY = {"name": "_quality", "type": ["null", "string"], "default": None}
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "contracts.md").read_text(encoding="utf-8")
 
 
@@ -30,15 +34,29 @@ def test_every_column_that_the_lake_adds_is_listed_with_its_meaning() -> None:
 
 
 def test_every_attribute_is_described() -> None:
-    described = set(re.findall(r"`(\w+)`", "".join(line for line in PAGE.splitlines() if line.startswith("| `"))))
+    described = set(re.findall(r'[`"](\w+)[`"]', "".join(line for line in PAGE.splitlines() if line.startswith("| `"))))
     assert described >= set(ATTRIBUTES)
 
 
 def test_the_examples_are_a_good_contract() -> None:
     examples = [json.loads(f"[{block}]") for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
-    (field,), (device, time, quality) = examples
-    schema = {"type": "record", "name": "pump", "doc": "Pumps.", "fields": [device, time, field, quality]}
+    (field,), (ruled,), (device, time, quality) = examples
+    schema = {"type": "record", "name": "pump", "doc": "Pumps.", "fields": [device, time, field, ruled, quality]}
     assert lint(parse("pump", json.dumps(schema))) == []
+
+
+def test_every_rule_is_listed_with_an_example_that_holds() -> None:
+    table = re.search(r"\| rule \| attribute \|.*?\n\n", PAGE, re.DOTALL)
+    assert table is not None
+    cells = [line.split(" | ")[:2] for line in table[0].strip().splitlines()[2:]]
+    assert [name for cell, _ in cells for name in re.findall(r"`(\w+)`", cell)] == list(RULES)
+    for _, example in cells:
+        for text in re.findall(r"`(\".*?)`(?: |$)", example):
+            rule = json.loads("{" + text + "}")
+            is_text, is_time = "pattern" in rule or "allowed" in rule, "seconds" in text
+            kind = "string" if is_text else {"type": "long", "logicalType": "timestamp-micros"} if is_time else "double"
+            x = {"name": "x", "type": ["null", kind], "default": None, **rule}
+            parse("r", json.dumps({"type": "record", "name": "r", "fields": [DEVICE, TIME, x, QUALITY]}))
 
 
 def test_the_sample_becomes_the_contract_that_the_page_describes() -> None:

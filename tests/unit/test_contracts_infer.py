@@ -51,7 +51,7 @@ def test_a_usual_payload_becomes_a_contract() -> None:
         ("count", "long", True, None),
     ]
     assert (c.field("event_time").aliases, c.field("event_time").time_unit) == (("ts",), "ms")
-    assert c.field("temp_c").on_violation == "null"
+    assert c.field("temp_c").on_violation["not_finite"] == "null"
     assert made.hints == ()
 
 

@@ -18,6 +18,7 @@ TIME: dict[str, Any] = {
     "minimum": 946_684_800_000_000,
 }
 QUALITY = {"name": "_quality", "type": ["null", "string"], "default": None}
+TEXT: dict[str, Any] = {"name": "x", "type": ["null", "string"], "default": None, "doc": "X."}
 X: dict[str, Any] = {"name": "x", "type": ["null", "double"], "default": None, "doc": "X.", "unit": "V"}
 
 
@@ -41,6 +42,9 @@ def test_a_good_contract_has_no_problems() -> None:
             {"name": "x", "type": ["null", "string"], "default": None, "doc": "X.", "sentinels": [-1]},
             "Write it as text",
         ),
+        ({**TEXT, "allowed": ["RUN", "NA"], "sentinels": ["NA"]}, "field x: allowed has 'NA', which is a sentinel too"),
+        ({**X, "type": ["null", "long"], "allowed": [1, 9], "maximum": 5}, "allowed has 9, which minimum and maximum"),
+        ({**TEXT, "pattern": "["}, "is no regular expression here: regex parse error: error: unclosed character class"),
     ],
 )
 def test_problems_that_keep_a_contract_from_use(field: dict[str, Any], words: str) -> None:
@@ -62,6 +66,7 @@ def test_problems_that_keep_a_contract_from_use(field: dict[str, Any], words: st
         ({**X, "name": "order"}, "a word of SQL"),
         ({**X, "minimum": -10, "maximum": 10, "max_step": 20}, "max_step 20 never acts"),
         ({**X, "colour": "red"}, "nothing acts on it"),
+        ({**TEXT, "pattern": "R.*", "allowed": ["RUN"]}, "allowed alone says as much"),
         ({"name": "x", "type": "long", "doc": "X.", "role": "sequence"}, "role boot"),
     ],
 )

@@ -42,14 +42,20 @@ def test_every_attribute_of_a_field_is_read() -> None:
     f = contract(field).field("flow")
     assert (f.kind, f.nullable, f.logical, f.items, f.max_items) == ("double", True, None, None, None)
     assert (f.unit, f.doc, f.minimum, f.maximum, f.max_step) == ("L/min", "Flow.", 0, 9.5, 2.5)
-    assert (f.sentinels, f.on_violation, f.aliases) == ((-1, "NA"), "null", ("Q",))
+    assert (f.sentinels, f.on_violation["minimum"], f.aliases) == ((-1, "NA"), "null", ("Q",))
     assert f.type == Node("double", nullable=True, size=8)
 
 
 def test_attributes_that_are_left_out_have_their_defaults() -> None:
     c = contract({"name": "x", "type": "double"})
     f, time = c.field("x"), c.field("event_time")
-    assert (f.on_violation, f.role, f.time_unit, f.max_ahead_seconds, f.sentinels) == ("reject", None, "us", None, ())
+    assert (f.on_violation["minimum"], f.role, f.time_unit, f.max_ahead_seconds, f.sentinels) == (
+        "reject",
+        None,
+        "us",
+        None,
+        (),
+    )
     assert time.max_ahead_seconds == 86_400
     assert "x" in c
     assert "y" not in c
@@ -160,7 +166,7 @@ def test_aliases_inside_a_record_that_are_refused(alias: Any, words: str) -> Non
         ({"sentinels": [None]}, "a sentinel is a number or a text"),
         ({"sentinels": [True]}, "a sentinel is a number or a text"),
         ({"sentinels": list(range(99))}, "at most"),
-        ({"on_violation": "drop"}, "it must be one of reject, null, clamp"),
+        ({"on_violation": "drop"}, "it must be one of reject, null, clamp, flag"),
         ({"on_violation": "null"}, "on_violation null needs an optional field"),
         ({"on_violation": "clamp"}, "clamp needs a minimum or a maximum"),
         ({"role": "index"}, "it must be one of sequence, boot"),
@@ -173,6 +179,17 @@ def test_aliases_inside_a_record_that_are_refused(alias: Any, words: str) -> Non
         ({"max_step": 0}, "max_step 0 must be above 0"),
         ({"max_step": 5, "minimum": 0, "on_violation": "clamp"}, "clamp does not go with max_step"),
         ({"max_step": 5, "on_violation": "null"}, "on_violation null needs an optional field"),
+        ({"minimum": 0, "max_step": 5, "on_violation": "clamp"}, '{"minimum": "clamp", "maximum": "clamp", "max_step"'),
+        ({"on_violation": ["null"]}, 'or an object with one of them for each rule, such as {"not_finite": "flag"}'),
+        ({"on_violation": {"maximun": "flag"}}, "no such rule; did you mean maximum?"),
+        ({"on_violation": {"colour": "flag"}}, "no such rule; the rules are sentinel, not_finite"),
+        ({"on_violation": {"maximum": "flag"}}, "the field has no such rule. It has not_finite"),
+        ({"maximum": 5, "on_violation": {"maximum": "drop"}}, "'maximum' is 'drop'; it must be one of"),
+        ({"maximum": 5, "on_violation": {"maximum": "null"}}, "on_violation null for maximum needs an optional"),
+        ({"on_violation": {"not_finite": "clamp"}}, "only minimum and maximum have a bound to clamp to"),
+        ({"allowed": [1]}, "allowed is for string, int and long, not for double. Use minimum"),
+        ({"pattern": "a"}, "pattern is for string"),
+        ({"max_behind_seconds": 5}, "on a timestamp"),
         ({"aliases": "x"}, "aliases must be a list"),
         ({"aliases": [""]}, "aliases must be a list"),
         ({"aliases": ["device_id"]}, "already feeds the field device_id"),
@@ -197,6 +214,17 @@ def test_attributes_that_are_refused(attributes: dict[str, Any], words: str) -> 
             {"name": "x", "type": {"type": "long", "logicalType": "timestamp-millis"}, "max_step": 1},
             "not for timestamp-millis",
         ),
+        ({"name": "x", "type": "string", "allowed": []}, "a list of 1 to 1,000 values"),
+        ({"name": "x", "type": "string", "allowed": "RUN"}, "a list of 1 to 1,000 values"),
+        ({"name": "x", "type": "string", "allowed": [1]}, "allowed has 1, which no string can be"),
+        ({"name": "x", "type": "int", "allowed": [2**31]}, "which no int can be"),
+        ({"name": "x", "type": "int", "allowed": [True]}, "which no int can be"),
+        ({"name": "x", "type": "string", "allowed": ["a", "b", "a"]}, "allowed has 'a' twice"),
+        ({"name": "x", "type": {"type": "enum", "name": "e", "symbols": ["A"]}, "allowed": ["A"]}, "Its symbols are"),
+        ({"name": "x", "type": "string", "pattern": ""}, "1 to 500 characters"),
+        ({"name": "x", "type": "string", "pattern": "a" * 501}, "1 to 500 characters"),
+        ({"name": "x", "type": "string", "pattern": "(?=a)"}, "looking around and back-references"),
+        ({"name": "x", "type": "string", "pattern": r"(a)\1"}, "looking around and back-references"),
         ({"name": "x", "type": "int", "minimum": 2**31}, "no int is as large as the minimum 2147483648"),
         ({"name": "x", "type": "long", "maximum": -(2.0**64)}, "no long is as small as the maximum"),
         ({"name": "x", "type": "boolean", "sentinels": [1]}, "for numbers and strings"),
@@ -239,6 +267,7 @@ def test_fields_that_are_refused(field: dict[str, Any], words: str) -> None:
         ([QUALITY, DEVICE, TIME], "the last field must be _quality"),
         ([DEVICE, TIME, {"name": "_quality", "type": "string"}], "the last field must be _quality"),
         ([DEVICE, {**TIME, "minimum": 1, "on_violation": "clamp"}, QUALITY], "on_violation must be reject"),
+        ([DEVICE, {**TIME, "minimum": 1, "on_violation": {"minimum": "flag"}}, QUALITY], "Only max_behind may be flag"),
     ],
 )
 def test_a_contract_without_what_every_contract_has_is_refused(fields: list[Any], words: str) -> None:

@@ -7,6 +7,7 @@ import polars as pl
 
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError
+from processors.clean.rules.numbers import FLOATS
 from processors.clean.rules.order import rules_on
 from processors.clean.rules.rule import APPEND_MS, Change, Rule, Suspect, before, column
 
@@ -18,12 +19,12 @@ class FieldRules:
     name: str
     rules: tuple[Rule, ...]
     screen: pl.Expr  # true exactly for the rows that break a rule
-    usable: pl.Expr  # true exactly for the rows whose value is there, and keeps the rules that don't look back
+    usable: pl.Expr  # true exactly for the rows whose value can be compared with others: see `_usable`
     value: pl.Expr
     before: pl.Expr | None  # the value in the device's reading before; None if no rule looks back
 
     def verdicts(self, frame: pl.DataFrame) -> Iterator[tuple[int, Change | PoisonError]]:
-        """(row, what becomes of it) for each row that breaks a rule of this field."""
+        """(row, what becomes of it) for each row that breaks a rule of this field; several where the value stays."""
         mask = frame.select(self.screen.fill_null(value=False).alias("mask"))["mask"]
         columns = [self.value.alias("value"), pl.col(APPEND_MS)]
         if self.before is not None:
@@ -33,8 +34,10 @@ class FieldRules:
             suspect = Suspect(*values)
             for verdict in ask:
                 answer = verdict(suspect)
-                if answer is not None:
-                    yield i, answer
+                if answer is None:
+                    continue
+                yield i, answer
+                if not (isinstance(answer, Change) and answer.stays):
                     break
 
 
@@ -43,13 +46,22 @@ def field_rules(it: Field) -> FieldRules | None:
     rules = rules_on(it)
     if not rules:
         return None
-    screens = [(screen, rule.looks_back) for rule in rules if (screen := rule.screen) is not None]
-    alone = [screen.fill_null(value=False) for screen, looks_back in screens if not looks_back]
+    screens = [screen for rule in rules if (screen := rule.screen) is not None]
     return FieldRules(
         it.name,
         rules,
-        pl.any_horizontal([screen for screen, _ in screens]),
-        pl.all_horizontal(column(it).is_not_null(), *(~screen for screen in alone)),
+        pl.any_horizontal(screens),
+        _usable(it, rules),
         column(it),
-        before(it) if len(alone) < len(screens) else None,
+        before(it) if any(rule.looks_back for rule in rules) else None,
     )
+
+
+def _usable(it: Field, rules: tuple[Rule, ...]) -> pl.Expr:
+    """True for the rows whose value is there, finite, and keeps each rule that neither looks back nor only notes."""
+    keeps = [column(it).is_not_null(), *([column(it).is_finite()] if it.kind in FLOATS else [])]
+    for rule in rules:
+        noted = all(it.on_violation.get(name) == "flag" for name in rule.names)
+        if not (rule.looks_back or noted) and rule.screen is not None:
+            keeps.append(~rule.screen.fill_null(value=False))
+    return pl.all_horizontal(keeps)

@@ -12,13 +12,14 @@ from processors.clean.rules.rule import Change, Rule, Suspect, act, change, colu
 
 
 class Limit(NamedTuple):
-    """A value outside becomes the bound or null, or the reading is refused.
+    """A value outside becomes the bound or null, is noted, or the reading is refused.
 
-    Of an array, all items are clamped; else the first item outside decides.
+    Of an array, all items are clamped or noted; else the first item outside that is neither decides.
     """
 
     field: Field
     limits: Limits
+    names: tuple[str, ...] = ("minimum", "maximum")
     looks_back: bool = False
 
     @property
@@ -35,7 +36,7 @@ class Limit(NamedTuple):
         broken = self.limits.breaks(suspect.value)
         if broken is None:
             return None
-        if self.field.on_violation == "clamp":
+        if self.field.on_violation[broken] == "clamp":
             return change(self.field, broken, "clamp", self._bound(broken))
         return self._act(broken, suspect.value)
 
@@ -43,12 +44,13 @@ class Limit(NamedTuple):
         broken = {i: limit for i, item in enumerate(items) if (limit := self.limits.breaks(item)) is not None}
         if not broken:
             return None
-        if self.field.on_violation == "clamp":
-            clamped = [self._bound(broken[i]) if i in broken else item for i, item in enumerate(items)]
-            notes = [change(self.field, limit, "clamp", None).note for limit in sorted(set(broken.values()))]
-            return Change(self.field.name, clamped, ";".join(notes))
-        first = min(broken)
-        return self._act(broken[first], items[first], f"[{first}]")
+        does = self.field.on_violation
+        for i, limit in broken.items():
+            if does[limit] in {"reject", "null"}:
+                return self._act(limit, items[i], f"[{i}]")
+        kept = [self._bound(broken[i]) if does.get(broken.get(i, "")) == "clamp" else v for i, v in enumerate(items)]
+        notes = [f"{self.field.name}:{limit}:{does[limit]}" for limit in sorted(set(broken.values()))]
+        return Change(self.field.name, kept, ";".join(notes))
 
     def _act(self, broken: str, value: Any, index: str = "") -> Change | PoisonError:
         side, bound = ("below", self.field.minimum) if broken == "minimum" else ("above", self.field.maximum)

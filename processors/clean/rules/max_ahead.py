@@ -7,9 +7,8 @@ import polars as pl
 from headrace.contracts import times
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
+from processors.clean.rules.numbers import PER_SECOND
 from processors.clean.rules.rule import APPEND_MS, Change, Rule, Suspect, act, column
-
-_PER_SECOND = {"timestamp-millis": 1_000, "timestamp-micros": 1_000_000}
 
 
 class MaxAhead(NamedTuple):
@@ -17,6 +16,7 @@ class MaxAhead(NamedTuple):
 
     field: Field
     seconds: float
+    names: tuple[str, ...] = ("max_ahead",)
     looks_back: bool = False
 
     @property
@@ -36,7 +36,7 @@ class MaxAhead(NamedTuple):
 
     def _scale(self) -> tuple[int, int]:
         """(the field's units in a millisecond, the time allowed in the field's units)."""
-        per_second = _PER_SECOND[self.field.logical or ""]
+        per_second = PER_SECOND[self.field.logical or ""]
         return per_second // 1000, int(float(self.seconds) * per_second)
 
 

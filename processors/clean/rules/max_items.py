@@ -14,6 +14,7 @@ class MaxItems(NamedTuple):
 
     field: Field
     most: int
+    names: tuple[str, ...] = ("max_items",)
     looks_back: bool = False
 
     @property
@@ -27,7 +28,7 @@ class MaxItems(NamedTuple):
         if count <= self.most:
             return None
         text = f"{self.field.name} has {count:,} items, at most {self.most:,} are allowed"
-        return PoisonError(Reason.OUT_OF_RANGE, text, field=self.field.name, value=str(count))
+        return PoisonError(Reason.OUT_OF_RANGE, text, field=self.field.name, value=str(count), rule="max_items")
 
 
 def rule(field: Field) -> Rule | None:

@@ -19,6 +19,7 @@ class MaxStep(NamedTuple):
 
     field: Field
     step: float
+    names: tuple[str, ...] = ("max_step",)
     looks_back: bool = True
 
     @property

@@ -17,6 +17,7 @@ class NotFinite(NamedTuple):
     """The value becomes null or the reading is refused. Of an array, the first such item decides."""
 
     field: Field
+    names: tuple[str, ...] = ("not_finite",)
     looks_back: bool = False
 
     @property

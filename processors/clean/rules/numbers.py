@@ -9,6 +9,7 @@ import polars as pl
 from headrace.contracts.model import Field
 
 _INTEGERS = {"int": 2**31 - 1, "long": 2**63 - 1}
+PER_SECOND = {"timestamp-millis": 1_000, "timestamp-micros": 1_000_000}
 FLOATS = frozenset({"float", "double"})
 _DTYPES: dict[str, pl.DataType] = {
     "int": pl.Int32(), "long": pl.Int64(), "float": pl.Float32(), "double": pl.Float64(),

@@ -3,7 +3,17 @@
 from collections.abc import Callable
 
 from headrace.contracts.model import Field
-from processors.clean.rules import limit, max_ahead, max_items, max_step, not_finite, sentinel
+from processors.clean.rules import (
+    allowed,
+    limit,
+    max_ahead,
+    max_behind,
+    max_items,
+    max_step,
+    not_finite,
+    pattern,
+    sentinel,
+)
 from processors.clean.rules.rule import Rule
 
 ORDER: tuple[Callable[[Field], Rule | None], ...] = (
@@ -11,7 +21,10 @@ ORDER: tuple[Callable[[Field], Rule | None], ...] = (
     max_items.rule,
     not_finite.rule,
     limit.rule,
+    allowed.rule,
+    pattern.rule,
     max_ahead.rule,
+    max_behind.rule,
     max_step.rule,  # only values that keep the rules above have a reading before them, or are one
 )
 

@@ -25,11 +25,12 @@ class Suspect(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A value that cleaning replaces."""
+    """A value that cleaning replaces; or, where it `stays`, one that it notes only."""
 
     field: str
     value: Any  # None, a number, or an array's items, as stored
     note: str  # for `_quality`: field:rule:action
+    stays: bool = False
 
 
 class Rule(Protocol):
@@ -37,6 +38,10 @@ class Rule(Protocol):
 
     `screen` is evaluated on whole batches, `verdict` only on rows where a screen of the field is true.
     """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `_quality` and `on_violation` call the rule."""
 
     @property
     def looks_back(self) -> bool:
@@ -51,7 +56,10 @@ class Rule(Protocol):
         """
 
     def verdict(self, suspect: Suspect) -> Change | PoisonError | None:
-        """What becomes of the value, or of its whole reading. None: it keeps this rule."""
+        """What becomes of the value, or of its whole reading. None: it keeps this rule.
+
+        Where the value stays, the rules that follow are asked too.
+        """
 
 
 def column(field: Field) -> pl.Expr:
@@ -70,13 +78,17 @@ def before_name(field: str) -> str:
 
 
 def act(field: Field, rule: str, reason: Reason, value: Any, what: str, index: str = "") -> Change | PoisonError:
-    """Null the value where the contract asks for that, or refuse the reading: see `refusal`.
+    """What the contract does with a value that breaks `rule`: note it, null it, or refuse the reading: see `refusal`.
 
-    `on_violation: clamp` nulls an optional value that has no bound to be clamped to.
+    A rule with a bound clamps by itself.
     """
-    if field.on_violation != "reject" and field.nullable:
-        return change(field, rule, "null", None)
-    return refusal(field, reason, value, what, index)
+    match field.on_violation[rule]:
+        case "flag":
+            return flag(field, rule)
+        case "null":
+            return change(field, rule, "null", None)
+        case _:
+            return refusal(field, rule, reason, value, what, index)
 
 
 def change(field: Field, rule: str, action: str, value: Any) -> Change:
@@ -84,11 +96,15 @@ def change(field: Field, rule: str, action: str, value: Any) -> Change:
     return Change(field.name, value, f"{field.name}:{rule}:{action}")
 
 
-def refusal(field: Field, reason: Reason, value: Any, what: str, index: str = "") -> PoisonError:
+def flag(field: Field, rule: str) -> Change:
+    """Note the rule, and let the value stay."""
+    return Change(field.name, None, f"{field.name}:{rule}:flag", stays=True)
+
+
+def refusal(field: Field, rule: str, reason: Reason, value: Any, what: str, index: str = "") -> PoisonError:
     """The error for a value that can't stay; `what` follows "name = value unit", `index` the name of an array."""
-    return PoisonError(
-        reason, f"{field.name}{index} = {_shown(field, value)} {what}", field=field.name, value=str(value)
-    )
+    text = f"{field.name}{index} = {_shown(field, value)} {what}"
+    return PoisonError(reason, text, field=field.name, value=str(value), rule=rule)
 
 
 def _shown(field: Field, value: Any) -> str:

@@ -8,24 +8,23 @@ from headrace.contracts.avro import NUMBERS
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 from processors.clean.rules.numbers import FLOATS, as_stored, limits
-from processors.clean.rules.rule import Change, Rule, Suspect, change, column, refusal
+from processors.clean.rules.rule import Change, Rule, Suspect, act, column
 
 
 class Sentinel(NamedTuple):
-    """A sentinel becomes null, whatever `on_violation` says; a required field refuses the reading."""
+    """A sentinel becomes null, unless `on_violation` names it; a required field refuses the reading."""
 
     field: Field
     marks: list[Any]
     screen: pl.Expr | None
+    names: tuple[str, ...] = ("sentinel",)
     looks_back: bool = False
 
     def verdict(self, suspect: Suspect) -> Change | PoisonError | None:
         """See `rule.Rule`."""
         if suspect.value not in self.marks:
             return None
-        if self.field.nullable:
-            return change(self.field, "sentinel", "null", None)
-        return refusal(self.field, Reason.SENTINEL, suspect.value, "stands for no value, and the field must have one")
+        return act(self.field, "sentinel", Reason.SENTINEL, suspect.value, "stands for no value")
 
 
 def rule(field: Field) -> Rule | None:

@@ -1,0 +1,45 @@
+"""max_behind_seconds: how far a timestamp may be behind the time at which Kafka took the reading."""
+
+from typing import NamedTuple
+
+import polars as pl
+
+from headrace.contracts import times
+from headrace.contracts.model import Field
+from headrace.errors import PoisonError, Reason
+from processors.clean.rules.numbers import PER_SECOND
+from processors.clean.rules.rule import APPEND_MS, Change, Rule, Suspect, act, column
+
+
+class MaxBehind(NamedTuple):
+    """A time too far behind becomes null, is noted, or the reading is refused."""
+
+    field: Field
+    seconds: float
+    names: tuple[str, ...] = ("max_behind",)
+    looks_back: bool = False
+
+    @property
+    def screen(self) -> pl.Expr:
+        """See `rule.Rule`."""
+        per_ms, behind = self._scale()
+        return column(self.field) < pl.col(APPEND_MS) * per_ms - behind
+
+    def verdict(self, suspect: Suspect) -> Change | PoisonError | None:
+        """See `rule.Rule`."""
+        per_ms, behind = self._scale()
+        if suspect.value >= suspect.append_ms * per_ms - behind:
+            return None
+        arrival = times.date(suspect.append_ms * 1_000_000)
+        what = f"is more than {self.seconds:g} s behind its arrival in Kafka, {arrival}"
+        return act(self.field, "max_behind", Reason.PAST_TIME, suspect.value, what)
+
+    def _scale(self) -> tuple[int, int]:
+        """(the field's units in a millisecond, the time allowed in the field's units)."""
+        per_second = PER_SECOND[self.field.logical or ""]
+        return per_second // 1000, int(float(self.seconds) * per_second)
+
+
+def rule(field: Field) -> Rule | None:
+    """The rule on `field`; None when it has no max_behind_seconds."""
+    return None if field.max_behind_seconds is None else MaxBehind(field, field.max_behind_seconds)
