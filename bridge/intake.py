@@ -8,7 +8,6 @@ from bridge.become import Became, Becoming, Large
 from bridge.delivery import Link, Record
 from bridge.lanes import Lanes, Topic
 from bridge.receipts import Fate, ReceiptDesk
-from headrace import mqtt
 from headrace.config import Config
 from headrace.deadletters import Letter
 from headrace.errors import TransientError
@@ -20,6 +19,9 @@ from headrace.runtime.metrics import BRIDGE_RECEIVED, BRIDGE_SKIPPED
 _QOS = tuple((wire.MQTT_QOS, b"%d" % i) for i in range(2))
 _DUP = ((wire.MQTT_DUP, b"0"), (wire.MQTT_DUP, b"1"))
 _RETAIN = ((wire.MQTT_RETAIN, b"0"), (wire.MQTT_RETAIN, b"1"))
+# Of two copies the other one is answered. A device that still waits for the receipt of a message which the broker has
+# kept sends it again, and then it is stored.
+_UNANSWERED = frozenset({"copy", "retained"})
 
 
 class Producer(Protocol):
@@ -60,7 +62,6 @@ class Intake:
         self._becoming = Becoming(config)
         self._desk = ReceiptDesk(config.bridge.receipts, (f for _, f in lanes.routing.filters))
         self._qos0_room = config.bridge.qos0_queue
-        self._clears = config.bridge.retained == "clear"
         self._received = [BRIDGE_RECEIVED.labels(str(qos)) for qos in range(2)]
 
     async def take(self, link: Link, packets: Sequence[PublishPacket]) -> None:
@@ -102,16 +103,14 @@ class Intake:
         self._delivery.wake()
         if nothing:
             link.acknowledge()
-        if self._clears:
-            _clear(link, packets)
 
     def _is_full(self, link: Link, more: int) -> bool:
         there = self._delivery.qos0_in_flight + link.qos0_in_flight
         return there > 0 and there + more > self._qos0_room
 
     def _receipt(self, topic: Topic, packet: PublishPacket, became: Became) -> bytes:
-        if became.skipped == "copy":
-            return b""  # the copy that another subscription brings is answered
+        if became.skipped in _UNANSWERED:
+            return b""
         fate = Fate(len(became.records) - len(became.letters), became.letters, became.skipped)
         return self._desk.answer(packet, topic.name, topic.identity, topic.standing, fate)
 
@@ -122,10 +121,14 @@ class Intake:
         """
         payload, retain = packet.payload, packet.retain
         lanes = self._lanes.own(topic, packet.subscription_ids) if topic.copies else topic.lanes
-        if not lanes or (retain and not payload):
-            why = "tombstone" if lanes else "copy"
-            BRIDGE_SKIPPED.labels(why).inc()
-            return Became([], [], why)
+        if not lanes:
+            return _skip("copy")
+        if not payload:  # the deletion of a retained message looks like this
+            return _skip("no_payload")
+        if retain:
+            lanes = tuple(lane for lane in lanes if lane.retained)
+            if not lanes:
+                return _skip("retained")
         return self._becoming.read(topic, lanes, payload, now, [*came, _DUP[packet.duplicate], _RETAIN[retain]])
 
     async def _store(self, link: Link | None, ticket: int, large: Large) -> None:
@@ -137,8 +140,6 @@ class Intake:
         await self._shelf.put(large.letter, then, self._delivery.fail)
 
 
-def _clear(link: Link, packets: Sequence[PublishPacket]) -> None:
-    """Have the broker forget retained messages, which later subscribers would get. Ours wait in the session."""
-    retained = {p.topic for p in packets if p.retain and p.payload}
-    if retained:
-        link.connection.send([mqtt.forget(topic) for topic in retained])
+def _skip(why: str) -> Became:
+    BRIDGE_SKIPPED.labels(why).inc()
+    return Became([], [], why)

@@ -55,6 +55,7 @@ class Lane:
     limit: int = 0  # bytes of a reading's value
     subscription: int = 0  # the identifier of the one that brings its messages
     standing: StandingReceipt | None = None  # the receipt of each message, where the route has one
+    retained: bool = False  # whether copies that the broker had kept are readings too
 
     def read(self, payload: bytes, received: int) -> list[Found]:
         """As `Decoder.decode`; a reading that is too large for the `.raw` topic is refused."""
@@ -123,6 +124,7 @@ class Lanes:
             limit=self._raw_limits[route.stream] - _RECORD_MARGIN - name_bytes,
             subscription=route.subscription,
             standing=standing,
+            retained=route.options.retained == "keep",
         )
 
     def own(self, topic: Topic, identifiers: Iterable[int]) -> tuple[Lane, ...]:

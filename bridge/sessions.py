@@ -169,7 +169,7 @@ class Sessions:
         if terms.session_present:
             return
         if first:  # a first start and a lost session look the same from here
-            log.info("a new MQTT session: it begins with what is published from now on, and with retained messages")
+            log.info("a new MQTT session: it begins with what is published from now on")
         else:
             BRIDGE_SESSIONS_LOST.inc()
             log.error("the MQTT broker has lost the session: the messages that it held for the bridge are gone")

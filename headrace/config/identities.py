@@ -69,6 +69,14 @@ def filters_of(config: Config) -> Iterator[str]:
             yield filters.parse(text, "").pattern
 
 
+def keeping(config: Config) -> Iterator[Filter]:
+    """The filters of the routes that want the retained messages of the broker (`retained: keep`)."""
+    for name, stream in config.streams.items():
+        for i, route in enumerate(stream.routes):
+            if route.retained == "keep":
+                yield filters.parse(route.filter, f"streams.{name}.routes[{i}].filter")
+
+
 def is_writable(found: Filter) -> bool:
     """Whether a Mosquitto access file can have the filter: it fills in %u and %c, and strips spaces."""
     text = found.pattern

@@ -31,6 +31,11 @@ class Route(Section):
     receipt: str = Field(
         "", description="topic for a receipt of each message that is in Kafka, such as receipts/{device_id}"
     )
+    retained: Literal["drop", "keep"] = Field(
+        "drop",
+        description="copies that the broker had kept, which it sends when the bridge subscribes anew: drop: they are "
+        "counted; keep: they are readings. What comes live is a reading, whatever its retain flag",
+    )
     identity: str = Field(
         DEVICE,
         description="the capture that says who publishes: a user of the broker writes only under its own name",
@@ -84,9 +89,6 @@ class Bridge(Section):
     )
     keepalive_seconds: Annotated[int, Field(ge=5, le=65535)] = 30
     max_payload_bytes: Positive = Field(4 * 1024 * 1024, description="the broker refuses larger payloads")
-    retained: Literal["keep", "clear"] = Field(
-        "keep", description="clear: the broker forgets each retained message that the bridge has; devices read none"
-    )
     qos0_queue: Positive = Field(
         10_000, description="QoS 0 messages held while Kafka is away; further ones are counted and dropped"
     )

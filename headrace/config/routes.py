@@ -72,12 +72,26 @@ def filter_problems(config: Config) -> Iterator[str]:
                         f"would be in {name} twice. Narrow one of them, or remove it"
                     )
             before.append((where, found))
+            yield from _reserved(found, where)
     for key in ("unrouted", "dropped"):
         for i, text in enumerate(getattr(config.bridge, key)):
+            where = f"bridge.{key}[{i}]"
             try:
-                filters.parse(text, f"bridge.{key}[{i}]", captures=False)
+                found = filters.parse(text, where, captures=False)
             except ConfigError as e:
                 yield str(e)
+                continue
+            if key == "unrouted":
+                yield from _reserved(found, where)
+
+
+def _reserved(found: Filter, where: str) -> Iterator[str]:
+    if found.text.startswith("$"):
+        yield (
+            f"{where}: {found.text}: topics that begin with $ are the broker's own, and it lets no device publish "
+            "there. Name a topic that devices publish to; for the broker's figures see headrace_broker_... in "
+            "docs/observability.md"
+        )
 
 
 def identity_problems(config: Config) -> Iterator[str]:

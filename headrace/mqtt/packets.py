@@ -73,7 +73,10 @@ class Session:
 class Subscription:
     """A filter and the identifier that its messages will carry, 1 to MAX_SUBSCRIPTION_ID.
 
-    `live`: for a reader that may miss messages: QoS 0, and nothing that was retained before.
+    A message with the retain flag is a copy that the broker had kept. It comes once, when the subscription is new.
+
+    `live`: for a reader that may miss messages: QoS 0. The flag is as it was published, and what the broker has kept
+    comes each time.
     """
 
     filter: str
@@ -112,12 +115,12 @@ def connect(session: Session, username: str | None, password: bytes | None) -> b
 
 def subscribe(packet_id: int, subscription: Subscription, *, identifiers: bool) -> bytes:
     """SUBSCRIBE at QoS 1, or 0. The subscription's identifier goes along where the broker takes `identifiers`."""
-    live, kept = subscription.live, mqtt5.RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS
+    live, handling = subscription.live, mqtt5.RetainHandling
     one = mqtt5.TopicFilter(
         subscription.filter,
         max_qos=mqtt5.QoS.AT_MOST_ONCE if live else mqtt5.QoS.AT_LEAST_ONCE,
-        retain_as_published=True,
-        retain_handling=mqtt5.RetainHandling.SEND_NEVER if live else kept,
+        retain_as_published=live,
+        retain_handling=handling.SEND_ALWAYS if live else handling.SEND_IF_SUBSCRIPTION_NOT_EXISTS,
     )
     return mqtt5.SubscribePacket(
         packet_id, [one], subscription_id=subscription.identifier if identifiers else None

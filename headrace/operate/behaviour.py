@@ -138,8 +138,13 @@ class Topics:
         spoken = [*routed, *identities.unrouted(config)]
         self._spoken = [s for i, s in enumerate(spoken) if not _covered(s, spoken, i)]
         self._routed = routed
+        self._kept = list(identities.keeping(config))
         self.filters = [s.filter.pattern for s in self._spoken]
         self._known: dict[str, tuple[int, str, bool] | None] = {}
+
+    def keeps(self, topic: str) -> bool:
+        """Whether a route wants what the broker retains of the topic."""
+        return any(f.matches(topic) for f in self._kept)
 
     def of(self, topic: str) -> tuple[int, str, bool] | None:
         """Which of `filters` is the first that matches, who it is, and whether a route takes it. None: nobody's."""

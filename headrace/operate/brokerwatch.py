@@ -1,7 +1,8 @@
 """Watches what devices do at the broker, and reports to hub who does too much: within a second, and while it lasts.
 
 It listens at the services' listener to the broker's log, and at QoS 0 to all that devices publish. What that costs, and
-why it is done so: docs/decisions/behaviour-rules.md.
+why it is done so: docs/decisions/behaviour-rules.md. It has the broker forget what they publish with the retain flag:
+nobody but the bridge may read it, and that has it already.
 """
 
 import asyncio
@@ -50,10 +51,19 @@ class DeviceWatch:
         self._report = report
         self._reporting: asyncio.Task[list[str]] | None = None
         self._reported, self._not_before, self._urgent = 0.0, 0.0, False
+        self._settled = False
 
     def begin(self) -> None:
-        """There is a new connection: what came meanwhile was missed, and what was counted before still counts."""
+        """There is a new connection: what came meanwhile was missed, and what was counted before still counts.
+
+        Until `settle`, messages with the retain flag may be old ones that the broker has kept.
+        """
         self._arrivals.forget()
+        self._settled = False
+
+    def settle(self) -> None:
+        """What the broker has kept from before has come."""
+        self._settled = True
 
     def subscriptions(self) -> list[Subscription]:
         """What to listen to: the messages only where a rule is about them."""
@@ -61,13 +71,22 @@ class DeviceWatch:
         wanted = [*(self._topics.filters if published else []), f"{LOG}#"]
         return [Subscription(text, number, live=True) for number, text in enumerate(wanted, 1)]
 
-    def take(self, packets: Iterable[PublishPacket], now: float) -> None:
-        """Count what has come. Together for each identity: under a flood thousands come at once."""
+    def take(self, packets: Iterable[PublishPacket], now: float) -> set[str]:
+        """Count what has come; returns the topics whose retained messages the broker is to forget.
+
+        Counted together for each identity: under a flood thousands come at once.
+        """
+        retained = set[str]()
         bytes_, messages, unrouted = Counter[str](), Counter[str](), Counter[str]()
         for packet in packets:
             if packet.topic.startswith(LOG):
                 self._line(packet.topic, bytes(packet.payload or b"").decode("utf-8", "replace"), now)
                 continue
+            if packet.retain and packet.payload:
+                if not self._topics.keeps(packet.topic):
+                    retained.add(packet.topic)
+                if not self._settled:
+                    continue
             found = self._topics.of(packet.topic)
             if found is None or (packet.subscription_ids and packet.subscription_ids[0] != found[0] + 1):
                 continue
@@ -79,6 +98,7 @@ class DeviceWatch:
         for rule, amounts in (("bytes", bytes_), ("messages", messages), ("unrouted", unrouted)):
             for who, amount in amounts.items():
                 self._urgent = self._counts.add(rule, who, amount, now) or self._urgent
+        return retained
 
     def _line(self, topic: str, line: str, now: float) -> None:
         if topic != SUBSCRIBED:
@@ -151,28 +171,37 @@ class Watcher(threading.Thread):
         watch.begin()
         pinging = asyncio.ensure_future(connection.keep_alive())
         reading = asyncio.ensure_future(_read(connection, watch))
+        connection.subscribe(watch.subscriptions())
+        settling = asyncio.ensure_future(_settle(connection, watch))
         try:
-            connection.subscribe(watch.subscriptions())
             log.info("watching", extra={"filters": len(watch.subscriptions())})
             while not (self._halt.is_set() or pinging.done() or reading.done()) and self._configuration() is config:
                 await asyncio.wait({reading, pinging}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 watch.step(time.monotonic())
+                if settling.done():
+                    settling.result()
                 if connection.subscribed:
                     self._told("")
             for task in (reading, pinging):
                 if task.done():
                     task.result()
         finally:
-            for task in (reading, pinging):
+            for task in (reading, pinging, settling):
                 task.cancel()
-            await asyncio.gather(reading, pinging, return_exceptions=True)
+            await asyncio.gather(reading, pinging, settling, return_exceptions=True)
             connection.abort()
             await watch.end()
+
+
+async def _settle(connection: Connection, watch: DeviceWatch) -> None:
+    await connection.ping()  # what the broker has kept comes before the answer
+    watch.settle()
 
 
 async def _read(connection: Connection, watch: DeviceWatch) -> None:
     while True:
         packets = await connection.receive()
         now = time.monotonic()
-        watch.take(packets, now)
+        if retained := watch.take(packets, now):
+            connection.send([mqtt.forget(topic) for topic in retained])
         watch.step(now)

@@ -14,9 +14,10 @@ BRIDGE_MESSAGES = Counter("headrace_bridge_messages_total", "Readings that Kafka
 BRIDGE_RECEIVED = Counter("headrace_bridge_received_total", "MQTT messages received, copies included", ["qos"])
 BRIDGE_SKIPPED = Counter(
     "headrace_bridge_skipped_total",
-    "MQTT messages that became neither readings nor dead letters: qos0_full (no room while Kafka is away), tombstone "
-    "(a retained message was deleted), empty (an array without elements), copy (of a message that another "
-    "subscription brings), ignored (its topic names a field that the contract does not have)",
+    "MQTT messages that became neither readings nor dead letters: qos0_full (no room while Kafka is away), no_payload "
+    "(as when a retained message is deleted), retained (a copy that the broker had kept), empty (an array without "
+    "elements), copy (of a message that another subscription brings), ignored (its topic names a field that the "
+    "contract does not have)",
     ["why"],
 )
 BRIDGE_IGNORED_FIELDS = Counter(

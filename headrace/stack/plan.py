@@ -167,7 +167,7 @@ def connections(
     """The addresses, users and secrets of the stack itself, which replace those of any configuration."""
     # Mosquitto 2.0.11 forgets the session of a client id that somebody gives without a user name, at any listener.
     session = hashlib.sha256(f"session {secret['mqtt']}".encode()).hexdigest()[:24]
-    bridge = {"retained": "clear", "client_id": f"headrace-bridge-{session}"}
+    bridge = {"client_id": f"headrace-bridge-{session}"}
     tls = {
         "host": listen.address if listen else HOST,
         "cert_file": str(state.certs / f"{certs.HUB}.pem"), "key_file": str(state.certs / f"{certs.HUB}.key"),

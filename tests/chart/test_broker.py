@@ -97,4 +97,3 @@ def test_only_headrace_reaches_the_services_listener(render: Render) -> None:
 def test_the_services_connect_to_their_own_listener(render: Render) -> None:
     config = yaml.safe_load(named(render("dev"), "ConfigMap")["headrace"]["data"]["bridge.yaml"])
     assert (config["mqtt"]["port"], config["mqtt"]["devices"]["port"]) == (1884, 1883)
-    assert config["bridge"]["retained"] == "clear"

@@ -125,6 +125,21 @@ def test_bytes_messages_and_strays_are_counted_for_each_device() -> None:
     assert watch._counts.over() == [Fact("bytes", "a", 10_000 + len("sensors/a/imu")), Fact("unrouted", "c", 2)]
 
 
+def test_the_broker_is_to_forget_what_devices_publish_with_the_retain_flag_unless_a_route_wants_it() -> None:
+    base = config(messages={"most": 1})
+    keeping = base.streams["imu"].routes[1].model_copy(update={"retained": "keep"})
+    stream = base.streams["imu"].model_copy(update={"routes": (base.streams["imu"].routes[0], keeping)})
+    watch = DeviceWatch(base.model_copy(update={"streams": {"imu": stream}}), nobody)
+    watch.begin()
+    old = [PublishPacket(f"sensors/a/{n}", b"x", retain=True) for n in range(9)]
+    assert watch.take(old, 0.0) == {p.topic for p in old}
+    assert watch._counts.over() == [], "from before: not what the device does now"
+    watch.settle()
+    assert watch.take([PublishPacket("gw/g/a/up", b"x", retain=True)], 0.0) == set()
+    assert watch.take([PublishPacket("sensors/a/1", b"", retain=True), packet("sensors/a/2", b"x")], 0.0) == set()
+    assert watch._counts.over() == [Fact("messages", "a", 2)]
+
+
 def test_who_goes_over_is_reported_at_once_and_then_now_and_again() -> None:
     told: list[list[Fact]] = []
 

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import mqtt5
 import orjson
 import pytest
 
@@ -61,7 +60,7 @@ def test_ids_repeat_only_where_the_payload_tells_readings_apart() -> None:
 @pytest.mark.parametrize(
     ("topic", "payload", "reason", "stream"),
     [
-        ("sensors/w/imu", b"{", b"malformed", b"imu"), ("sensors/w/imu", b"", b"malformed", b"imu"),
+        ("sensors/w/imu", b"{", b"malformed", b"imu"), ("sensors/w/imu", b" ", b"malformed", b"imu"),
         ("sensors/../imu", dumps(), b"bad_name", b"imu"), ("sensors/w/else", dumps(), b"no_route", b""),
         ("sensors/w/imu", dumps(device_id="v"), b"device_mismatch", b"imu"),
         ("sensors/w/imu", dumps(label="x" * 70_000), b"too_large", b"imu"),
@@ -119,21 +118,40 @@ def test_copies_by_overlapping_subscriptions_are_taken_once() -> None:
     assert len(world.take(Packet("sensors/w/imu", dumps(), subscription_ids=[99]))) == 1, "of an older configuration"
 
 
-def test_deleting_a_retained_message_is_no_reading() -> None:
+def test_a_message_without_a_payload_is_no_reading() -> None:
     world = World()
-    before = skipped("tombstone")
-    assert world.take(Packet("sensors/w/imu", b"", retain=True, packet_id=4)) == []
-    assert world.wire.acknowledged == [4]
-    assert skipped("tombstone") == before + 1
+    before = skipped("no_payload")
+    deleted = Packet("sensors/w/imu", b"", packet_id=4)  # as the broker passes on the deletion of a retained message
+    assert world.take(deleted, Packet("sensors/w/imo", b"", packet_id=5)) == []
+    assert world.wire.acknowledged == [4, 5]
+    assert skipped("no_payload") == before + 2
 
 
 def test_of_the_copies_of_a_deletion_only_one_counts_as_a_deletion() -> None:
     world = World(("sensors/w/#",))
     ids = {s.filter: s.identifier for s in world.routing.subscriptions}
-    before = skipped("tombstone"), skipped("copy")
+    before = skipped("no_payload"), skipped("copy")
     for filter_ in ("sensors/+/imu", "sensors/w/#"):
-        assert world.take(Packet("sensors/w/imu", b"", retain=True, subscription_ids=[ids[filter_]])) == []
-    assert (skipped("tombstone"), skipped("copy")) == (before[0] + 1, before[1] + 1)
+        assert world.take(Packet("sensors/w/imu", b"", subscription_ids=[ids[filter_]])) == []
+    assert (skipped("no_payload"), skipped("copy")) == (before[0] + 1, before[1] + 1)
+
+
+def test_a_copy_that_the_broker_had_kept_is_counted_and_acknowledged_and_its_device_may_send_it_again() -> None:
+    world = World()
+    before = skipped("retained")
+    kept = Packet("sensors/w/imu", dumps(), retain=True, packet_id=4, response_topic="receipts/w")
+    assert world.take(kept, Packet("sensors/w/imo", b"{}", retain=True, packet_id=5)) == []
+    assert (world.wire.acknowledged, world.wire.sent) == ([4, 5], []), "no receipt: nothing of it is in Kafka"
+    assert skipped("retained") == before + 2
+
+
+def test_a_route_may_keep_such_copies_for_its_own_stream() -> None:
+    keeping = {"filter": "both/{device_id}/imu", "retained": "keep"}
+    streams = {"all": {"contract": "imu", "routes": [keeping]}, "twin": {"contract": "imu", "routes": ["both/+/imu"]}}
+    world = World(streams=streams)
+    payload = dumps(device_id="w")
+    assert {r.topic for r in world.take(Packet("both/w/imu", payload, retain=True))} == {"all.raw"}
+    assert {r.topic for r in world.take(Packet("both/w/imu", payload))} == {"all.raw", "twin.raw"}
 
 
 def test_qos_0_beyond_the_queue_is_dropped_and_counted() -> None:
@@ -166,19 +184,3 @@ def test_a_full_kafka_client_holds_the_bridge_back_and_loses_nothing() -> None:
 def test_a_packet_that_was_never_asked_for_ends_the_connection(packet: Packet) -> None:
     with pytest.raises(TransientError):
         World().take(packet)
-
-
-def test_the_broker_forgets_retained_messages_once_the_bridge_has_them_where_it_is_told_to() -> None:
-    kept, cleared = World(), World(bridge={"unrouted": ("sensors/#",), "qos0_queue": 3, "retained": "clear"})
-    packets = [
-        Packet("sensors/w/imu", dumps(), retain=True),
-        Packet("sensors/w/imu", dumps(ax=2), retain=True, packet_id=2),
-        Packet("sensors/v/imu", dumps(), packet_id=3),
-        Packet("sensors/u/x", b"", retain=True, packet_id=4),
-    ]
-    assert len(kept.take(*packets)) == len(cleared.take(*packets)) == 3
-    assert kept.wire.sent == []
-    (sent,) = cleared.wire.sent
-    found, _ = mqtt5.read(memoryview(sent))
-    assert isinstance(found, mqtt5.PublishPacket)
-    assert (found.topic, found.payload, found.retain) == ("sensors/w/imu", b"", True)

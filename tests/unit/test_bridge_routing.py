@@ -142,3 +142,9 @@ def test_one_topic_may_feed_two_streams() -> None:
 def test_text_that_is_not_a_filter_is_refused(text: str) -> None:
     (problem,) = filter_problems(config({"imu": [text]}))
     assert problem.startswith("streams.imu.routes[0].filter: ")
+
+
+def test_topics_of_the_broker_itself_are_refused_before_the_broker_does() -> None:
+    (route, unrouted) = filter_problems(config({"imu": ["$SYS/{device_id}/load"]}, ("$SYS/#",)))
+    assert route.startswith("streams.imu.routes[0].filter: $SYS/{device_id}/load: topics that begin with $")
+    assert unrouted.startswith("bridge.unrouted[0]: ")

@@ -192,7 +192,7 @@ def test_subscribing_asks_for_qos_1_new_retained_messages_only_and_an_identifier
 
     talk(answering(CONNACK, broker), use)
     assert seen[1] == b"\xa2\x0a\xff\xff\0\0\5old/+", "last: a message between the two comes twice, and not never"
-    options = 0b01_1_0_01  # retain handling 1, retain as published, no local off, QoS 1
+    options = 0b01_0_0_01  # retain handling 1, retain as published off, no local off, QoS 1
     assert seen[0] == b"\x82\x0b\0\1\2\x0b\5\0\3a/+" + bytes([options])
 
 

@@ -90,8 +90,8 @@ def test_it_names_the_first_dead_letter_and_counts_the_rest() -> None:
 
 
 def test_what_becomes_nothing_is_answered_too() -> None:
-    found = body(Fate(0, [], "tombstone"))
-    assert (found["status"], found["reason"]) == ("skipped", "tombstone")
+    found = body(Fate(0, [], "no_payload"))
+    assert (found["status"], found["reason"]) == ("skipped", "no_payload")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,6 @@ def test_a_plan_is_what_is_read_back(state: State) -> None:
     assert set(made.config.streams) == {"imu", "environment", "vibration", "device_events", "device_audit"}
     assert made.config.mqtt.port == made.ports["mqtt.services"]
     assert made.config.mqtt.as_device("w", "p").port == made.ports["mqtt"]
-    assert made.config.bridge.retained == "clear"
 
 
 def test_ports_and_secrets_stay_from_start_to_start(state: State) -> None:

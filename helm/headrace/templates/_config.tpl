@@ -180,9 +180,6 @@ to a route, replaces no pod of this one. */}}
 {{- $_ := set $hub "serve" (merge (include "headrace.hubServe" .root | fromYaml) (default dict $hub.serve)) -}}
 {{- $_ := set $out "hub" $hub -}}
 {{- end -}}
-{{- if and (has "bridge" $sections) $v.bundled.mosquitto.enabled (not $out.bridge.retained) -}}
-{{- $_ := set $out.bridge "retained" "clear" -}}
-{{- end -}}
 {{- toYaml $out -}}
 {{- end -}}
 
