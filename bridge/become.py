@@ -58,7 +58,8 @@ class Becoming:
                 elif isinstance(one, Refused):
                     self._log.add(one.error, lane.stream, topic.text)
                     source = MqttSource(topic.text, index, ids[0])
-                    letter = letters.make(one, lane.stream, source, [(wire.EVENT_ID, ids[index]), *came])
+                    device = lane.source.captures.get("device_id", "")
+                    letter = letters.make(one, lane.stream, source, [(wire.EVENT_ID, ids[index]), *came], device)
                     records.append(self._letter_record(letter, lane.stream, one))
                     dead.append(letter.headers)
                 else:

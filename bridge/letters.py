@@ -21,10 +21,19 @@ _LOG_SECONDS = 10.0  # between two lines about one stream and reason
 _SHELVING = 4  # letters on their way to the object store at once
 
 
-def make(refused: Refused, stream: str, source: MqttSource, headers: Headers) -> Letter:
-    """The letter for what a stream's decoder refused; "": no stream. `headers`: those that the reading would have."""
+def make(refused: Refused, stream: str, source: MqttSource, headers: Headers, device: str = "") -> Letter:
+    """The letter for what a stream's decoder refused; "": no stream. `headers`: those that the reading would have.
+
+    `device`: who sent it, as far as the topic says.
+    """
     return deadletters.letter(
-        refused.error, refused.original, stage=Stage.BRIDGE, stream=stream, source=source, original=headers
+        refused.error,
+        refused.original,
+        stage=Stage.BRIDGE,
+        stream=stream,
+        source=source,
+        device=device,
+        original=headers,
     )
 
 

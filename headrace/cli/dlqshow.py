@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.cli import context
+from headrace.cli import context, dlqfilter
 from headrace.cli.output import data, printable
-from headrace.errors import ConfigError, PoisonError
+from headrace.errors import PoisonError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SHOWN_BYTES = 4096
 _LINE_BYTES = 16
 _BINARY = ("event-id", "position")
-_FIRST = ("detail", "field", "reason", "rule", "stage", "stream", "value")
+_FIRST = ("detail", "device", "field", "reason", "rule", "stage", "stream", "value")
 
 
 def show(
@@ -27,16 +27,17 @@ def show(
     raw: Annotated[bool, typer.Option("--raw", help="Write the letter's bytes alone, as they came.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """One dead letter whole: why it is one, where it came from, its bytes, its redrives."""
+    """One dead letter whole: why it is one, what to do, where it came from, its bytes, its redrives."""
     from headrace import deadletters, kafka
     from headrace.deadletters import journal
+    from headrace.deadletters.remedies import remedy
     from headrace.store.open import open_store
 
     cfg = context.config()
-    check_prefixes([key])
+    dlqfilter.check_prefixes([key])
     kafka.probe(cfg.kafka)
     known = journal.load(cfg)
-    (wanted,) = chosen(known.letters, [key])
+    (wanted,) = dlqfilter.chosen(known.letters, [key])
     letter = next(it for it in deadletters.read(cfg) if it.key == wanted)
     value = deadletters.content(letter, lambda key: open_store(cfg.store).get(key))
     if raw:
@@ -47,11 +48,13 @@ def show(
         import orjson
 
         text = {"text": value.decode()} if is_text(value) else {"hex": value.hex()}
+        found = remedy(letter.text("reason"))
         out = {
             "key": letter.key.hex(),
             **_headers(letter),
+            **(found._asdict() if found else {}),
             "source": letter.source,
-            **redriven(known, letter),
+            **dlqfilter.settled(known, letter),
             **text,
         }
         if reading is not None:
@@ -66,36 +69,6 @@ def show(
                 data(f"  {name}: {printable(str(v))}")
     elif problem:
         data(f"  {printable(problem)}")
-
-
-def check_prefixes(keys: "Iterable[str]") -> None:
-    """ConfigError for a text that can't be the beginning of a key."""
-    for key in keys:
-        if not key.strip() or set(key.lower().strip()) - set("0123456789abcdef"):
-            raise ConfigError(f"{key}: a key is written in hexadecimal, as `headrace dlq list` shows it")
-
-
-def chosen(letters: "Iterable[bytes]", prefixes: "Iterable[str]") -> list[bytes]:
-    """The one key that begins with each prefix. ConfigError when no key does, or several."""
-    keys = list(letters)
-    out = []
-    for prefix in prefixes:
-        found = [k for k in keys if k.hex().startswith(prefix.lower().strip())]
-        if len(found) != 1:
-            raise ConfigError(f"{len(found) or 'no'} letters have a key that begins with {prefix}: give more of it")
-        out.append(found[0])
-    return out
-
-
-def redriven(known: "Journal", letter: "ReadLetter") -> dict[str, Any]:
-    """A letter's state and latest redrive, for JSON."""
-    note = known.notes.get(letter.key)
-    return {
-        "state": known.state(letter.key),
-        "redrives": note.number if note else 0,
-        "sent_to": [{"topic": t, "partition": p, "offset": o} for t, p, o in note.to] if note else [],
-        "became": [it.key.hex() for it in known.became(letter.key)],
-    }
 
 
 def is_text(value: bytes) -> bool:
@@ -123,15 +96,22 @@ def excerpt(value: bytes) -> str:
 
 
 def _lines(known: "Journal", letter: "ReadLetter", value: bytes) -> "Iterable[str]":
+    from headrace.deadletters.remedies import remedy
+
     yield f"key: {letter.key.hex()}"
-    state = redriven(known, letter)
+    state = dlqfilter.settled(known, letter)
     yield f"state: {state['state']}"
     for at in state["sent_to"]:
         yield f"redrive {state['redrives']}: {at['topic']}/{at['partition']} at {at['offset']}"
     for key in state["became"]:
         yield f"became: {key}"
+    if drop := state.get("dropped"):
+        yield f"dropped: by {printable(drop['by'])} at {drop['at']} ({printable(drop['filter'])})"
     for name, text in _headers(letter).items():
         yield f"{name}: {printable(text)}"
+    if (found := remedy(letter.text("reason"))) is not None:
+        yield f"meaning: {found.meaning}."
+        yield f"what to do: {found.action}."
     yield f"source: {printable(', '.join(f'{k} {v}' for k, v in letter.source.items()))}"
     yield f"{len(value):,} bytes:"
     yield excerpt(value)

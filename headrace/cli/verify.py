@@ -134,6 +134,8 @@ def _show(report: "Report", *, partitions: bool, devices: bool) -> None:
             say(f"{stream.dead_letters_stored:,} dead letters are rows too, and count as rows")
         if stream.dead_letters_redriven:
             say(f"{stream.dead_letters_redriven:,} dead letters were sent again, and count as what they became")
+        if stream.dead_letters_dropped:
+            say(f"{stream.dead_letters_dropped:,} dead letters were dropped: `headrace dlq list --all` has them")
     _say_devices(report, every=devices)
 
 

@@ -1,8 +1,10 @@
-"""Dead letters that were redriven (sent again): which, how many times, and what they became.
+"""Dead letters that were redriven (sent again) or dropped: which, how many times, and what they became.
 
 A letter is never changed. A note about its latest redrive lies in the same partition, under a key of its own, so that
 compaction keeps both. The note is written before the letter's readings are sent ("begun"), and again when Kafka has
 them ("sent"). A redrive that was interrupted in between is finished under the same number, so with the same event ids.
+
+A note that a letter was dropped has yet another key: it never hides what a redrive has begun. A redrive counts more.
 """
 
 import re
@@ -20,6 +22,7 @@ from headrace.deadletters.making import NOTE, Letter
 from headrace.deadletters.reading import ReadLetter, records
 from headrace.protocol.wire import EVENT_ID_BYTES
 
+DROP = "drop"
 REDRIVE = "redrive"  # header of every reading and letter that a redrive made: see `mark`
 
 _MARK = re.compile(r"([0-9a-f]{32})/([0-9]{1,9})")
@@ -34,12 +37,13 @@ class RecordAt(NamedTuple):
 
 
 class State(StrEnum):
-    """How far a letter is. `open` and `begun` are still to be redriven, the others are not."""
+    """How far a letter is. `open` and `begun` wait for somebody, the others are settled."""
 
     OPEN = "open"  # never redriven
     BEGUN = "begun"  # a redrive was interrupted: the next one finishes it
     REDRIVEN = "redriven"  # Kafka has its readings
     REFUSED_AGAIN = "refused again"  # Kafka has its readings, and a newer letter says what was wrong this time
+    DROPPED = "dropped"  # somebody decided that it is not needed; its bytes are kept as long as those of any letter
 
 
 class RedriveNote(NamedTuple):
@@ -63,19 +67,34 @@ class RedriveNote(NamedTuple):
         return Letter(key, orjson.dumps(value), [(NOTE, REDRIVE.encode())])
 
 
+class DropNote(NamedTuple):
+    """That a letter was dropped: by whom, when, and what the choice was, in words."""
+
+    letter: bytes  # its key
+    by: str
+    at: int  # microseconds since 1970 UTC
+    filter: str
+
+    def record(self) -> Letter:
+        """The note as a record of the dead letters' topic."""
+        key = blake2b(self.letter + b"\0drop", digest_size=16).digest()
+        return Letter(key, orjson.dumps({**self._asdict(), "letter": self.letter.hex()}), [(NOTE, DROP.encode())])
+
+
 @dataclass
 class Journal:
-    """All letters, without their bytes, in the order of `deadletters.read`; and their redrives."""
+    """All letters, without their bytes, in the order of `deadletters.read`; their redrives, and which were dropped."""
 
     letters: dict[bytes, ReadLetter] = field(default_factory=dict)
     notes: dict[bytes, RedriveNote] = field(default_factory=dict)  # by the letter's key
+    drops: dict[bytes, DropNote] = field(default_factory=dict)  # by the letter's key
     newer: dict[tuple[bytes, int], list[bytes]] = field(default_factory=dict)  # by key and redrive: what it made
 
     def state(self, key: bytes) -> State:
         """How far the letter is."""
         note = self.notes.get(key)
         if note is None:
-            return State.OPEN
+            return State.DROPPED if key in self.drops else State.OPEN
         if not note.sent:
             return State.BEGUN
         return State.REFUSED_AGAIN if self.newer.get((key, note.number)) else State.REDRIVEN
@@ -86,11 +105,11 @@ class Journal:
         return [self.letters[k] for k in self.newer.get((key, note.number), ())] if note else []
 
     def open(self) -> Iterator[ReadLetter]:
-        """The letters that are still to be redriven."""
+        """The letters that are neither redriven nor dropped."""
         return (it for it in self.letters.values() if self.is_open(it.key))
 
     def is_open(self, key: bytes) -> bool:
-        """Whether the letter is still to be redriven."""
+        """Whether the letter is neither redriven nor dropped."""
         return self.state(key) in {State.OPEN, State.BEGUN}
 
     def next_number(self, key: bytes, *, again: bool = False) -> int | None:
@@ -126,7 +145,11 @@ def journal(found: Iterable[ReadLetter]) -> Journal:
     """The journal that the records of a topic make."""
     out = Journal()
     for it in found:
-        if NOTE in it.headers:
+        if it.text(NOTE) == DROP:
+            drop = _drop(it.value)
+            if drop is not None:
+                out.drops[drop.letter] = drop
+        elif NOTE in it.headers:
             note = _note(it.value)
             if note is not None:
                 out.notes[note.letter] = note  # in one partition, so the latest comes last
@@ -144,5 +167,14 @@ def _note(value: bytes) -> RedriveNote | None:
         to = [RecordAt(str(t), int(p), int(o)) for t, p, o in found["to"]]
         ends = {str(t): [int(o) for o in found["ends"][t]] for t in found["ends"]}
         return RedriveNote(bytes.fromhex(found["letter"]), int(found["number"]), bool(found["sent"]), ends, to)
+    except (ValueError, LookupError, TypeError, OverflowError):
+        return None
+
+
+def _drop(value: bytes) -> DropNote | None:
+    """None for bytes that are no note."""
+    try:
+        found = orjson.loads(value)
+        return DropNote(bytes.fromhex(found["letter"]), str(found["by"]), int(found["at"]), str(found["filter"]))
     except (ValueError, LookupError, TypeError, OverflowError):
         return None

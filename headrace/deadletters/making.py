@@ -23,6 +23,7 @@ _PREFIX = "_dead_letters"
 _OURS = {NOTE, "pointer", "size"}  # never taken from an original: they would hide the letter, or its bytes
 _MAX_TOPIC = 4096  # characters of an MQTT topic in a letter: its headers must fit the topic
 _MAX_DETAIL = 1000  # characters
+_MAX_DEVICE = 200  # characters: of a topic's level that is no device id
 
 
 class Stage(StrEnum):
@@ -95,11 +96,13 @@ def letter(
     stage: Stage,
     stream: str,
     source: Source,
+    device: str = "",
     original: Iterable[tuple[str, bytes | None]] = (),
 ) -> Letter:
     """The letter for the bytes `value` of a stream, which a stage refused with `error`.
 
-    `original`: the headers that came with the bytes. They follow the letter's own.
+    `device`: who sent them, where that is known. `original`: the headers that came with the bytes. They follow the
+    letter's own.
     """
     where = orjson.dumps(source.where(), option=orjson.OPT_SORT_KEYS)
     key = blake2b(where + b"\0" + source.identity(stream), digest_size=16).digest()
@@ -111,6 +114,7 @@ def letter(
         ("value", error.value.encode(errors="replace")),
         ("stage", stage.encode()),
         ("stream", stream.encode()),
+        ("device", device[:_MAX_DEVICE].encode(errors="replace")),
         ("source", where),
         ("failed-at", b"%d" % (time.time_ns() // 1000)),
     ]

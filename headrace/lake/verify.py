@@ -42,6 +42,7 @@ class Stream:
     dead_letters: int = 0
     dead_letters_stored: int = 0  # that are also rows: they count as rows
     dead_letters_redriven: int = 0  # sent again: they count as what they became
+    dead_letters_dropped: int = 0  # by a person: neither waiting nor lost
     problems: list[str] = field(default_factory=list)
     devices: Devices | None = None  # where the contract has a field of the role sequence, and rows are numbered
 
@@ -57,6 +58,7 @@ class Stream:
             "dead_letters": self.dead_letters,
             "dead_letters_stored": self.dead_letters_stored,
             "dead_letters_redriven": self.dead_letters_redriven,
+            "dead_letters_dropped": self.dead_letters_dropped,
             "problems": self.problems,
             "devices": self.devices.to_json() if self.devices is not None else None,
             "partitions": {str(p): asdict(part) for p, part in sorted(self.partitions.items())},
@@ -126,9 +128,7 @@ def compare(
         stream.devices = devices.read(source, every=every_device) if rows.numbered else None
         stream.dead_letters_stored = source.held([s for x in letters if (s := _source(x, topic)) is not None])
     count_letters(report, letters)
-    for letter in known.letters.values():
-        if not known.is_open(letter.key) and letter.text("stream") in report.streams:
-            report.streams[letter.text("stream")].dead_letters_redriven += 1
+    count_settled(report, known)
     return report
 
 
@@ -251,6 +251,18 @@ def _source(letter: deadletters.ReadLetter, topic: str) -> tuple[int, int, int, 
     if not topic.endswith(CLEAN) or s.get("topic") != raw_topic(stream_of(topic)) or EVENT_ID not in letter.headers:
         return None
     return int(s.get("partition", -1)), int(s.get("epoch", -1)), int(s.get("offset", -1)), int(s.get("index", 0))
+
+
+def count_settled(report: Report, known: journal.Journal) -> None:
+    """Enter the letters that were redriven or dropped into the report by stream."""
+    for key, letter in known.letters.items():
+        stream = report.streams.get(letter.text("stream"))
+        if stream is None or known.is_open(key):
+            continue
+        if known.state(key) is journal.State.DROPPED:
+            stream.dead_letters_dropped += 1
+        else:
+            stream.dead_letters_redriven += 1
 
 
 def count_letters(report: Report, letters: Iterable[deadletters.ReadLetter]) -> None:

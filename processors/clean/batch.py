@@ -147,8 +147,9 @@ def _letter(b: RawBatch, i: int, error: PoisonError) -> Letter:
     it, m = b.partition, b.messages[i]
     source = KafkaSource(it.topic, it.note.topic_id, it.number, epoch_of(m), int(b.offsets[i]))
     stream = stream_of(it.topic)
+    device = (b.keys[i] or b"").decode(errors="replace")
     return deadletters.letter(
-        error, b.values[i], stage=Stage.CLEAN, stream=stream, source=source, original=headers_of(m)
+        error, b.values[i], stage=Stage.CLEAN, stream=stream, source=source, device=device, original=headers_of(m)
     )
 
 

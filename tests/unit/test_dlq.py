@@ -1,16 +1,21 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from headrace.cli import dlqredrive, dlqshow
+from headrace.cli import dlqfilter, dlqshow
 from headrace.cli.output import printable
 from headrace.config import Config
 from headrace.deadletters import ReadLetter, redrive
+from headrace.deadletters.choosing import Filter
 from headrace.deadletters.exchange import Answer, Fate, Request, decode_answer, decode_request
-from headrace.deadletters.journal import Journal, RecordAt, mark
+from headrace.deadletters.journal import DropNote, Journal, RecordAt, mark
 from headrace.deadletters.redrive import Result, judge, run
-from headrace.errors import ConfigError, TransientError
+from headrace.deadletters.remedies import remedy
+from headrace.errors import ConfigError, Reason, TransientError
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY, OTHER = b"k" * 16, b"o" * 16
 
 
@@ -32,21 +37,120 @@ def test_bytes_that_are_no_text_are_shown_in_hexadecimal_with_the_printable_char
 
 def test_a_beginning_must_name_one_letter() -> None:
     keys = [bytes.fromhex("ab" * 16), bytes.fromhex("ac" + "00" * 15)]
-    assert dlqshow.chosen(keys, ["AB", "ac00"]) == keys
+    assert dlqfilter.chosen(keys, ["AB", "ac00"]) == keys
     for prefix, words in (("a", "2 letters"), ("f", "no letters")):
         with pytest.raises(ConfigError, match=words):
-            dlqshow.chosen(keys, [prefix])
+            dlqfilter.chosen(keys, [prefix])
 
 
 @pytest.mark.parametrize("text", ["soon", "5", "1w", "", "d", "2026-13-01"])
 def test_a_text_that_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--since"):
-        dlqredrive._since(text)
+        dlqfilter.moment("--since", text)
 
 
 def test_a_time_without_a_zone_is_utc() -> None:
-    assert dlqredrive._since("2023-11-14T22:13:20") == dlqredrive._since("2023-11-14T22:13:20Z") == 1_700_000_000_000
-    assert dlqredrive._since("2h") - dlqredrive._since("3h") == pytest.approx(3_600_000, abs=1000)
+    assert (
+        dlqfilter.moment("--since", "2023-11-14T22:13:20")
+        == dlqfilter.moment("--since", "2023-11-14T22:13:20Z")
+        == 1_700_000_000_000
+    )
+    assert dlqfilter.moment("--since", "2h") - dlqfilter.moment("--since", "3h") == pytest.approx(3_600_000, abs=1000)
+
+
+STREAMS = st.sampled_from(["imu", "air", ""])
+REASONS = st.sampled_from(list(Reason)[:3])
+LETTERS = st.builds(
+    lambda key, stream, reason, device, ms: ReadLetter(
+        key, b"", {"stream": stream.encode(), "reason": reason.encode(), "device": device.encode()}, 0, 0, ms
+    ),
+    st.binary(min_size=2, max_size=2), STREAMS, REASONS, st.sampled_from(["a", "b", ""]), st.integers(0, 9),
+)  # fmt: skip
+
+
+@given(
+    st.lists(LETTERS, max_size=12),
+    st.builds(
+        Filter,
+        stream=STREAMS, reason=REASONS | st.just(""), device=st.sampled_from(["a", "c", ""]),
+        since_ms=st.none() | st.integers(0, 9), until_ms=st.none() | st.integers(0, 9),
+    ),
+)  # fmt: skip
+def test_a_filter_takes_what_has_all_that_it_names_and_the_groups_have_each_letter_once(
+    letters: list[ReadLetter], wanted: Filter
+) -> None:
+    taken = [it for it in letters if wanted.takes(it)]
+    for it in letters:
+        named = (wanted.stream, wanted.reason, wanted.device)
+        same = all(not w or w == it.text(n) for n, w in zip(("stream", "reason", "device"), named, strict=True))
+        inside = (wanted.since_ms or 0) <= it.time_ms < (10 if wanted.until_ms is None else wanted.until_ms)
+        assert (it in taken) == (same and inside)
+    for by_device in (False, True):
+        groups = dlqfilter.group(taken, by_device=by_device)
+        assert sum(g.count for g in groups) == len(taken)
+        assert all(g.first_ms <= g.last_ms for g in groups)
+        assert not by_device or all(len(g.devices) <= 1 for g in groups)
+
+
+def test_the_words_of_a_filter_say_all_that_it_asks_for() -> None:
+    assert Filter().words() == ""
+    wanted = Filter("imu", "malformed", "bridge", "a", 0, 60_000).of_keys([KEY])
+    assert wanted.words() == (
+        "stream imu, reason malformed, stage bridge, device a, since 1970-01-01T00:00:00Z, "
+        "until 1970-01-01T00:01:00Z, 1 by their keys"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("", "odd", "", "", "", ""), "--reason odd: one of malformed, "),
+        (("", "", "lake", "", "", ""), "--stage lake: one of bridge"),
+        (("", "", "", "", "2026-01-02", "2026-01-01"), "no letter can be chosen"),
+        (("", "", "", "", "", "soon"), "--until soon: write 90m"),
+    ],
+)
+def test_options_that_no_letter_can_have_are_refused(options: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        dlqfilter.filter_of(*options)
+
+
+def test_the_table_says_how_many_of_which_device_since_when_and_the_latest_message() -> None:
+    def letter(n: int, device: bytes, detail: bytes = b"ax = 999") -> ReadLetter:
+        headers = {"stream": b"imu", "reason": b"out_of_range", "field": b"ax", "stage": b"clean", "device": device}
+        return ReadLetter(bytes([n]), b"", headers | {"detail": detail}, 0, n, 1_700_000_000_000 + n * 60_000)
+
+    lines: list[str] = []
+    dlqfilter.show_groups(dlqfilter.group([letter(1, b"w-1"), letter(2, b"w-2", b"latest \x1b[31m")]), lines.append)
+    assert lines == [
+        "STREAM  REASON        FIELD  STAGE  DEVICE     LETTERS  FIRST (UTC)          LAST (UTC)",
+        "imu     out_of_range  ax     clean  2 devices        2  2023-11-14 22:14:20  2023-11-14 22:15:20",
+        "    e.g. 02  latest \\x1b[31m",
+    ]
+    lines.clear()
+    dlqfilter.show_groups(dlqfilter.group([letter(1, b"w-1")]), lines.append)
+    assert " w-1 " in lines[1]
+
+
+def test_every_reason_has_a_remedy_and_the_page_has_its_words() -> None:
+    page = (ROOT / "docs" / "deadletters.md").read_text(encoding="utf-8")
+    for reason in Reason:
+        found = remedy(reason)
+        assert found is not None, f"{reason}: say what it means and what to do, in deadletters/remedies.py"
+        assert f"| `{reason}` | {found.meaning} | {found.action} |\n" in page
+        assert reason in (ROOT / "docs/runbooks/headrace-dead-letters-rising.md").read_text(encoding="utf-8")
+    assert remedy("foreign") is None
+
+
+def test_a_letter_is_shown_with_its_remedy_and_who_dropped_it() -> None:
+    it = ReadLetter(KEY, b"{", {"reason": b"no_route", "detail": b"no route takes it"}, 0, 0, 0)
+    known = Journal({KEY: it}, drops={KEY: DropNote(KEY, "ana", 1_700_000_000_000_000, "reason no_route")})
+    shown = list(dlqshow._lines(known, it, b"{"))
+    assert "state: dropped" in shown
+    assert "dropped: by ana at 2023-11-14T22:13:20Z (reason no_route)" in shown
+    action = remedy("no_route")
+    assert action is not None
+    assert f"what to do: {action.action}." in shown
 
 
 def test_a_letter_is_redriven_when_cleaning_is_past_all_its_readings() -> None:

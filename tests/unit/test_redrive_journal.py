@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from headrace import deadletters
 from headrace.deadletters import KafkaSource, Letter, ReadLetter, Stage, journal
-from headrace.deadletters.journal import Journal, RecordAt, RedriveNote, State
+from headrace.deadletters.journal import DropNote, Journal, RecordAt, RedriveNote, State
 from headrace.errors import PoisonError, Reason
 
 KEY, OTHER = b"k" * 16, b"o" * 16
@@ -70,6 +70,18 @@ def test_a_note_lies_beside_the_letter_and_takes_the_place_of_the_one_before() -
     assert journal.journal([read(begun.record()), read(sent.record())]).notes == {KEY: sent}
 
 
+def test_a_letter_that_was_dropped_is_settled_and_a_redrive_of_it_counts_more() -> None:
+    dropped = read(DropNote(KEY, "ana", 1_700_000_000_000_000, "stream imu").record())
+    assert state(letter(), dropped) is State.DROPPED
+    assert list(journal.journal([letter(), dropped]).open()) == []
+    assert state(letter(), note(sent=False), dropped) is State.BEGUN, "what it has sent must be found again"
+    assert state(letter(), dropped, note(sent=True)) is State.REDRIVEN
+    assert state(letter(), letter(OTHER), read(DropNote(OTHER, "", 0, "").record())) is State.OPEN
+    again = journal.journal([letter(), dropped, dropped])
+    assert again.drops == {KEY: DropNote(KEY, "ana", 1_700_000_000_000_000, "stream imu")}
+    assert again.next_number(KEY) == 1
+
+
 def test_letters_met_again_count_once_and_their_bytes_are_not_kept() -> None:
     found = journal.journal([letter(), letter()])
     assert [it.value for it in found.letters.values()] == [b""]
@@ -84,6 +96,8 @@ def test_letters_met_again_count_once_and_their_bytes_are_not_kept() -> None:
 def test_bytes_that_anyone_may_have_written_are_no_note(value: bytes) -> None:
     foreign = ReadLetter(OTHER, value, {deadletters.NOTE: b"redrive", journal.REDRIVE: value}, 0, 0, 0)
     assert journal.journal([letter(), foreign]).state(KEY) is State.OPEN
+    forged = ReadLetter(OTHER, value, {deadletters.NOTE: b"drop"}, 0, 0, 0)
+    assert journal.journal([letter(), forged]).state(KEY) is State.OPEN
     marked = letter(OTHER, (journal.REDRIVE, value))
     assert journal.journal([marked]).state(OTHER) is State.OPEN
 

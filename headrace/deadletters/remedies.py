@@ -1,0 +1,91 @@
+"""What each reason of a dead letter means, and what to do about it. docs/deadletters.md has the same words."""
+
+from typing import NamedTuple
+
+from headrace.errors import Reason
+
+
+class Remedy(NamedTuple):
+    """What a reason means, and what a person does."""
+
+    meaning: str
+    action: str
+
+
+REMEDIES = {
+    Reason.MALFORMED: Remedy(
+        "The bytes are not in the route's format, end in the middle, or say one thing twice",
+        "Look at the bytes. Correct what the device sends, or the route's `format`, and redrive",
+    ),
+    Reason.WRONG_TYPE: Remedy(
+        "A value has another type than the contract's field",
+        "If the device is right, change the field's type in the contract. If the value means that there is none, add "
+        "it to the field's `sentinels`. Then redrive",
+    ),
+    Reason.MISSING_FIELD: Remedy(
+        "A field that must have a value has none",
+        "If it may be absent, make the field optional in the contract. If the payload has it under another name, add "
+        "that to the field's `aliases`. Then redrive",
+    ),
+    Reason.UNKNOWN_FIELD: Remedy(
+        "The payload has a key that the contract does not have",
+        "Add the field to the contract, or the key to the `aliases` of one that is there, or have the route ignore "
+        "what it does not know (`unknown_fields`). Then redrive",
+    ),
+    Reason.DEVICE_MISMATCH: Remedy(
+        "The payload names another device than the topic",
+        "Have each device publish under its own id. For a gateway that publishes for others, correct the route's "
+        "filter and `identity`. Then redrive",
+    ),
+    Reason.BAD_NAME: Remedy(
+        "A device id, or a level of the topic, is not 1 to 64 letters, digits, underscores and hyphens",
+        "Give the device another name, or have the route take its id from another place. Then redrive",
+    ),
+    Reason.NO_ROUTE: Remedy(
+        "No route takes the topic",
+        "Correct the topic at the device, or add a route that takes it, and redrive. If nobody needs such messages, "
+        "narrow `bridge.unrouted`",
+    ),
+    Reason.TOO_LARGE: Remedy(
+        "The reading, or a list in it, is larger than its limit",
+        "Have the device send it in several messages; or raise `max_items` in the contract, or `max_message_bytes` "
+        "(the topics take it over when they are made), and redrive",
+    ),
+    Reason.OUT_OF_RANGE: Remedy(
+        "A value is outside its range, too far from the reading before, or a list has too many items",
+        "If the value can be, widen `minimum`, `maximum`, `max_step` or `max_items` in the contract, and redrive. If "
+        "only the value should go, make the field optional with `on_violation` null, and redrive. Else see to the "
+        "sensor",
+    ),
+    Reason.SENTINEL: Remedy(
+        "A mark that means no value, on a field that must have one",
+        "Make the field optional in the contract, and redrive: the value becomes null. Else see to the sensor",
+    ),
+    Reason.NOT_FINITE: Remedy(
+        "NaN or infinity, on a field that must have a value",
+        "Have the device leave the value out. To keep the rest of such readings, make the field optional with "
+        "`on_violation` null, and redrive",
+    ),
+    Reason.NOT_ALLOWED: Remedy(
+        "A value is none of those that are allowed, or does not match its pattern",
+        "If the device is right, add the value to `allowed` in the contract, or correct the `pattern`, and redrive",
+    ),
+    Reason.FUTURE_TIME: Remedy(
+        "A time lies too far ahead of its arrival",
+        "Set the device's clock; or correct `time_unit`, or widen `max_ahead_seconds` in the contract, and redrive",
+    ),
+    Reason.PAST_TIME: Remedy(
+        "A time lies too far behind its arrival",
+        "If readings may come that late, widen `max_behind_seconds` in the contract, and redrive. Else set the device's "
+        "clock, or correct `time_unit`",
+    ),
+    Reason.UNKNOWN_SCHEMA: Remedy(
+        "The registry does not know the schema of the bytes, or it is no contract",
+        "Restore the registry from its backup, then redrive. Bytes that somebody else wrote to the topic: drop them",
+    ),
+}
+
+
+def remedy(reason: str) -> Remedy | None:
+    """The remedy for a letter's reason; None for a text that is no reason of ours."""
+    return REMEDIES.get(Reason(reason)) if reason in set(Reason) else None
