@@ -16,6 +16,6 @@ if sys.argv[1:2] == ["ingest"]:
 from bridge.service import drain, main
 
 if sys.argv[1:2] == ["drain"]:
-    sys.exit(run_service("bridge drain", drain, sys.argv[2:], reads=Service.BRIDGE))
+    sys.exit(run_service("bridge drain", drain, sys.argv[2:], reads=Service.DRAIN))
 
 sys.exit(run_service("bridge", main, reads=Service.BRIDGE))

@@ -59,7 +59,7 @@ def replay(  # noqa: PLR0913 - each is an option of the command
         _pairs("--set", "FIELD=VALUE,...", "A value for every row: of a field, or of a part of the topic."),
     ] = None,
     speed: Annotated[
-        str, typer.Option(metavar="max|N", help="As fast as the broker takes it, or N times the recorded speed.")
+        str, typer.Option(metavar="max|N", help="As fast as a device may, or N times the recorded speed.")
     ] = "max",
     topic: Annotated[
         str,
@@ -82,11 +82,14 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     are columns that are no field of the contract: these are named. A row that is sent again is dropped as a repeat
     when no more than clean.lookback readings of its partition came in between; later it is stored twice.
 
+    Each device publishes as itself, by a connection of its own: it is in the registry, with the tag `simulated`. It
+    sends less in a minute than hub.behaviour lets a device send.
+
     Example: headrace replay walk.csv --stream imu --device watch-01 --map x_acc=ax,y_acc=ay,z_acc=az
     --time timestamp:ms
     """
     from headrace.recordings.mapping import Options, pairs
-    from headrace.recordings.replay import plan, send
+    from headrace.recordings.replay import passwords, plan, send
 
     pace = _speed(speed)
     if pace is not None and not time:
@@ -103,6 +106,7 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     )
     plans = plan(cfg, files, stream, options, topic=topic, delimiter=_delimiter(delimiter), encoding=encoding)
     _say_columns(stream, Counter(name for _, how in plans for name in how.left_out), len(plans))
+    logins = passwords(cfg, plans, stream)
     with ExitStack() as stack:
         follower = _follow(stack, cfg, stream) if wait else None
         with progress("readings") as bar:
@@ -111,6 +115,7 @@ def replay(  # noqa: PLR0913 - each is an option of the command
                 send(
                     cfg,
                     plans,
+                    logins,
                     client_id=f"headrace-replay-{os.getpid()}-{os.urandom(3).hex()}",
                     speed=pace,
                     notify=say,

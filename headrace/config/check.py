@@ -13,7 +13,7 @@ from pathlib import Path
 from headrace.config import behaviour, routes
 from headrace.config.model import Config, Serve, ServeTls
 from headrace.errors import ConfigError
-from headrace.protocol.names import CLEAN, DEVICE_AUDIT, DEVICE_EVENTS, clean_topic, lake_folder
+from headrace.protocol.names import CLEAN, DEVICE_AUDIT, DEVICE_EVENTS, clean_topic, is_identity, lake_folder
 
 TOKEN_CHARACTERS = 24  # at least
 
@@ -23,10 +23,12 @@ Check = Callable[[Config], Iterator[str]]
 class Service(StrEnum):
     """A service that has checks, by the name that it is started with.
 
-    broker: the agent beside the MQTT broker. provision: the command, or the job.
+    bridge drain: the command that empties a bridge's session. broker: the agent beside the MQTT broker. provision: the
+    command, or the job.
     """
 
     BRIDGE = "bridge"
+    DRAIN = "bridge drain"
     INGEST = "ingest"
     CLEAN = "clean"
     ARCHIVE = "archive"
@@ -125,6 +127,15 @@ def _behaviour_problems(config: Config) -> Iterator[str]:
     yield from behaviour.problems(config.hub.behaviour)
 
 
+def _session_problems(config: Config) -> Iterator[str]:
+    name = config.bridge.client_id
+    if is_identity(name):
+        yield (
+            f"bridge.client_id: begin it with headrace: a device may be called {name}, and would have this session. "
+            f"What waits in a session called {name} is carried by `python -m bridge drain`, which takes any name"
+        )
+
+
 def _ingest_problems(config: Config) -> Iterator[str]:
     return _tls_problems(config.ingest.tls, "ingest.tls")
 
@@ -134,14 +145,16 @@ def _tls_problems(tls: ServeTls, where: str) -> Iterator[str]:
         yield f"{where}: cert_file and key_file go together. Give both, or none for no HTTPS"
 
 
+_CARRYING: tuple[Check, ...] = (
+    partial(routes.contract_problems, routed=True),
+    routes.filter_problems,
+    routes.identity_problems,
+    routes.receipt_problems,
+    routes.sharing_problems,
+)
 CHECKS: dict[Service, tuple[Check, ...]] = {
-    Service.BRIDGE: (
-        partial(routes.contract_problems, routed=True),
-        routes.filter_problems,
-        routes.identity_problems,
-        routes.receipt_problems,
-        routes.sharing_problems,
-    ),
+    Service.BRIDGE: (*_CARRYING, _session_problems),
+    Service.DRAIN: _CARRYING,
     Service.INGEST: (
         partial(routes.contract_problems, routed=True),
         routes.filter_problems,

@@ -9,7 +9,7 @@ from headrace.config.base import Port, Positive, Seconds, Section
 from headrace.config.behaviour import Behaviour
 from headrace.config.connect import HttpUrl, Kafka, Mqtt, Registry, Store, Tls
 from headrace.config.oidc import Oidc
-from headrace.protocol.names import DEVICE, check_stream, clean_topic, is_identity
+from headrace.protocol.names import DEVICE, check_stream, clean_topic
 
 Format = Literal["json", "value"]  # how payloads are written; bridge/decoders/formats.py has a decoder for each
 
@@ -112,13 +112,6 @@ class Bridge(Section):
         description="prefix of the topics to which devices may have receipts sent; empty: no receipts",
     )
     http: Http = Http()
-
-    @field_validator("client_id")
-    @classmethod
-    def _is_no_device(cls, client_id: str) -> str:
-        if is_identity(client_id):
-            raise ValueError(f"begin it with headrace: a device may be called {client_id}, and would have this session")
-        return client_id
 
 
 class ServeTls(Section):

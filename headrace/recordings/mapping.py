@@ -1,8 +1,9 @@
 """From a row of a CSV file to an MQTT message: which column is which field of the contract."""
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, timedelta, tzinfo
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ class Options:
 class Outgoing(NamedTuple):
     """A row as a device would send it. `time_us` is its event time, where --time names it."""
 
+    device: str
     topic: str
     payload: bytes
     time_us: int | None
@@ -83,6 +85,13 @@ class RowMapping:
             )
         self._name_device = f"{{{DEVICE}}}" not in topic
 
+    def devices(self) -> set[str]:
+        """The devices of all rows. Reads the file where a column names them."""
+        if not self._device_column:
+            return {self._device([])}
+        table = replace(self._table, left_out=Counter(), first={})  # what it counts is counted when rows are sent
+        return {device for _, row in table.rows() if is_device_id(device := self._device(row))}
+
     def message(self, line: int, row: list[str]) -> Outgoing | None:
         """The row as a message. None when it can't be one: the table then counts it with the reason."""
         device = self._device(row)
@@ -110,7 +119,7 @@ class RowMapping:
         if topic is None:
             self._table.omit(line, "a value for the topic is empty or contains one of / + #")
             return None
-        return Outgoing(topic, ("{" + ",".join(parts) + self._constants + "}").encode(), when)
+        return Outgoing(device, topic, ("{" + ",".join(parts) + self._constants + "}").encode(), when)
 
     def _time_json(self, when: int) -> str:
         """Microseconds as JSON, in the unit of the contract's event_time; ISO 8601 text when digits would be lost."""

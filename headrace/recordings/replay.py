@@ -3,16 +3,19 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace.config import Config
 from headrace.contracts.files import find
 from headrace.errors import ConfigError
+from headrace.hub import lending
+from headrace.hub.client import Hub
+from headrace.protocol.names import DEVICE
 from headrace.recordings.csvread import Table, open_table
 from headrace.recordings.mapping import Options, RowMapping
-from headrace.simulation.device import Publisher
+from headrace.recordings.senders import Senders
 
 # Equal rows are looked for among this many: each costs 8 bytes of hash and a set's overhead.
 MOST_REMEMBERED = 3_000_000
@@ -70,9 +73,22 @@ def plan(
     return out
 
 
+def passwords(cfg: Config, plans: Sequence[tuple[Table, RowMapping]], stream: str) -> dict[str, str]:
+    """A new password for each device of the files, which is in the registry with a tag; see `lending.passwords`.
+
+    Empty where there is no registry, and where the stream's route is for gateways: then the services' login serves.
+    """
+    route = cfg.streams[stream].json_route
+    if cfg.hub.token is None or route is None or route.identity != DEVICE:
+        return {}
+    names = sorted({name for _, how in plans for name in how.devices()})
+    return lending.passwords(Hub(cfg.hub), names)
+
+
 async def send(
     cfg: Config,
     plans: Sequence[tuple[Table, RowMapping]],
+    logins: Mapping[str, str],
     *,
     client_id: str,
     speed: float | None = None,
@@ -81,6 +97,9 @@ async def send(
 ) -> Report:
     """Send every row, file after file. Returns when the broker has acknowledged all of them.
 
+    `logins`: the password of each device, which then publishes by a connection of its own and no faster than a device
+    may; when it is empty, all go by one connection with the services' login and this `client_id`.
+
     `speed`: a multiple of the recorded speed, by event time; None sends as fast as the broker takes it. `progress` gets
     the bytes of all files read so far and the rows sent. `notify` gets messages for people. TransientError when the
     broker stays away.
@@ -88,7 +107,7 @@ async def send(
     report = Report()
     seen: set[int] = set()
     begin = time.monotonic()
-    async with Publisher(cfg.mqtt, client_id, notify=notify) as publisher:
+    async with Senders(cfg, logins, client_id, notify) as senders:
         done = 0
         for table, how in plans:
             pace = Pace(speed) if speed is not None else None
@@ -99,8 +118,10 @@ async def send(
                 it = how.message(line, row)
                 if it is None:
                     continue
-                if len(it.payload) > publisher.payload_maximum:
-                    table.omit(line, f"larger than the broker takes ({publisher.payload_maximum:,} bytes)")
+                sender = await senders.of(it.device)
+                most = sender.publisher.payload_maximum
+                if len(it.payload) > most:
+                    table.omit(line, f"larger than the broker takes ({most:,} bytes)")
                     continue
                 if len(seen) < MOST_REMEMBERED:
                     mark = hash((it.topic, it.payload))
@@ -111,15 +132,15 @@ async def send(
                 if pace is not None and it.time_us is not None:
                     await pace.wait(it.time_us)
                 report.topics.add(it.topic)
-                await publisher.send(it.topic, it.payload)
+                await sender.send(it.topic, it.payload)
                 report.sent += 1
             done += table.size
             report.take(table)
             progress(done, report.sent)
-        await publisher.drain()
-        report.resent = publisher.resent
-        report.refused.update(publisher.refused)
-        report.unheard = publisher.unheard
+        for publisher in await senders.drain():
+            report.resent += publisher.resent
+            report.refused.update(publisher.refused)
+            report.unheard += publisher.unheard
     report.seconds = time.monotonic() - begin
     return report
 

@@ -77,7 +77,7 @@ class Group(Own):
         b = self.config.bridge
 
         async def ask() -> bool:
-            session = mqtt.Session(f"{self.name}-{name}", b.session_expiry_seconds, 30, 1, b.max_payload_bytes)
+            session = mqtt.Session(f"headrace-{self.name}-{name}", b.session_expiry_seconds, 30, 1, b.max_payload_bytes)
             connection = await mqtt.connect(self.config.mqtt, session)
             found = connection.terms.session_present
             await connection.disconnect(forget=not found)
@@ -218,3 +218,43 @@ def test_a_drain_that_is_broken_off_goes_on_with_the_next(
         assert drain.wait(40) == code
     assert group.drain("a")["found"]
     assert set(group.stored_ids()) == fleet.ids
+
+
+def test_the_session_of_a_bridge_from_before_is_drained_whatever_its_name(stack: Stack, tmp_path: Path) -> None:
+    own = Own(stack, tmp_path)
+    own.provision()
+    old = f"plant-bridge-{own.name}"  # no bridge may be called so now: a device may
+    topic, n = f"{own.name}/dev-1/imu", 300
+    payloads = [orjson.dumps({**GOOD, "event_time": GOOD["event_time"] + i}) for i in range(n)]
+
+    async def leave_a_session_behind() -> None:
+        b = own.config.bridge
+        session = mqtt.Session(old, b.session_expiry_seconds, 30, 10, b.max_payload_bytes)
+        connection = await mqtt.connect(own.config.mqtt, session)
+        connection.subscribe([mqtt.Subscription(f"{own.name}/+/imu", 1)], [])
+        while not connection.subscribed:
+            await connection.receive()
+        connection.abort()
+
+    asyncio.run(leave_a_session_behind())
+    own.publish(*[("dev-1/imu", payload) for payload in payloads])
+    env = {**os.environ, "HEADRACE_BRIDGE__CLIENT_ID": old}
+    told = subprocess.run(
+        [sys.executable, "-m", "bridge", "drain", "--config", str(own.path)],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=90, check=True,
+    )  # fmt: skip
+    assert orjson.loads(told.stdout) == {"client_id": old, "found": True, "messages": n}
+    refused = subprocess.run(
+        [sys.executable, "-m", "bridge", "--config", str(own.path)],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert "begin it with headrace" in refused.stderr
+    client = partition.reader(own.config.kafka)
+    try:
+        found = partition.read(client, f"{own.name}.raw", 0)
+        assert [header(kafka.headers_of(m), EVENT_ID) for m in found] == [
+            event_ids(topic.encode(), payload, 1)[0] for payload in payloads
+        ]
+    finally:
+        client.close()

@@ -45,6 +45,10 @@ CASES = {
         (B,), ("streams.faulty: contract faulty: the contract has no doc", "event_time: it has no minimum"),
     ),
     "no folder of contracts": Case(streams("a/{device_id}", contracts=["nowhere"]), (B,), ("nowhere: no such folder",)),
+    "a bridge called as a device may be": Case(
+        streams("a/{device_id}", bridge={"client_id": "plant-bridge-0"}), (B,),
+        ("bridge.client_id: begin it with headrace",),
+    ),
     "not a filter": Case(streams("a/#/b"), (B,), ("streams.imu.routes[0].filter: a/#/b: + must fill a level",)),
     "a capture of no field": Case(
         streams("a/{site}/{device_id}"), (B,), ("routes[0].filter: {site} is not a text field",)

@@ -82,7 +82,6 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         ("1: 2\n", "1"),
         ("[" * 20_000, "nested too deeply"),
         ("store: {bucket: Not_A_Bucket}\n", "store.bucket"),
-        ("bridge: {client_id: plant-bridge-0}\n", "bridge.client_id: begin it with headrace"),
         ("mqtt: {tls: {cert_file: /nowhere/c.pem}}\n", "cert_file and key_file go together"),
         ("mqtt: {tls: {ca_file: /nowhere/ca.pem}}\n", "no such file: /nowhere/ca.pem"),
     ],

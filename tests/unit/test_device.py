@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import mqtt5
+import orjson
 import pytest
 
 from headrace.config import Config
@@ -162,7 +163,7 @@ def test_replay_sends_each_row_once_and_notices_equal_rows(tmp_path: Path) -> No
         )
         files = [tmp_path / "room-1.csv", tmp_path / "room-2.csv"]
         plans = plan(cfg, files, "environment", Options(time="timestamp:s"))
-        report = await send(cfg, plans, client_id="t")
+        report = await send(cfg, plans, {}, client_id="t")
         assert (report.sent, report.equal) == (202, 2)
         assert report.first_equal == f"{files[0]}:102"
         assert report.left_out == {"no event time": 2}
@@ -172,6 +173,34 @@ def test_replay_sends_each_row_once_and_notices_equal_rows(tmp_path: Path) -> No
     distinct = dict.fromkeys(broker.got)
     assert len(distinct) == 200
     assert next(iter(distinct)) == ("s/room-1/env", b'{"event_time":0,"temperature":0.0}')
+
+
+def test_each_device_of_a_recording_has_a_connection_and_a_rate_of_its_own(tmp_path: Path) -> None:
+    rows = "\n".join(f"{i},{i}.5,{'ab'[i % 2]}" for i in range(40))
+    (tmp_path / "rooms.csv").write_text(f"timestamp,temperature,room\n{rows}\n,,c\n", encoding="utf-8")
+    broker = Broker()
+
+    async def act(mqtt: Mqtt) -> None:
+        cfg = Config.model_validate(
+            {
+                "mqtt": mqtt.model_dump(),
+                "streams": {"environment": {"routes": ["s/{device_id}/env"]}},
+                "hub": {"behaviour": {"messages": {"most": 2000}}},
+            }
+        )
+        options = Options(time="timestamp:s", device_column="room")
+        plans = plan(cfg, [tmp_path / "rooms.csv"], "environment", options)
+        assert plans[0][1].devices() == {"a", "b", "c"}
+        report = await send(cfg, plans, dict.fromkeys("abc", "secret"), client_id="t")
+        assert report.sent == 40
+        assert report.seconds > 0.4  # 20 of each device, 33 ms apart
+
+    against(broker, act)
+    assert broker.connections == 2  # nothing was sent of c
+    for name in "ab":
+        assert [p for t, p in broker.got if t == f"s/{name}/env"] == sorted(
+            (p for t, p in broker.got if t == f"s/{name}/env"), key=lambda p: orjson.loads(p)["event_time"]
+        )
 
 
 def test_replay_leaves_out_what_the_broker_does_not_take(tmp_path: Path) -> None:
@@ -184,7 +213,7 @@ def test_replay_leaves_out_what_the_broker_does_not_take(tmp_path: Path) -> None
         cfg = Config.model_validate(
             {"mqtt": mqtt.model_dump(), "streams": {"vibration": {"routes": ["v/{device_id}"]}}}
         )
-        report = await send(cfg, plan(cfg, [tmp_path / "v.csv"], "vibration", Options()), client_id="t")
+        report = await send(cfg, plan(cfg, [tmp_path / "v.csv"], "vibration", Options()), {}, client_id="t")
         assert report.sent == 1
         assert report.left_out.total() == 1
 
