@@ -29,8 +29,21 @@ def _value(contract: Contract, schema_id: int, route: Route) -> Decoder:
     return ValueDecoder(contract, schema_id, route.fills, route.field)
 
 
+def _columns(route: Route) -> Parser:
+    from bridge.decoders import columns
+
+    return columns.parser(route.options.columns)
+
+
+def _packed(route: Route) -> Parser:
+    from bridge.decoders import packed
+
+    assert route.options.packed is not None  # the configuration has been checked
+    return packed.parser(route.options.packed)
+
+
 FORMATS: dict[Format, Make] = {"json": _json, "value": _value}
-PARSERS: dict[Format, Callable[[Route], Parser]] = {}
+PARSERS: dict[Format, Callable[[Route], Parser]] = {"columns": _columns, "packed": _packed}
 
 
 def decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:

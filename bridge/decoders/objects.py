@@ -1,10 +1,11 @@
 """Objects, as every format has them, to readings in Avro: what a field is called, what is left out, who and when.
 
 An object is a dict of text, numbers, booleans, lists, dicts and None, as JSON gives it; where the format has them, of
-bytes too.
+bytes and of times with a zone too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from bridge.decoders.base import Reading, Source
@@ -71,7 +72,8 @@ class ObjectReader:
 
     def marks(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """The time, and the fields with the roles sequence and boot, as an object has them."""
-        return {name: next((found[k] for k in keys if k in found), None) for name, keys in self._marks}
+        marks = {name: next((found[k] for k in keys if k in found), None) for name, keys in self._marks}
+        return {name: v.isoformat() if isinstance(v, datetime) else v for name, v in marks.items()}
 
     def take_ignored(self) -> int:
         """How many fields were left out since the last call, as the contract does not have them."""

@@ -8,6 +8,7 @@ lists and tuples.
 import base64
 import binascii
 import decimal
+import math
 import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,13 @@ from headrace.errors import PoisonError, Reason
 Reader = Callable[[Any], Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _EXACT = 2**53  # whole numbers up to here survive in a float
-_KINDS = {str: "text", bool: "a boolean", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+_KINDS = {
+    str: "text", bool: "a boolean", int: "a whole number", float: "a number", list: "a list", dict: "an object",
+    bytes: "bytes", datetime: "a time",
+}  # fmt: skip
 _DECIMAL = decimal.Context(prec=decimal.MAX_PREC)  # the default context rounds to 28 digits
 _FLOAT = struct.Struct("<f")
 _BITS = {"int": 32, "long": 64}
@@ -57,7 +62,7 @@ def reader(name: str, node: Node, *, time_unit: str = "us", max_items: int | Non
 
 
 def timestamp(name: str, unit: str, tick: int) -> Reader:
-    """A reader of times: ISO 8601 text (UTC where it names no zone), or a number of `unit`s since 1970.
+    """A reader of times: ISO 8601 text (UTC where it names no zone), a number of `unit`s since 1970, or a datetime.
 
     The answer is in ticks of `tick` nanoseconds; what is finer is cut off, and a float goes to the nearest tick.
     """
@@ -66,15 +71,17 @@ def timestamp(name: str, unit: str, tick: int) -> Reader:
     def read(v: Any) -> int:
         if type(v) is int:
             ticks = v if scale == tick else v * scale // tick
-        elif type(v) is float:
+        elif type(v) is float and math.isfinite(v):
             ticks = _from_float(v, scale, tick)
+        elif type(v) is datetime:  # of a parser that knows unit and zone
+            ticks = (v - _EPOCH) // _MICROSECOND * 1_000 // tick
         elif type(v) is str:
             try:
                 when = datetime.fromisoformat(v)
             except ValueError:
                 _wrong(name, "a time as ISO 8601 text or a number", v)
             when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-            ticks = (when - _EPOCH) // timedelta(microseconds=1) * 1_000 // tick
+            ticks = (when - _EPOCH) // _MICROSECOND * 1_000 // tick
         else:
             _wrong(name, "a time as ISO 8601 text or a number", v)
         if not -(2**63) <= ticks < 2**63:
@@ -152,11 +159,14 @@ def _enum(name: str, symbols: Sequence[str]) -> Reader:
 
 
 def _base64(name: str, v: Any, size: int | None) -> bytes:
-    if type(v) is not str:
-        _wrong(name, "base64 text", v)
-    try:
-        data = base64.b64decode(v, validate=True)
-    except (binascii.Error, ValueError):
+    if type(v) is bytes:  # of a format that has them
+        data = v
+    elif type(v) is str:
+        try:
+            data = base64.b64decode(v, validate=True)
+        except (binascii.Error, ValueError):
+            _wrong(name, "base64 text", v)
+    else:
         _wrong(name, "base64 text", v)
     if size is not None and len(data) != size:
         _wrong(name, f"base64 text of {size} bytes", v)

@@ -1,7 +1,7 @@
 """What every section of the configuration is: frozen, and closed to unknown keys."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
+Unit = Literal["s", "ms", "us", "ns"]  # of a time that is a number
 
 
 class Section(BaseModel):

@@ -1,17 +1,20 @@
 """The whole configuration: connections, streams, and a section for each service."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from headrace.config.base import Port, Positive, Seconds, Section
 from headrace.config.behaviour import Behaviour
 from headrace.config.connect import HttpUrl, Kafka, Mqtt, Registry, Store, Tls
+from headrace.config.formats import NEEDED, SETTINGS, Columns
 from headrace.config.oidc import Oidc
+from headrace.config.packed import Packed
 from headrace.protocol.names import DEVICE, check_stream, clean_topic
 
-Format = Literal["json", "value"]  # how payloads are written; bridge/decoders/formats.py has a decoder for each
+# How payloads are written; bridge/decoders/formats.py has a decoder for each.
+Format = Literal["json", "value", "columns", "packed"]
 
 
 class Route(Section):
@@ -24,6 +27,8 @@ class Route(Section):
     field: str = Field(
         "", description="format value: the field that the value is for; empty where {field} in the filter names it"
     )
+    columns: Columns | None = Field(None, description="format columns: by which keys a message tells its times")
+    packed: Packed | None = Field(None, description="format packed: the fields of a binary message, one after another")
     unknown_fields: Literal["reject", "ignore"] = Field(
         "reject",
         description="fields that the contract lacks: reject: the message is a dead letter; ignore: they are dropped",
@@ -40,6 +45,15 @@ class Route(Section):
         DEVICE,
         description="the capture that says who publishes: a user of the broker writes only under its own name",
     )
+
+    @model_validator(mode="after")
+    def _check_format(self) -> Self:
+        for name in SETTINGS:
+            if name != self.format and getattr(self, name) is not None:
+                raise ValueError(f"{name}: settings of another format. Write `format: {name}`, or remove them")
+        if self.format in NEEDED and getattr(self, self.format) is None:
+            raise ValueError(f"format {self.format} needs settings, in a section {self.format}")
+        return self
 
 
 def _as_route(value: object) -> object:
