@@ -76,8 +76,8 @@ REMEDIES = {
     ),
     Reason.PAST_TIME: Remedy(
         "A time lies too far behind its arrival",
-        "If readings may come that late, widen `max_behind_seconds` in the contract, and redrive. Else set the device's "
-        "clock, or correct `time_unit`",
+        "If readings may come that late, widen `max_behind_seconds` in the contract, and redrive. Else set the "
+        "device's clock, or correct `time_unit`",
     ),
     Reason.UNKNOWN_SCHEMA: Remedy(
         "The registry does not know the schema of the bytes, or it is no contract",

@@ -25,6 +25,7 @@ START_SECONDS = 120.0
 ATTEMPTS = 3  # to become ready for the first time
 BACKOFF_FIRST, BACKOFF_MOST = 0.5, 30.0
 LOG_LINES = 8  # of the end of a log, shown when a service does not start
+REFUSED_SECONDS = 15.0  # for a process to end whose port another server holds: that one refuses us meanwhile
 STEADY = 10.0  # seconds of service after which a crash counts as the first one again
 
 
@@ -129,7 +130,12 @@ class Runner(threading.Thread):
                 return ""
             if time.monotonic() < check_at:
                 continue
-            problem = self._problem()
+            try:
+                problem = self._problem()
+            except ConfigError:
+                if self._ends(process, REFUSED_SECONDS):
+                    return ""  # it was another server's answer; why ours ended stands in its log
+                raise
             if not problem and not self.ready.is_set():
                 self.status.start_seconds = time.monotonic() - began
                 self._was_ready = True
@@ -146,6 +152,14 @@ class Runner(threading.Thread):
                     return "it stopped making progress"
             check_at = time.monotonic() + (CHECK if self.ready.is_set() else 0.0)
         return ""
+
+    def _ends(self, process: subprocess.Popen[bytes], seconds: float) -> bool:
+        """Whether the process ends in so many seconds, or we are told to stop."""
+        until = time.monotonic() + seconds
+        while not self._halt.is_set() and time.monotonic() < until:
+            if _exited(process, POLL):
+                return True
+        return self._halt.is_set()
 
     def _problem(self) -> str:
         """Why the service does not serve; empty when it does. ConfigError when it never will."""

@@ -1,21 +1,16 @@
 import base64
 import hashlib
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from headrace.config import Config
-from headrace.config.connect import Store
-from headrace.errors import TransientError
 from headrace.operate.mqttusers import password_line
 from headrace.operate.provision import topic_specs
 from headrace.stack import extras, kafka, mosquitto, plan, show, store
 from headrace.stack.plan import Listen, StackPlan
 from headrace.stack.state import State
-from tests.secured.answers import answering
 
 
 @pytest.fixture
@@ -24,18 +19,6 @@ def made(tmp_path: Path) -> StackPlan:
     secrets = {**{f"sign{n}": f"key{n}" for n in range(4)}, "s3_access": "A", "s3_secret": "S", "sse": "E"}
     secrets |= {"mqtt": "pw", "device": "dpw", "kafka": "kpw", "kafka_broker": "bpw", "registry": "rpw", "metrics": "m"}
     return StackPlan(State(tmp_path), numbers, secrets, Config(), None, None)
-
-
-def test_another_store_on_our_port_is_told_by_the_end_of_ours_and_not_as_a_wrong_key(
-    made: StackPlan, tmp_path: Path
-) -> None:
-    denied = b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
-    with answering(lambda _: (403, {"Content-Type": "application/xml"}, denied)) as s3:
-        settings = Store(endpoint=f"127.0.0.1:{s3.port}", access_key=SecretStr("A"), secret_key=SecretStr("S"))
-        ports = {**made.ports, "s3": s3.port}
-        starting = replace(made, ports=ports, config=made.config.model_copy(update={"store": settings}))
-        with pytest.raises(TransientError, match="who listens there does not take the keys"):
-            store.spec(starting, tmp_path / "weed").probe()
 
 
 def listeners(made: StackPlan, listen: Listen | None) -> list[str]:

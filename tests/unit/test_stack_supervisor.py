@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from headrace.errors import ConfigError
 from headrace.stack import plan, process, runner
 from headrace.stack.plan import Spec, Wishes
 from headrace.stack.runner import Runner
@@ -112,3 +113,24 @@ def test_a_probe_that_hung_is_put_again_and_the_service_is_ready_when_it_answers
         it.halt()
         it.join(10)
     assert not it.is_alive()
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.3, "ended with exit code 1"), (60, "wrong password")])
+def test_what_another_server_on_the_port_says_is_not_taken_for_the_services_own_answer(
+    seconds: float, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process whose port is taken ends soon, and its log says why; one that stays has refused us itself."""
+    monkeypatch.setattr(runner, "REFUSED_SECONDS", 2.0)
+    monkeypatch.setattr(runner, "ATTEMPTS", 1)
+
+    def probe() -> None:
+        raise ConfigError("wrong password")
+
+    argv = [sys.executable, "-c", f"import sys, time; time.sleep({seconds}); sys.exit('port is taken')"]
+    state = State(tmp_path / "state")
+    plan.make(state, Wishes(auto_ports=True))
+    it = Runner(Spec("kafka", lambda: argv, "", probe, grace=0.1), state, {}, [], lambda: None)
+    it.start()
+    it.join(20)
+    assert words in str(it.failure)
+    assert ("port is taken" in str(it.failure)) == (seconds < 1)
