@@ -16,6 +16,7 @@ DOWNLOADS = ROOT / "headrace" / "stack" / "downloads.json"
 # Where the metadata says nothing, or not in SPDX's terms. Read in the licence file of the wheel.
 LICENCES = {
     "aiomqtt": "BSD-3-Clause",
+    "anyascii": "ISC",
     "certifi": "MPL-2.0",
     "confluent-kafka": "Apache-2.0",
     "duckdb": "MIT",

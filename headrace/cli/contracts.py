@@ -91,17 +91,35 @@ def diff(streams: Streams = None, as_json: AsJson = False) -> None:
 @app.command()
 def new(
     sample: Annotated[
-        Path,
+        list[Path] | None,
         typer.Option(
             "--from",
             metavar="FILE",
-            help="What a device sends: a JSON object, an array of objects, or an object a line; - is standard input.",
+            help="What a device sends: a JSON object, an array of objects, or an object a line; - is standard input. "
+            "May be repeated.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    *,
     topic: Annotated[
         str,
-        typer.Option(help="Where it sends it, an MQTT filter: 'plant/{device_id}/pump'. {name} fills a field."),
-    ],
+        typer.Option(
+            help="Where it sends it, an MQTT filter: 'plant/{device_id}/pump'. {name} fills a field, {gateway} says "
+            "who publishes for it.",
+            show_default=False,
+        ),
+    ] = "",
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="FILTER",
+            help="Instead of a file: listen to the broker, such as 'tele/+/SENSOR'. Which level is the device is "
+            "guessed, unless {device_id} or --topic says it.",
+            show_default=False,
+        ),
+    ] = "",
+    listen_for: Annotated[str, typer.Option("--for", metavar="TIME", help="Listen for so long: 60s, 10m.")] = "60s",
+    most: Annotated[int, typer.Option(min=1, max=100_000, help="Messages to listen to, at most.")] = 1000,
     name: Annotated[
         str,
         typer.Option(help="Name of stream and contract; by default the topic's last level.", show_default=False),
@@ -111,12 +129,12 @@ def new(
 ) -> None:
     """Make a contract and a configuration with its route from a sample of your own payload.
 
-    Several readings give better types: a field that all of them have is required. Look through the contract, add units
-    and valid ranges, then start it; the command says how.
+    It says what became of each key, what it could not tell, and what to run next. Several messages give better types.
+    Look through the contract, add units and valid ranges. Listening ends early with Ctrl-C, and keeps what came.
     """
     from headrace.cli import newcontract
 
-    newcontract.make(newcontract.Wish(sample, topic, name, out, force))
+    newcontract.make(newcontract.Wish(tuple(sample or ()), topic, listen, listen_for, most, name, out, force))
 
 
 def _checked(name: str, folders: Sequence[Path]) -> dict[str, Any]:

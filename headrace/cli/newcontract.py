@@ -1,51 +1,63 @@
-"""The work of `headrace contracts new`: files written, and what to do next."""
+"""The work of `headrace contracts new`: a sample read or listened to, files written, and what became of each key."""
 
+import asyncio
 import re
-import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import orjson
 import typer
 
-from headrace.cli import context
-from headrace.cli.output import say
-from headrace.config import Config
+from headrace.cli import context, newtable
+from headrace.cli.newnext import Sent, next_steps
+from headrace.cli.output import progress, say
+from headrace.config.model import Route
 from headrace.contracts import files, write
+from headrace.contracts.captures import filling
 from headrace.contracts.infer import Draft, infer
-from headrace.contracts.sample import MAX_CHARACTERS, read_sample
+from headrace.contracts.sample import MAX_BYTES, Sample, read_sample, together
+from headrace.contracts.topics import with_device
+from headrace.contracts.write import Way
 from headrace.errors import ConfigError
 from headrace.protocol import filters
 from headrace.protocol.names import DEVICE, check_stream
-from headrace.stack.state import State
 
 CONFIG, FOLDER = "my.yaml", "contracts"
+GATEWAY = "gateway"  # a capture of this name says who publishes
+_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
 class Wish:
     """The options of the command, as given."""
 
-    sample: Path
-    topic: str
-    name: str
-    out: Path
-    force: bool
+    samples: tuple[Path, ...] = ()
+    topic: str = ""
+    listen: str = ""
+    listen_for: str = "60s"
+    most: int = 1000
+    name: str = ""
+    out: Path = field(default_factory=Path)
+    force: bool = False
 
 
 def make(wish: Wish) -> None:
     """Write the contract and, where there is none yet, the configuration; print what to do next."""
+    if bool(wish.samples) == bool(wish.listen):
+        raise ConfigError("give a sample with --from, or a topic to listen to with --listen")
+    sample, wish, devices = _heard(wish) if wish.listen else (_read(wish.samples), wish, [])
     topic = filters.parse(wish.topic, "--topic")
     if DEVICE not in topic.captures:
         raise ConfigError(
-            f"--topic {wish.topic}: it must say which device publishes there. Write {{device_id}} for that level, as "
-            "in plant/{device_id}/pump; or write the route of a gateway by hand (bridge/README.md)"
+            f"--topic {wish.topic or '(none)'}: it must say which device publishes there. Write {{device_id}} for that "
+            "level, as in plant/{device_id}/pump; or write the route of a gateway by hand (bridge/README.md)"
         )
     name = _name(wish)
-    text = _read(wish.sample)
-    readings = read_sample(text, _where(wish.sample))
-    draft = infer(name, readings, tuple(topic.captures), _where(wish.sample))
+    identity = GATEWAY if GATEWAY in topic.captures else DEVICE
+    captured = filling(topic.captures, "json", identity)
+    draft = infer(name, sample.readings, captured, _where(wish))
+    way = _way(wish.topic, draft, identity)
     contract = wish.out / FOLDER / f"{name}{files.SUFFIX}"
     config = wish.out / CONFIG
     if contract.exists() and not wish.force:
@@ -55,15 +67,79 @@ def make(wish: Wish) -> None:
         contract.parent.mkdir(parents=True, exist_ok=True)
         contract.write_text(draft.contract.text, encoding="utf-8")
         if fresh:
-            config.write_text(write.config_yaml(name, wish.topic, FOLDER), encoding="utf-8")
+            config.write_text(write.config_yaml(name, way, FOLDER), encoding="utf-8")
     except OSError as e:
         raise ConfigError(f"{e.filename}: {e.strerror}. Choose another folder with --out") from None
     typer.echo(contract)
     if fresh:
         typer.echo(config)
-    _explain(wish, draft, config, contract, fresh=fresh)
-    device = str(readings[0].get("device_id", f"{name.replace('_', '-')}-01"))
-    say(_next(wish, draft, config, device, write.example_topic(topic, device), text))
+    newtable.explain(draft, sample, contract)
+    if not fresh:
+        say(f"\n{config} exists and stays as it is. Make sure that it has:\n")
+        say(write.config_yaml(name, way, FOLDER).partition("\n")[2].rstrip())
+    sent = Sent(wish.samples[0] if wish.samples else None, topic, identity, sample, devices[0] if devices else "")
+    say(next_steps(context.state(), context.config_file(), draft, config, wish.out / FOLDER, sent))
+
+
+def _way(topic: str, draft: Draft, identity: str) -> Way:
+    keys: dict[str, object] = {}
+    if identity != DEVICE:
+        keys["identity"] = identity
+    if draft.mapping and "fields" in Route.model_fields:
+        keys["fields"] = draft.mapping
+    asides = ["time_zone: Europe/Berlin  # where the times name no zone: UTC without this"] if draft.zone else []
+    for path, key in draft.lists.items():
+        asides.append(f"explode: {path}  # a reading for each object of this list, which is JSON text without this")
+        if key:
+            asides.append(f"{key}: {path}[0].{key}  # or under fields, for a field {key} of the contract: of its first")
+    return Way(topic, keys, tuple(asides))
+
+
+def _heard(wish: Wish) -> tuple[Sample, Wish, list[str]]:
+    """What came by MQTT, the wish with a topic that says which level is the device, and the devices heard."""
+    from headrace.operate.listen import Heard, listen
+
+    broker = context.config().mqtt
+    wanted = filters.parse(wish.listen, "--listen")
+    seconds = _seconds(wish.listen_for)
+    heard: list[Heard] = []
+    try:
+        with progress("messages") as bar:
+            task = bar.add_task(f"listening to {wanted.pattern}", total=wish.most, count=0)
+            tell = lambda count: bar.update(task, completed=count, count=count)  # noqa: E731
+            asyncio.run(listen(broker, wanted.pattern, seconds, wish.most, heard, tell))
+    except KeyboardInterrupt:
+        say(f"stopped: {len(heard)} messages came")
+    samples = []
+    for one in heard:
+        try:
+            samples.append((one.topic, read_sample(one.payload, one.topic)))
+        except ConfigError as e:
+            say(f"left out: {e}")
+    if not samples:
+        raise ConfigError(
+            f"--listen {wish.listen}: no JSON object came within {wish.listen_for}. A broker lets a device "
+            "publish only where it may: with the stack's own, that is where a route is, or bridge.unrouted"
+        )
+    topics = [t for t, _ in samples]
+    topic = wish.topic or with_device(wish.listen, topics, "--listen")
+    parsed = filters.parse(topic, "--topic")
+    fitting = [(t, s) for t, s in samples if parsed.matches(t)]
+    if not fitting:
+        raise ConfigError(f"--topic {topic}: no message came on such a topic, but on {topics[0]}. Correct it")
+    devices = list(dict.fromkeys(parsed.values(t).get(DEVICE, "") for t, _ in fitting))
+    say(f"{len(fitting)} messages of {len(devices)} devices came on {topic}")
+    return together([s for _, s in fitting]), replace(wish, topic=topic), devices
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text[:-1]) * _UNITS[text[-1]]
+    except (ValueError, KeyError, IndexError):
+        number = 0.0
+    if not 0 < number < 7 * 86_400:
+        raise ConfigError(f"--for {text}: write 60s, 10m or 2h")
+    return number
 
 
 def _name(wish: Wish) -> str:
@@ -80,76 +156,23 @@ def _name(wish: Wish) -> str:
         raise ConfigError(f"the topic {wish.topic} gives no name for the stream. Give one with --name") from None
 
 
-def _read(path: Path) -> str:
+def _read(paths: Sequence[Path]) -> Sample:
+    return together([read_sample(_bytes(path), _called(path)) for path in paths])
+
+
+def _bytes(path: Path) -> bytes:
     try:
         if path == Path("-"):
-            return sys.stdin.read(MAX_CHARACTERS + 1)
-        with path.open(encoding="utf-8-sig") as file:
-            return file.read(MAX_CHARACTERS + 1)
+            return sys.stdin.buffer.read(MAX_BYTES + 1)
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except OSError as e:
         raise ConfigError(f"--from {path}: {e.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"--from {path}: not UTF-8 text. A sample is JSON") from None
 
 
-def _where(path: Path) -> str:
+def _where(wish: Wish) -> str:
+    return ", ".join(map(_called, wish.samples)) if wish.samples else f"what came on {wish.listen}"
+
+
+def _called(path: Path) -> str:
     return "standard input" if path == Path("-") else str(path)
-
-
-def _explain(wish: Wish, draft: Draft, config: Path, contract: Path, *, fresh: bool) -> None:
-    count = len(draft.contract.fields) - 1
-    say(f"\nThe contract {draft.contract.name} has {count} fields. Look through it: {contract}")
-    for hint in draft.hints:
-        say(f"  - {hint}")
-    if not fresh:
-        say(f"\n{config} exists and stays as it is. Make sure that it has:\n")
-        say(write.config_yaml(draft.contract.name, wish.topic, FOLDER).partition("\n")[2].rstrip())
-
-
-def _next(wish: Wish, draft: Draft, config: Path, device: str, topic: str, text: str) -> str:
-    from headrace.stack.show import command
-
-    called, state = command(context.state()), State(context.state())
-    send = ["mosquitto_pub", *_broker(state, device), "-q", "1", "-t", topic]
-    add = f"  {called} devices add {device}    (prints its PASSWORD)"
-    pipe = ""
-    if wish.sample == Path("-"):
-        send += ["-m", orjson.dumps(orjson.loads(text)).decode()] if _is_one(text) else ["-l"]
-    elif _is_one(text):
-        send += ["-f", str(wish.sample)]
-    else:  # a message a line
-        send, pipe = [*send, "-l"], f" < {shlex.quote(str(wish.sample))}"
-    name = draft.contract.name
-    if context.config_file() is not None and not state.exists:  # in a container, or on a cluster
-        folder = wish.out / FOLDER
-        return "\n".join([
-            "\nNext: give the installation this configuration and its contracts. With docker-compose.yml:",
-            f"  printf 'CONFIG=./{config}\\nCONTRACTS=./{folder}\\n' >> .env",
-            "  docker compose up -d --wait",
-            add,
-            f"  {shlex.join(send)}{pipe}",
-            f'  {called} query "select * from {name}"    (within a minute; at once: {called} tail {name})',  # noqa: S608 - shown, not run
-        ])  # fmt: skip
-    running = state.exists
-    return "\n".join([
-        "\nNext:",
-        *([f"  {called} down"] if running else []),
-        f"  {called} up --detach --config {shlex.quote(str(config))}",
-        add,
-        f"  {shlex.join(send)}{pipe}",
-        f'  {called} query "select * from {name}"    (in a few seconds; at once: {called} tail {name})',  # noqa: S608 - shown, not run
-    ])  # fmt: skip
-
-
-def _is_one(text: str) -> bool:
-    try:
-        orjson.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _broker(state: State, device: str) -> list[str]:
-    """Where the stack's broker is, or will be at its first start, and how the device logs in."""
-    host, port = (state.config() if state.exists else Config()).mqtt.for_devices
-    return ["-h", host, "-p", port, "-u", device, "-P", "PASSWORD"]

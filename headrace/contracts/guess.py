@@ -1,35 +1,26 @@
 """Guesses what the keys and values of a sample mean. Only safe guesses: a wrong unit is worse than none."""
 
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
-from headrace.contracts import avro
-from headrace.contracts.attributes import Role, TimeUnit
-from headrace.protocol import provenance
+from headrace.contracts import units
+from headrace.contracts.attributes import Role
+from headrace.contracts.naming import snake
 
-# The years 2000 to 2100, in seconds. A number in this range, in one of the units, is taken as a time.
-FIRST, LAST = 946_684_800, 4_102_444_800
-_PER_SECOND: dict[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-
-_TIME_KEYS = (
-    "event_time", "timestamp", "ts", "time", "datetime", "measured_at", "recorded_at", "sampled_at", "observed_at",
-    "created_at", "sent_at", "time_utc", "utc", "epoch", "unix_time", "unixtime", "t",
-)  # fmt: skip
-_TIME_SUFFIXES = ("", "_s", "_sec", "_ms", "_us", "_ns", "_millis", "_micros", "_nanos", "_utc")
 _DEVICE_KEYS = (
     "device_id", "deviceid", "device", "dev_id", "dev_eui", "deveui", "sensor_id", "sensorid", "sensor", "node_id",
     "node", "client_id", "serial", "serial_number", "mac", "uuid", "id", "name",
 )  # fmt: skip
-_SEQUENCE = {"seq", "sequence", "seq_no", "seqno", "seq_num", "sequence_number", "fcnt", "frame_counter"}
+_SEQUENCE = {
+    "seq", "sequence", "seq_no", "seqno", "seq_num", "sequence_number", "fcnt", "f_cnt", "frame_counter",
+    "frame_count", "packet_counter",
+}  # fmt: skip
 _BOOT = {"boot", "boot_id", "bootid", "boot_count", "boots"}
 # Whole numbers under these names count or name something; under any other they are measurements that lack a fraction.
 _WHOLE = _SEQUENCE | _BOOT | {
-    "count", "counter", "counts", "cnt", "total", "id", "code", "status", "state", "error", "errors", "flags", "mode",
-    "version", "step", "index", "number", "num", "uptime", "cycles", "pulses", "revision",
+    "count", "counter", "counts", "cnt", "id", "ids", "code", "codes", "flags", "port", "packets", "pulses", "restarts",
 }  # fmt: skip
+_MAC = re.compile(r"(?:[0-9A-Fa-f]{2}[:-]){5}(?:[0-9A-Fa-f]{2}[:-]){0,2}[0-9A-Fa-f]{2}\Z")
 
 # Last words of a name that leave no doubt about its unit.
 _SUFFIX_UNITS = {
@@ -53,51 +44,8 @@ _NAME_UNITS = {
     "pm25": "ug/m3",
     "pm10": "ug/m3",
 }
+_IN_BRACKETS = re.compile(r"[(\[]\s*([^()\[\]]{1,12}?)\s*[)\]]\s*\Z")  # temp(°C), pressure [hPa]
 _TEMPERATURE = re.compile(r"(?:^|_)(?:temp|temperature|t)(?:_.*)?_c$")
-
-
-@dataclass(frozen=True)
-class Time:
-    """How the times under a key are written. `unit` is None when all are text."""
-
-    unit: TimeUnit | None
-    zoned: bool  # every text names its zone
-
-
-def snake(key: str) -> str:
-    """`key` in small letters with underscores: "motorTempC" and "Motor Temp-C" give "motor_temp_c"."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", key)
-    return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
-
-
-def field_name(key: str, taken: Sequence[str], keys: Iterable[str] = ()) -> str:
-    """A legal field name for a JSON key: the key itself if it is legal and not `taken`, else the closest one.
-
-    The closest one is also different from the payload's other `keys`.
-    """
-    reserved = {*provenance.RESERVED, *(t.lower() for t in taken)}
-    if avro.is_name(key) and not key.startswith("_") and key.lower() not in reserved:
-        return key
-    reserved |= {k.lower() for k in keys}
-    plain = unicodedata.normalize("NFKD", key).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")[:100] or "field"
-    if name[0].isdigit():
-        name = f"n_{name}"
-    candidate, n = name, 2
-    while candidate.lower() in reserved:
-        candidate, n = f"{name}_{n}", n + 1
-    return candidate
-
-
-def time_key(columns: dict[str, list[object]]) -> tuple[str, Time] | None:
-    """The key whose values are most likely the event time, and how they are written."""
-    order = {f"{k}{suffix}": i for i, k in enumerate(_TIME_KEYS) for suffix in _TIME_SUFFIXES}
-    likely = sorted((order[snake(key)], key) for key in columns if snake(key) in order)
-    for _, key in likely:
-        time = _time(columns[key])
-        if time is not None:
-            return key, time
-    return None
 
 
 def device_key(columns: dict[str, list[object]]) -> str | None:
@@ -118,59 +66,30 @@ def is_whole(name: str) -> bool:
     return snake(name).rpartition("_")[2] in _WHOLE or snake(name) in _WHOLE
 
 
+def is_mac(text: object) -> bool:
+    """Whether this is the address of a device: 6 or 8 bytes in hexadecimal, separated by colons or hyphens."""
+    return isinstance(text, str) and _MAC.match(text) is not None
+
+
 def unit(name: str, values: Sequence[object]) -> str | None:
     """The unit that a name leaves no doubt about; None when two are possible."""
+    written = _IN_BRACKETS.search(name)
+    if written is not None and (known := units.known(written[1])) is not None:
+        return known
     for plain in (snake(name), re.sub(r"[^a-z0-9]+", "_", name.lower())):  # pressureHpa, pressure_hPa
         found = _unit(plain)
         if found is not None:
             return found
     numbers = [v for v in values if isinstance(v, int | float)]
-    if (
-        snake(name).rpartition("_")[2] in {"humidity", "rh"}
-        and numbers
-        and 1 < max(numbers) <= 100
-        and min(numbers) >= 0
-    ):
-        return "%"
-    return None
+    is_humidity = snake(name).rpartition("_")[2] in {"humidity", "rh"}
+    return "%" if is_humidity and numbers and 1 < max(numbers) <= 100 and min(numbers) >= 0 else None
 
 
 def _unit(plain: str) -> str | None:
-    if plain in _NAME_UNITS:
-        return _NAME_UNITS[plain]
+    parts = plain.split("_")
+    if plain in _NAME_UNITS or parts[-1] == "rssi":
+        return _NAME_UNITS.get(plain, "dBm")
     if _TEMPERATURE.search(plain):
         return "Cel"
-    parts = plain.split("_")
     endings = ("_".join(parts[-n:]) for n in (2, 1) if len(parts) >= n)
     return next((_SUFFIX_UNITS[e] for e in endings if e in _SUFFIX_UNITS), None)
-
-
-def _time(values: Sequence[object]) -> Time | None:
-    units: set[TimeUnit] = set()
-    zoned = True
-    for v in values:
-        if isinstance(v, str):
-            when = _iso(v)
-            if when is None:
-                return None
-            zoned = zoned and when.tzinfo is not None
-        elif isinstance(v, int | float) and not isinstance(v, bool):
-            fitting = [u for u, per in _PER_SECOND.items() if FIRST <= v / per <= LAST]
-            if not fitting:
-                return None
-            units.add(fitting[0])
-        else:
-            return None
-    return Time(units.pop() if units else None, zoned) if len(units) <= 1 and values else None
-
-
-def _iso(text: str) -> datetime | None:
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-    try:
-        return when if FIRST <= aware.timestamp() <= LAST else None
-    except (OverflowError, ValueError):
-        return None

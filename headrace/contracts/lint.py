@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator, Mapping
 
-from headrace.contracts import units
+from headrace.contracts import sqlnames, units
 from headrace.contracts.attributes import ATTRIBUTES, TOP_ONLY
 from headrace.contracts.avro import NUMBERS, inner_members
 from headrace.contracts.enumerated import pattern_problem
@@ -14,16 +14,6 @@ from headrace.protocol.names import DEVICE, QUALITY, TIME
 WARNING = "warning: "
 NO_UNIT = "it has no unit"
 _OWN_KEYS = frozenset({"name", "type", "doc", "default", "order", *ATTRIBUTES})
-# Legal names that SQL wants in double quotes.
-_SQL_WORDS = frozenset({
-    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both", "case", "cast",
-    "check", "collate", "column", "constraint", "create", "default", "deferrable", "desc", "describe",
-    "distinct", "do", "else", "end", "except", "false", "fetch", "for", "foreign", "from", "grant", "group",
-    "having", "in", "initially", "intersect", "into", "lambda", "lateral", "leading", "limit", "not", "null",
-    "offset", "on", "only", "or", "order", "pivot", "placing", "primary", "qualify", "references", "returning",
-    "select", "show", "some", "summarize", "symmetric", "table", "then", "to", "trailing", "true", "union",
-    "unique", "unpivot", "using", "variadic", "when", "where", "window", "with",
-})  # fmt: skip
 
 
 def lint(contract: Contract) -> list[str]:
@@ -76,7 +66,7 @@ def _field(field: Field, raw: dict[str, object]) -> Iterator[str]:
     yield from _keys(raw)
     if field.name != QUALITY:
         yield from _docs(field)
-    if field.name.lower() in _SQL_WORDS:
+    if sqlnames.is_word(field.name):
         yield WARNING + "the name is a word of SQL, and must be written in double quotes in queries"
     yield from _unit(field)
     if field.nullable and "default" not in raw:

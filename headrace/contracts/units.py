@@ -77,6 +77,12 @@ def problem(unit: str) -> str | None:
     return f"the unit {unit!r:.40} is not known; {hint}"
 
 
+def known(text: str) -> str | None:
+    """The unit that `text` is, as its symbol or in a usual spelling; None when it is none."""
+    plain = text.strip()
+    return plain if plain in UNITS else SPELLINGS.get(plain.lower()) if plain else None
+
+
 def closest(unit: str) -> str | None:
     """The known unit that `unit` most likely stands for."""
     plain = unit.strip().lower()

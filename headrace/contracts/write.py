@@ -1,10 +1,17 @@
 """The text of a contract as a person would write it, and of the configuration that puts it into operation."""
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from headrace.protocol.filters import Filter
+from headrace.protocol.names import DEVICE
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
+_YAML_WORDS = frozenset({"on", "off", "yes", "no", "true", "false", "null", "y", "n"})
 
 
 def as_text(schema: dict[str, Any]) -> str:
@@ -14,25 +21,53 @@ def as_text(schema: dict[str, Any]) -> str:
     return "\n".join(["{", *head, '  "fields": [', ",\n".join(fields), "  ]", "}", ""])
 
 
-def example_topic(topic: Filter, device: str) -> str:
-    """A topic that the filter matches, as the device `device` would publish to."""
+def example_topic(topic: Filter, device: str, values: Mapping[str, str] | None = None) -> str:
+    """A topic that the filter matches, as the device `device` would publish to. `values`: of other captures."""
     levels = ["1" if level in {"+", "#"} else level for level in topic.levels]
-    if "device_id" in topic.captures:
-        levels[topic.captures["device_id"]] = device
+    for name, value in {DEVICE: device, **(values or {})}.items():
+        if name in topic.captures:
+            levels[topic.captures[name]] = value
     return "/".join(levels)
 
 
-def stream_yaml(stream: str, topic: str) -> str:
-    """The lines under `streams:` that route `topic` to `stream`."""
-    return f"  {stream}:\n    routes:\n      - {_json(topic)}\n"
+@dataclass(frozen=True)
+class Way:
+    """A route as `contracts new` proposes it. `keys`: its keys beside the filter; `asides`: lines to uncomment."""
+
+    topic: str
+    keys: dict[str, Any] = field(default_factory=dict)
+    asides: tuple[str, ...] = ()
 
 
-def config_yaml(stream: str, topic: str, folder: str) -> str:
+def stream_yaml(stream: str, way: Way) -> str:
+    """The lines under `streams:` that route to `stream`."""
+    name = stream if stream not in _YAML_WORDS else _json(stream)
+    if not way.keys and not way.asides:
+        return f"  {name}:\n    routes:\n      - {_json(way.topic)}\n"
+    lines = [f"      - filter: {_json(way.topic)}"]
+    for key, value in way.keys.items():
+        if key == "fields":
+            lines += ["        fields:", *(f"          {k}: {_flow(v)}" for k, v in value.items())]
+        else:
+            lines.append(f"        {key}: {_flow(value)}")
+    lines += [f"        # {aside}" for aside in way.asides]
+    return "\n".join([f"  {name}:", "    routes:", *lines, ""])
+
+
+def config_yaml(stream: str, way: Way, folder: str) -> str:
     """A configuration for `headrace up --config`: the stream, and the folder of its contract beside the file."""
     return f"""# Your streams. `headrace up --config` adds the connections of the local stack.
 contracts: [{_json(folder)}] # beside this file
 streams:
-{stream_yaml(stream, topic)}"""
+{stream_yaml(stream, way)}"""
+
+
+def _flow(value: Any) -> str:
+    """A value in YAML on one line, without quotes where it needs none."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_flow(v)}" for k, v in value.items()) + "}"
+    plain = isinstance(value, str) and _PLAIN.match(value) and value.lower() not in _YAML_WORDS
+    return str(value) if plain else _json(value)
 
 
 def _json(value: Any) -> str:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from headrace.config import Config, load
 from headrace.config.find import config_file
+from headrace.contracts.sqlnames import quoted
 from headrace.errors import ConfigError, HeadraceError
 from headrace.operate import brokercerts, brokerfiles, mqttaccess
 from headrace.operate.mqttusers import password_line
@@ -211,7 +212,7 @@ def welcome(folder: Path, environ: Mapping[str, str], config: Config) -> str:
         ("headrace devices add board-01", "a device: prints the command that sends a reading as it"),
         ("headrace simulate --duration 30", "a fleet of devices, for half a minute"),
         (f"headrace tail {stream}", "the readings as they come"),
-        (f"headrace query 'select count(*) from {stream}'", "the lake, a few seconds later"),  # noqa: S608 - shown
+        (f"headrace query 'select count(*) from {quoted(stream)}'", "the lake, seconds later"),  # noqa: S608 - shown
         ("headrace verify --wait 60", "checks that no reading is lost or stored twice"),
         ("docker compose ps", "how everything is; `docker compose logs SERVICE` for more"),
         ("docker compose down", "stops it; the data stays, unless with --volumes"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.config.find import state_folder
+from headrace.contracts.sqlnames import quoted
 from headrace.contracts.write import example_topic
 from headrace.errors import HeadraceError
 from headrace.hub.client import Hub
@@ -110,7 +111,7 @@ def welcome(info: dict[str, Any]) -> str:
             else []
         ),
         (f"tail {stream}", "the readings as they come"),
-        (f"query 'select count(*) from {stream}'", "the lake, a few seconds later"),  # noqa: S608 - shown, not run
+        (f"query 'select count(*) from {quoted(stream)}'", "the lake, a few seconds later"),  # noqa: S608 - shown, not run
         ("status", "how everything is; `logs SERVICE` for more, `down` to stop: data stays"),
     ]
     width = max(len(words) for words, _ in steps)

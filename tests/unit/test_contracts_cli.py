@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
@@ -16,6 +17,8 @@ from headrace.config import load
 from headrace.contracts import files
 from headrace.contracts.lint import lint, serious
 from headrace.errors import ConfigError
+from headrace.lake import views
+from headrace.operate.listen import Heard
 
 SAMPLE = {"ts": 1_763_888_400_123, "flow_l_min": 12.5, "motor": {"temp_c": 61.2}, "state": "run"}
 TOPIC = "plant/{device_id}/pump"
@@ -64,7 +67,7 @@ def test_new_says_what_to_do_next() -> None:
     assert "devices add pump-01" in said
     assert words[words.index("-f") + 1] == "sample.json"
     assert "up --detach --config my.yaml" in said
-    assert 'query "select * from pump"' in said
+    assert "query 'select event_time, device_id, flow_l_min, motor.temp_c from pump'" in said
 
 
 def test_new_in_a_container_speaks_of_compose(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +84,59 @@ def test_new_takes_lines_and_standard_input(here: Path) -> None:
     result = new("--from", "-", "--name", "other", text='{"b": "it\'s"}')
     words = shlex.split(next(s for s in result.stderr.splitlines() if "mosquitto_pub" in s))
     assert json.loads(words[words.index("-m") + 1]) == {"b": "it's"}
+
+
+def test_new_quotes_the_words_of_sql(here: Path) -> None:
+    (here / "o.json").write_text('{"group": 1.5, "motor": {"end": 2}, "on": "x"}', encoding="utf-8")
+    result = run("new", "--from", "o.json", "--topic", "plant/{device_id}/order")
+    line = next(s for s in result.stderr.splitlines() if " query " in s)
+    assert 'select event_time, device_id, "group", motor."end" from "order"' in shlex.split(line)
+    config = load(here / "my.yaml", {})
+    lake = duckdb.connect()
+    lake.execute(f'create view "order" as {views._empty(files.find("order", config.contracts))}')
+    assert lake.execute(shlex.split(line)[shlex.split(line).index("query") + 1]).fetchall() == []
+
+
+def test_new_takes_several_samples_and_one_with_a_mark_and_a_nul(here: Path) -> None:
+    (here / "a.json").write_bytes(b'\xef\xbb\xbf{"a": null, "b": 1}\0')
+    (here / "b.jsonl").write_text('{"a": true}\n{"a": false}\n', encoding="utf-8")
+    result = new("--from", "a.json", "--from", "b.jsonl")
+    assert "from 3 messages" in result.stderr
+    assert "a    =       boolean" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], "--from, or a topic to listen to with --listen"),
+        (["--from", "sample.json", "--listen", "a/+"], "--from, or a topic"),
+        (["--listen", "a/+", "--for", "soon"], "--for soon: write 60s"),
+        (["--listen", "a/#/b"], "--listen: a/#/b"),
+    ],
+)
+def test_new_takes_a_sample_or_listens(here: Path, args: list[str], words: str) -> None:
+    (here / "c.yaml").write_text("streams: {}\n", encoding="utf-8")
+    context.set_options(here / "state", here / "c.yaml")
+    assert words in refusal(run("new", *args))
+
+
+def test_new_keeps_what_it_heard_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    """A broker's messages, then Ctrl-C: the level of the device is found, and what is no JSON is left out."""
+
+    async def listen(_: object, pattern: str, seconds: float, most: int, heard: list[Heard], tell: object) -> None:
+        assert (pattern, seconds, most) == ("tele/+/SENSOR", 120.0, 5)
+        heard += [Heard("tele/plug-1/SENSOR", b'{"Power": 7}'), Heard("tele/plug-2/SENSOR", b'{"Power": 7.5}')]
+        heard.append(Heard("tele/plug-2/SENSOR", b"Online"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("headrace.operate.listen.listen", listen)
+    (here / "c.yaml").write_text("streams: {}\n", encoding="utf-8")
+    context.set_options(here / "state", here / "c.yaml")
+    result = run("new", "--listen", "tele/+/SENSOR", "--for", "2m", "--most", "5")
+    assert "2 messages of 2 devices came on tele/{device_id}/SENSOR" in result.stderr
+    assert "left out: tele/plug-2/SENSOR: not JSON" in result.stderr
+    assert load(here / "my.yaml", {}).streams["sensor"].routes[0].filter == "tele/{device_id}/SENSOR"
+    assert "mosquitto_pub" not in result.stderr
 
 
 def test_new_overwrites_nothing(here: Path) -> None:

@@ -1,0 +1,83 @@
+"""Finds which key of a payload, at any depth, says when a reading was taken, and how the times there are written."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from headrace.contracts.attributes import TimeUnit
+from headrace.contracts.naming import snake
+
+# The years 2000 to 2100, in seconds. A number in this range, in one of the units, is taken as a time.
+FIRST, LAST = 946_684_800, 4_102_444_800
+MAX_DEPTH = 4  # keys that lead to a time
+_PER_SECOND: dict[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_KEYS = (
+    "event_time", "timestamp", "ts", "time", "datetime", "date_time", "time_stamp", "measured_at", "recorded_at",
+    "sampled_at", "observed_at", "measurement_time", "reading_time", "sample_time", "gps_time", "tst", "created_at",
+    "sent_at", "time_utc", "utc", "epoch", "unix_time", "unixtime", "t", "dt", "last_seen", "last_updated",
+    "reported_at", "published_at", "updated_at", "received_at", "server_time",
+)  # fmt: skip
+_SUFFIXES = ("", "_s", "_sec", "_ms", "_us", "_ns", "_millis", "_micros", "_nanos", "_utc")
+_NO_STEP = set(".[]")  # in a key that no path of a route can name
+_RANK = {f"{k}{suffix}": i for i, k in enumerate(_KEYS) for suffix in _SUFFIXES}
+
+
+@dataclass(frozen=True)
+class Time:
+    """Where the time is, and how it is written. `unit` is None when all are text."""
+
+    keys: tuple[str, ...]  # that lead to it from the top
+    unit: TimeUnit | None
+    zoned: bool  # every text names its zone
+
+
+def times(readings: Sequence[dict[str, Any]]) -> list[Time]:
+    """Every key that may hold the time of a reading, the likeliest first: those at the top, then by their names."""
+    found: dict[tuple[str, ...], list[Any]] = {}
+    for reading in readings:
+        for keys, value in _leaves(reading, ()):
+            found.setdefault(keys, []).append(value)
+    likely = sorted(found, key=lambda keys: (len(keys), _RANK[snake(keys[-1])]))
+    return [time for keys in likely if (time := _time(keys, found[keys])) is not None]
+
+
+def _leaves(reading: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in reading.items():
+        keys = (*above, key)
+        if isinstance(value, dict):
+            if len(keys) < MAX_DEPTH and not _NO_STEP & set(key):
+                yield from _leaves(value, keys)
+        elif value is not None and snake(key) in _RANK and not (above and _NO_STEP & set(key)):
+            yield keys, value
+
+
+def _time(keys: tuple[str, ...], values: Sequence[Any]) -> Time | None:
+    units: set[TimeUnit] = set()
+    zoned = True
+    for v in values:
+        if isinstance(v, str):
+            when = _iso(v)
+            if when is None:
+                return None
+            zoned = zoned and when.tzinfo is not None
+        elif isinstance(v, int | float) and not isinstance(v, bool):
+            fitting = [u for u, per in _PER_SECOND.items() if FIRST <= v / per <= LAST]
+            if not fitting:
+                return None
+            units.add(fitting[0])
+        else:
+            return None
+    return Time(keys, units.pop() if units else None, zoned) if len(units) <= 1 else None
+
+
+def _iso(text: str) -> datetime | None:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+    try:
+        return when if FIRST <= aware.timestamp() <= LAST else None
+    except (OverflowError, ValueError):
+        return None
