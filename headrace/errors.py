@@ -37,7 +37,7 @@ class Reason(StrEnum):
     BAD_NAME = "bad_name"  # a device id or a topic level outside the allowlist
     NO_ROUTE = "no_route"  # no route's filter matches the topic
     TOO_LARGE = "too_large"  # larger than its Kafka topic allows
-    OUT_OF_RANGE = "out_of_range"  # outside the range, too many items, or too far from the reading before
+    OUT_OF_RANGE = "out_of_range"  # outside the range, too many items, or at odds with the reading before
     SENTINEL = "sentinel"  # a "no value" mark on a field that must have a value
     NOT_FINITE = "not_finite"  # NaN or infinity on a field that must have a value
     NOT_ALLOWED = "not_allowed"  # not one of the values that are allowed, or not of the pattern

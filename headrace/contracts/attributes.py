@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from headrace.contracts import enumerated
-from headrace.contracts.avro import NUMBERS, Node
+from headrace.contracts.avro import NUMBERS, Node, is_whole
 from headrace.contracts.violations import Violation, on_violation
 from headrace.contracts.written import Raw, choice, is_time, number, number_kind
 from headrace.errors import ConfigError
 from headrace.protocol.names import TIME
 
+Monotonic = Literal["increasing", "not_decreasing"]
 Role = Literal["sequence", "boot"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Reader = Callable[[Raw, Node, str], Any]  # gets the field, its type and its place; ConfigError if the value is wrong
 
+MAX_STUCK = 1_000_000
 MAX_SENTINELS = 32
 MAX_ALIASES = 32
 DAY = 86_400.0
@@ -104,6 +106,42 @@ def _max_step(raw: Raw, node: Node, place: str) -> float | None:
     return step
 
 
+def _monotonic(raw: Raw, node: Node, place: str) -> Monotonic | None:
+    way: Monotonic | None = choice("monotonic", get_args(Monotonic), raw, place)
+    if way is not None and (node.kind not in NUMBERS or (node.logical and not is_time(node))):
+        what = node.logical or node.kind
+        raise ConfigError(f"{place}: monotonic is for single numbers and timestamps, not for {what}. Leave it out")
+    return way
+
+
+def _max_stuck(raw: Raw, node: Node, place: str) -> int | None:
+    most = raw.get("max_stuck")
+    if most is None:
+        return None
+    _check_stuck("max_stuck", node, place)
+    if not is_whole(most, 1, MAX_STUCK):
+        raise ConfigError(
+            f"{place}: max_stuck must be a whole number from 1 to {MAX_STUCK:,}: how many readings in a row may have "
+            "the same value"
+        )
+    return int(most)
+
+
+def _max_stuck_seconds(raw: Raw, node: Node, place: str) -> float | None:
+    seconds = number("max_stuck_seconds", raw, place)
+    if seconds is None:
+        return None
+    _check_stuck("max_stuck_seconds", node, place)
+    if seconds <= 0:
+        raise ConfigError(f"{place}: max_stuck_seconds must be above 0: for how long a value may stay the same")
+    return seconds
+
+
+def _check_stuck(key: str, node: Node, place: str) -> None:
+    if node.kind not in NUMBERS or node.logical:
+        raise ConfigError(f"{place}: {key} is for single numbers, not for {node.logical or node.kind}. Leave it out")
+
+
 def _max_items(raw: Raw, node: Node, _: str) -> int | None:
     return raw["max_items"] if node.kind == "array" else None  # `allowed.check_field` has checked it
 
@@ -155,6 +193,9 @@ class Attributes:
     max_behind_seconds: Annotated[float | None, Read(_max_behind_seconds)]  # of a timestamp, behind its arrival
     max_items: Annotated[int | None, Read(_max_items, nested=True)]  # of an array; never None there
     max_step: Annotated[float | None, Read(_max_step)]  # of a number, away from the device's reading before
+    monotonic: Annotated[Monotonic | None, Read(_monotonic)]  # against the device's reading that arrived before
+    max_stuck: Annotated[int | None, Read(_max_stuck)]  # readings in a row with the same number
+    max_stuck_seconds: Annotated[float | None, Read(_max_stuck_seconds)]  # from the first of them
     aliases: Annotated[tuple[str, ...], Read(_aliases, nested=True)]  # further JSON keys that feed the field
 
 

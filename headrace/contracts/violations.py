@@ -31,8 +31,10 @@ RULES: dict[str, Named] = {
     "max_ahead": Named(("max_ahead_seconds",), falls_back=True),
     "max_behind": Named(("max_behind_seconds",)),
     "max_step": Named(("max_step",)),
+    "monotonic": Named(("monotonic",)),
+    "max_stuck": Named(("max_stuck", "max_stuck_seconds")),
 }
-_FLAGGED_TIME = {"max_behind"}  # what is only noted of event_time: the time itself is a true one
+_FLAGGED_TIME = {"max_behind", "monotonic"}  # what is only noted of event_time: the time itself is a true one
 
 
 def has_rule(rule: str, raw: Raw, node: Node) -> bool:

@@ -9,7 +9,7 @@ import polars as pl
 from processors.arrays import Bools, Ints
 
 COLUMNS = ("device", "time", "offset", "value")  # text; microseconds since 1970 UTC; raw offset; a number
-_NEVER = -(2**62)
+NEVER = -(2**62)
 
 
 class _Newest(NamedTuple):
@@ -21,7 +21,7 @@ class _Newest(NamedTuple):
     last: int  # the device's last offset, which may be that of an earlier time
 
 
-_NONE = _Newest(-(2**63), _NEVER, None, _NEVER)
+_NONE = _Newest(-(2**63), NEVER, None, NEVER)
 
 
 class History:
@@ -36,21 +36,21 @@ class History:
         self._length = length
         self._rows: pl.DataFrame | None = None
         self._newest: dict[str, _Newest] = {}
-        self._pruned = _NEVER
-        self.end = _NEVER  # one past the last offset
+        self._pruned = NEVER
+        self.end = NEVER  # one past the last offset
 
-    def before(self, rows: pl.DataFrame, wanted: Bools) -> pl.Series:
-        """The value of the reading before each of the n `rows`, which follow all that were added; null without one.
+    def before(self, rows: pl.DataFrame, wanted: Bools) -> pl.DataFrame:
+        """`before`: the value of the reading before each of the n `rows`, which follow all added; null without one.
 
         `wanted` (n,): for which rows the answer is needed. For the others it may be null.
         """
         if rows.is_empty():
-            return rows["value"]
+            return rows.select(before="value")
         # Each device's rows in the order of the log, after a head that stands for all that was added of it.
         groups = rows.select("device").with_row_index("row").group_by("device", maintain_order=True).agg("row")
         devices, order = groups["device"].to_list(), groups["row"].explode().to_numpy()
         heads = [self._newest.get(device, _NONE) for device in devices]
-        group, is_head = _layout(groups["row"].list.len().to_numpy())
+        group, is_head = layout(groups["row"].list.len().to_numpy())
         times, offsets, last = np.empty((3, len(group)), np.int64)
         times[is_head], times[~is_head] = [h.time for h in heads], rows["time"].to_numpy()[order]
         offsets[is_head], offsets[~is_head] = [h.offset for h in heads], rows["offset"].to_numpy()[order]
@@ -72,7 +72,7 @@ class History:
         out = values.gather(pl.Series(chosen).replace(-1, None))
         if not exact.all():
             out = self._search(rows, np.sort(order[~exact]), out)
-        return out
+        return out.to_frame("before")
 
     def add(self, rows: pl.DataFrame) -> None:
         """Remember these rows, which follow all that were added before."""
@@ -128,7 +128,7 @@ def _last_within(offsets: Ints, first: int, end: int, low: int, high: int) -> in
     return None
 
 
-def _layout(sizes: npt.NDArray[Any]) -> tuple[Ints, Bools]:
+def layout(sizes: npt.NDArray[Any]) -> tuple[Ints, Bools]:
     """(the group of each place, whether it is a head), for groups of these sizes, each after its head."""
     group = np.repeat(np.arange(len(sizes)), sizes + 1)
     is_head = np.zeros(len(group), np.bool_)

@@ -12,8 +12,8 @@ from headrace.errors import PoisonError, Reason
 from headrace.protocol.names import QUALITY
 from headrace.protocol.wire import FRAME_BYTES, schema_id
 from processors.arrays import Bools, Ints
-from processors.clean.lookback import Lookback, Values
-from processors.clean.rules.rule import Change
+from processors.clean.lookback import Key, Lookback, Values
+from processors.clean.rules.rule import Change, looked_up_name
 from processors.clean.schemas import Known
 from processors.group.schemas import Schemas
 
@@ -94,8 +94,8 @@ def values_of(values: Sequence[bytes | None], append_ms: Ints, offsets: Ints, sc
             continue
         if known.rules.looks_back:
             frame = known.codec.decode(_chosen(values, rows)).frame
-            for name, found in known.rules.values(frame, append_ms[rows], offsets[rows]).items():
-                out[schema_id(prefix), name] = found
+            for name, orders, found in known.rules.values(frame, append_ms[rows], offsets[rows]):
+                out.update({Key(schema_id(prefix), name, order): found for order in orders})
     return out
 
 
@@ -132,25 +132,26 @@ def _judge_group(batch: _Batch, rows: Ints, known: Known, out: Judged, values: S
 def _before(
     batch: _Batch, rows: Ints, known: Known, frame: pl.DataFrame, values: Sequence[Values]
 ) -> Mapping[str, pl.Series]:
-    """Of each field whose rules look back, its values in the device's readings before, one for each row of `frame`.
+    """What came before each row of `frame`, as `ContractRules.judge` takes it.
 
     The values that the look-backs keep of these rows are added to `values`, part by part.
     """
     out = {}
     number = schema_id(batch.values[int(rows[0])])
     edges = np.searchsorted(rows, batch.edges)  # of the parts, in `frame`
-    for name, found in known.rules.values(frame, batch.append_ms[rows], batch.offsets[rows]).items():
+    for name, orders, found in known.rules.values(frame, batch.append_ms[rows], batch.offsets[rows]):
         places = found["row"].to_numpy()
         wanted = ~batch.repeats[rows[places]]
         cuts = list(pairwise(np.searchsorted(places, edges).tolist()))
-        parts = [found[a:b] for a, b in cuts]
-        looked_up = [
-            it.before((number, name), found[a:b], wanted[a:b]) for it, (a, b) in zip(batch.lookbacks, cuts, strict=True)
-        ]
-        nothing = pl.repeat(None, len(rows), dtype=found["value"].dtype, eager=True)
-        out[name] = nothing.scatter(found["row"], pl.concat(looked_up))
-        for kept, part in zip(values, parts, strict=True):
-            kept[number, name] = part
+        for key in (Key(number, name, order) for order in orders):
+            looked_up = pl.concat(
+                it.before(key, found[a:b], wanted[a:b]) for it, (a, b) in zip(batch.lookbacks, cuts, strict=True)
+            )
+            for it in looked_up:
+                nothing = pl.repeat(None, len(rows), dtype=it.dtype, eager=True)
+                out[looked_up_name(name, it.name)] = nothing.scatter(found["row"], it)
+            for kept, (a, b) in zip(values, cuts, strict=True):
+                kept[key] = found[a:b]
     return out
 
 

@@ -4,16 +4,42 @@ Whatever it answers about a message depends on the L raw offsets before that mes
 were read, nor on what was emitted.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import polars as pl
 
 from processors.arrays import Bools
+from processors.clean.arrivals import Arrivals
 from processors.clean.event_ids import EventIds, Ids
 from processors.clean.history import History
+from processors.clean.rules.rule import Order
 
-Key = tuple[int, str]  # schema id and field
-Values = dict[Key, pl.DataFrame]  # of fields whose rules look back: see `History`
+
+class Key(NamedTuple):
+    """Which values a memory keeps."""
+
+    schema_id: int
+    field: str
+    order: Order
+
+
+Values = dict[Key, pl.DataFrame]  # of fields whose rules look back: frames with `history.COLUMNS`
+
+
+class Memory(Protocol):
+    """The values of one field in the last offsets of a partition: a function of those offsets alone."""
+
+    end: int  # one past the last offset
+
+    def before(self, rows: pl.DataFrame, wanted: Bools) -> pl.DataFrame:
+        """What came before each of the n `rows`, which follow all that were added. `wanted` (n,): for which to say."""
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Remember these rows, which follow all that were added before."""
+
+
+MEMORIES: dict[Order, Callable[[int], Memory]] = {"time": History, "log": Arrivals}
 
 
 class Seen(NamedTuple):
@@ -30,20 +56,24 @@ class Lookback:
     def __init__(self, length: int) -> None:
         self._length = length
         self._ids = EventIds(length)
-        self._histories: dict[Key, History] = {}
+        self._memories: dict[Key, Memory] = {}
 
     def repeats(self, ids: Ids) -> Bools:
         """Which of these messages repeat one before them."""
         return self._ids.repeats(ids)
 
-    def before(self, key: Key, values: pl.DataFrame, wanted: Bools) -> pl.Series:
-        """The device's value before each of `values`: see `History.before`."""
-        return self._histories.get(key, History(self._length)).before(values, wanted)
+    def before(self, key: Key, values: pl.DataFrame, wanted: Bools) -> pl.DataFrame:
+        """What came before each of `values`: see `Memory.before`."""
+        return self._memory(key).before(values, wanted)
 
     def add(self, seen: Seen) -> None:
         """Move on: the messages follow all that were added before."""
         self._ids.add(seen.ids)
         for key, values in seen.values.items():
-            self._histories.setdefault(key, History(self._length)).add(values)
-        for key in [k for k, h in self._histories.items() if h.end <= seen.end - self._length]:
-            del self._histories[key]
+            memory = self._memories[key] = self._memory(key)
+            memory.add(values)
+        for key in [k for k, m in self._memories.items() if m.end <= seen.end - self._length]:
+            del self._memories[key]
+
+    def _memory(self, key: Key) -> Memory:
+        return self._memories.get(key) or MEMORIES[key.order](self._length)

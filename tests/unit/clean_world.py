@@ -57,7 +57,7 @@ CONTRACT = parse(
             {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}, "minimum": 1},
             {
                 "name": "x", "type": ["null", "double"], "default": None, "sentinels": [-200], "max_step": 5,
-                "on_violation": "null",
+                "max_stuck": 3, "on_violation": {"max_step": "null", "max_stuck": "flag"},
             },
             {"name": "_quality", "type": ["null", "string"], "default": None},
         ],

@@ -53,7 +53,7 @@ def test_every_rule_is_listed_with_an_example_that_holds() -> None:
     for _, example in cells:
         for text in re.findall(r"`(\".*?)`(?: |$)", example):
             rule = json.loads("{" + text + "}")
-            is_text, is_time = "pattern" in rule or "allowed" in rule, "seconds" in text
+            is_text, is_time = "pattern" in rule or "allowed" in rule, "max_ahead" in text or "max_behind" in text
             kind = "string" if is_text else {"type": "long", "logicalType": "timestamp-micros"} if is_time else "double"
             x = {"name": "x", "type": ["null", kind], "default": None, **rule}
             parse("r", json.dumps({"type": "record", "name": "r", "fields": [DEVICE, TIME, x, QUALITY]}))

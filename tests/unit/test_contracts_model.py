@@ -190,6 +190,11 @@ def test_aliases_inside_a_record_that_are_refused(alias: Any, words: str) -> Non
         ({"allowed": [1]}, "allowed is for string, int and long, not for double. Use minimum"),
         ({"pattern": "a"}, "pattern is for string"),
         ({"max_behind_seconds": 5}, "on a timestamp"),
+        ({"monotonic": "up"}, "it must be one of increasing, not_decreasing"),
+        ({"monotonic": "increasing", "minimum": 0, "on_violation": "clamp"}, "clamp does not go with monotonic"),
+        ({"max_stuck": 0}, "a whole number from 1 to"),
+        ({"max_stuck": 1.5}, "a whole number from 1 to"),
+        ({"max_stuck_seconds": 0}, "above 0"),
         ({"aliases": "x"}, "aliases must be a list"),
         ({"aliases": [""]}, "aliases must be a list"),
         ({"aliases": ["device_id"]}, "already feeds the field device_id"),
@@ -214,6 +219,8 @@ def test_attributes_that_are_refused(attributes: dict[str, Any], words: str) -> 
             {"name": "x", "type": {"type": "long", "logicalType": "timestamp-millis"}, "max_step": 1},
             "not for timestamp-millis",
         ),
+        ({"name": "x", "type": "string", "monotonic": "increasing"}, "single numbers and timestamps, not for string"),
+        ({"name": "x", "type": "string", "max_stuck": 3}, "max_stuck is for single numbers, not for string"),
         ({"name": "x", "type": "string", "allowed": []}, "a list of 1 to 1,000 values"),
         ({"name": "x", "type": "string", "allowed": "RUN"}, "a list of 1 to 1,000 values"),
         ({"name": "x", "type": "string", "allowed": [1]}, "allowed has 1, which no string can be"),
@@ -267,7 +274,10 @@ def test_fields_that_are_refused(field: dict[str, Any], words: str) -> None:
         ([QUALITY, DEVICE, TIME], "the last field must be _quality"),
         ([DEVICE, TIME, {"name": "_quality", "type": "string"}], "the last field must be _quality"),
         ([DEVICE, {**TIME, "minimum": 1, "on_violation": "clamp"}, QUALITY], "on_violation must be reject"),
-        ([DEVICE, {**TIME, "minimum": 1, "on_violation": {"minimum": "flag"}}, QUALITY], "Only max_behind may be flag"),
+        (
+            [DEVICE, {**TIME, "minimum": 1, "on_violation": {"minimum": "flag"}}, QUALITY],
+            "Only max_behind and monotonic may be flag",
+        ),
     ],
 )
 def test_a_contract_without_what_every_contract_has_is_refused(fields: list[Any], words: str) -> None:

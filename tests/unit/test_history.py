@@ -29,7 +29,7 @@ def frame(log: list[Reading]) -> pl.DataFrame:
 
 
 def ask(history: History, rows: pl.DataFrame) -> pl.Series:
-    return history.before(rows, np.ones(rows.height, np.bool_))
+    return history.before(rows, np.ones(rows.height, np.bool_))["before"]
 
 
 def run(log: list[Reading], length: int, cuts: set[int]) -> list[float | None]:

@@ -1,97 +1,16 @@
 """max_step: the verdict is a function of the log, however it is cut into batches and wherever clean starts again."""
 
-import json
 import random
-from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.contracts.model import Contract, parse
-from headrace.deadletters import Letter
 from headrace.errors import Reason, TransientError
-from headrace.kafka import Message
-from headrace.protocol.clean_note import encode
-from headrace.protocol.wire import EVENT_ID, frame
-from processors.avro.codec import Codec
-from processors.clean.batch import Decided, decide, looked_back, raw_batch
-from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
-from processors.group.partition import Found
 from processors.group.schemas import Schemas
-from processors.group.token import Token
-
-NOW_MS = 1_700_000_000_000
-PLACE = ("room.raw", 0)
-QUALITY = {"name": "_quality", "type": ["null", "string"], "default": None}
-BASE = [
-    {"name": "device_id", "type": "string"},
-    {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}, "minimum": 946684800000000},
-]
-
-
-def contract(kind: Any = "double", **rules: Any) -> Contract:
-    x = {"name": "x", "type": ["null", kind], "default": None, "unit": "Cel", **rules}
-    return parse("room", json.dumps({"type": "record", "name": "room", "fields": [*BASE, x, QUALITY]}))
-
-
-NULLING = contract(max_step=5, minimum=-50, maximum=100, sentinels=[-200], on_violation="null")
-
-
-class Log:
-    """Writes raw messages, and cleans them."""
-
-    def __init__(self, it: Contract = NULLING, lookback: int = 100) -> None:
-        self._codec = Codec(it.schema)
-        self.schemas = Schemas(lambda _: it.text, known_of)
-        self._length = lookback
-        self.records: list[Message] = []
-        self.end = 0
-        self.partition = self._open(None, "")
-
-    def write(self, x: float | None, at: int, device: str = "d", schema: int = 1, event: int | None = None) -> None:
-        """A reading of `device`, taken at second `at`. Those of one `event` are copies."""
-        row = {"device_id": device, "event_time": (NOW_MS // 1000 + at) * 1_000_000, "x": x, "_quality": None}
-        self.append(self._codec.write(schema, row), event)
-
-    def append(self, value: bytes | None, event: int | None = None, gap: int = 0) -> None:
-        offset = self.end + gap
-        headers: Any = [] if event is None else [(EVENT_ID, event.to_bytes(16))]
-        m = Message(
-            topic=PLACE[0], partition=0, offset=offset, key=b"d", value=value, headers=headers,
-            timestamp=(2, NOW_MS), leader_epoch=0,
-        )  # fmt: skip
-        self.records.append(m)
-        self.end = offset + 1
-
-    def _open(self, committed: int | None, metadata: str) -> RawPartition:
-        found = Found("room.clean", "id", 0, self.end, committed, metadata)
-        values = partial(looked_back, schemas=self.schemas)
-        return RawPartition(PLACE, Token(), found, None, self._length, values)
-
-    def clean(self, first: int, end: int) -> Decided:
-        """Decide on records [first, end), and commit."""
-        batch = raw_batch(self.partition, self.records[first:end])
-        (out,) = decide([batch], self.schemas, {"room.clean": 10**6})
-        self.partition.committed(out.offset, out.note)
-        self.partition.lookback.add(out.seen)
-        return out
-
-    def restart(self, pieces: int = 1) -> None:
-        """Forget everything but the commit, and read the look-back again, in that many pieces."""
-        self.partition = it = self._open(self.partition.next, encode(self.partition.note))
-        again = [m for m in self.records if it.begin <= (m.offset() or 0) < it.next]
-        size = max(1, len(again) // pieces)
-        for a in range(0, len(again), size):
-            it.remember(again[a : a + size])
-
-    def values(self) -> list[Any]:
-        """What became of x in each row that passed: a number, or the note of the change."""
-        rows = [self._codec.read(value or b"") for _, value, _ in self.clean(0, len(self.records)).rows]
-        return [row["_quality"] or row["x"] for row in rows]
-
+from tests.unit.raw_log import MESSAGES, Log, contract, same_however_cut
 
 FAR = "x:max_step:null"
 
@@ -197,7 +116,7 @@ def test_contracts_without_such_a_field_keep_no_values() -> None:
     log.restart()
     out = log.clean(0, 1)
     assert out.seen.values == {}
-    assert log.partition.lookback._histories == {}
+    assert log.partition.lookback._memories == {}
 
 
 def test_while_the_registry_is_away_the_look_back_waits() -> None:
@@ -212,16 +131,6 @@ def test_while_the_registry_is_away_the_look_back_waits() -> None:
     with pytest.raises(TransientError):
         log.restart()
     assert log.partition.known < known, "nothing was remembered, so it can be asked for again"
-
-
-READINGS = st.tuples(
-    st.sampled_from([20.0, 21.0, 24.0, 90.0, -200.0, 500.0, None]),
-    st.integers(0, 8),  # the time
-    st.sampled_from("de"),
-    st.sampled_from([1, 1, 1, 2]),  # the schema id
-    st.none() | st.integers(0, 6),  # the event id
-)
-MESSAGES = READINGS | st.sampled_from([b"junk", frame(1, b"x"), None])
 
 
 @settings(deadline=None)
@@ -248,29 +157,3 @@ def test_logs_of_copies_late_readings_and_restarts() -> None:
             messages.append((message, rnd.choice([0, 0, 1])))
         cuts = {rnd.randint(1, 24): rnd.randint(0, 3) for _ in range(rnd.randint(0, 6))}
         same_however_cut(messages, rnd.choice([2, 3, 5, 10]), cuts)
-
-
-def same_however_cut(messages: list[tuple[Any, int]], lookback: int, cuts: dict[int, int]) -> None:
-    """Whether a log is cleaned in one batch, or in several with restarts between them."""
-    log, other = Log(lookback=lookback), Log(lookback=lookback)
-    for it in (log, other):
-        for message, gap in messages:
-            if isinstance(message, tuple):
-                it.end += gap
-                it.write(*message)
-            else:
-                it.append(message, gap=gap)
-    whole = log.clean(0, len(log.records))
-    parts, first = [], 0
-    for end in [*sorted(c for c in cuts if c < len(messages)), len(messages)]:
-        parts.append(other.clean(first, end))
-        first = end
-        if cuts.get(end):
-            other.restart(cuts[end])
-    assert [row for p in parts for row in p.rows] == whole.rows
-    assert [_untimed(x) for p in parts for x in p.letters] == [_untimed(x) for x in whole.letters]
-    assert parts[-1].note == whole.note
-
-
-def _untimed(it: Letter) -> Letter:
-    return it._replace(headers=[h for h in it.headers if h[0] != "failed-at"])

@@ -6,7 +6,7 @@ import polars as pl
 
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
-from processors.clean.rules.rule import Change, Rule, Suspect, act, column
+from processors.clean.rules.rule import Change, Order, Rule, Suspect, act, column
 
 _NAMED = 5  # values in a message
 
@@ -17,7 +17,7 @@ class Allowed(NamedTuple):
     field: Field
     values: frozenset[int | str]
     names: tuple[str, ...] = ("allowed",)
-    looks_back: bool = False
+    looks_back: Order | None = None
 
     @property
     def screen(self) -> pl.Expr:

@@ -9,7 +9,7 @@ from headrace.contracts.model import Field
 from headrace.errors import PoisonError
 from processors.clean.rules.numbers import FLOATS
 from processors.clean.rules.order import rules_on
-from processors.clean.rules.rule import APPEND_MS, Change, Rule, Suspect, before, column
+from processors.clean.rules.rule import APPEND_MS, LOOKED_UP, Change, Order, Rule, Suspect, column, looked_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,13 @@ class FieldRules:
     screen: pl.Expr  # true exactly for the rows that break a rule
     usable: pl.Expr  # true exactly for the rows whose value can be compared with others: see `_usable`
     value: pl.Expr
-    before: pl.Expr | None  # the value in the device's reading before; None if no rule looks back
+    orders: tuple[Order, ...]  # in which its rules look back
+    looked_up: tuple[pl.Expr, ...]  # what they find, as `Suspect` has it
 
     def verdicts(self, frame: pl.DataFrame) -> Iterator[tuple[int, Change | PoisonError]]:
         """(row, what becomes of it) for each row that breaks a rule of this field; several where the value stays."""
         mask = frame.select(self.screen.fill_null(value=False).alias("mask"))["mask"]
-        columns = [self.value.alias("value"), pl.col(APPEND_MS)]
-        if self.before is not None:
-            columns.append(self.before)
+        columns = [self.value.alias("value"), pl.col(APPEND_MS), *self.looked_up]
         ask = [rule.verdict for rule in self.rules]
         for i, values in zip(mask.arg_true().to_list(), frame.select(columns).filter(mask).rows(), strict=True):
             suspect = Suspect(*values)
@@ -46,6 +45,7 @@ def field_rules(it: Field) -> FieldRules | None:
     rules = rules_on(it)
     if not rules:
         return None
+    orders = tuple(order for order in LOOKED_UP if any(rule.looks_back == order for rule in rules))
     screens = [screen for rule in rules if (screen := rule.screen) is not None]
     return FieldRules(
         it.name,
@@ -53,7 +53,12 @@ def field_rules(it: Field) -> FieldRules | None:
         pl.any_horizontal(screens),
         _usable(it, rules),
         column(it),
-        before(it) if any(rule.looks_back for rule in rules) else None,
+        orders,
+        tuple(
+            looked_up(it, what) if order in orders else pl.lit(None).alias(what)
+            for order, found in LOOKED_UP.items()
+            for what in found
+        ),
     )
 
 

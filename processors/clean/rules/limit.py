@@ -8,7 +8,7 @@ from headrace.contracts import times
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 from processors.clean.rules.numbers import Limits, kind_of, limits, literal
-from processors.clean.rules.rule import Change, Rule, Suspect, act, change, column
+from processors.clean.rules.rule import Change, Order, Rule, Suspect, act, change, column
 
 
 class Limit(NamedTuple):
@@ -19,8 +19,8 @@ class Limit(NamedTuple):
 
     field: Field
     limits: Limits
-    names: tuple[str, ...] = ("minimum", "maximum")
-    looks_back: bool = False
+    names: tuple[str, ...]
+    looks_back: Order | None = None
 
     @property
     def screen(self) -> pl.Expr:
@@ -72,4 +72,5 @@ class Limit(NamedTuple):
 
 def rule(field: Field) -> Rule | None:
     """The rule on `field`; None when it has neither a minimum nor a maximum."""
-    return None if field.minimum is None and field.maximum is None else Limit(field, limits(field))
+    names = tuple(name for name in ("minimum", "maximum") if getattr(field, name) is not None)
+    return Limit(field, limits(field), names) if names else None

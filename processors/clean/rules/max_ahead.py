@@ -8,7 +8,7 @@ from headrace.contracts import times
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 from processors.clean.rules.numbers import PER_SECOND
-from processors.clean.rules.rule import APPEND_MS, Change, Rule, Suspect, act, column
+from processors.clean.rules.rule import APPEND_MS, Change, Order, Rule, Suspect, act, column
 
 
 class MaxAhead(NamedTuple):
@@ -17,7 +17,7 @@ class MaxAhead(NamedTuple):
     field: Field
     seconds: float
     names: tuple[str, ...] = ("max_ahead",)
-    looks_back: bool = False
+    looks_back: Order | None = None
 
     @property
     def screen(self) -> pl.Expr:

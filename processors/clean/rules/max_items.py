@@ -6,7 +6,7 @@ import polars as pl
 
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
-from processors.clean.rules.rule import Rule, Suspect, column
+from processors.clean.rules.rule import Order, Rule, Suspect, column
 
 
 class MaxItems(NamedTuple):
@@ -15,7 +15,7 @@ class MaxItems(NamedTuple):
     field: Field
     most: int
     names: tuple[str, ...] = ("max_items",)
-    looks_back: bool = False
+    looks_back: Order | None = None
 
     @property
     def screen(self) -> pl.Expr:

@@ -8,7 +8,7 @@ import polars as pl
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 from processors.clean.rules.numbers import FLOATS
-from processors.clean.rules.rule import Change, Rule, Suspect, act, before, column
+from processors.clean.rules.rule import Change, Order, Rule, Suspect, act, column, looked_up
 
 # A step of exactly max_step passes, though 20.1 - 20 is a little more than 0.1 in floats: relative to each value.
 _ROUNDING = {"float": 2.0**-23, "double": 2.0**-51}
@@ -20,12 +20,12 @@ class MaxStep(NamedTuple):
     field: Field
     step: float
     names: tuple[str, ...] = ("max_step",)
-    looks_back: bool = True
+    looks_back: Order | None = "time"
 
     @property
     def screen(self) -> pl.Expr:
         """See `rule.Rule`."""
-        value, other = column(self.field), before(self.field)
+        value, other = column(self.field), looked_up(self.field, "before")
         if self.field.kind in FLOATS:
             value, other = value.cast(pl.Float64), other.cast(pl.Float64)
             rounding = _ROUNDING[self.field.kind]

@@ -8,7 +8,7 @@ import polars as pl
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 from processors.clean.rules.numbers import FLOATS, kind_of
-from processors.clean.rules.rule import Change, Rule, Suspect, act, column
+from processors.clean.rules.rule import Change, Order, Rule, Suspect, act, column
 
 _WHAT = "is not a number that can be measured"
 
@@ -18,7 +18,7 @@ class NotFinite(NamedTuple):
 
     field: Field
     names: tuple[str, ...] = ("not_finite",)
-    looks_back: bool = False
+    looks_back: Order | None = None
 
     @property
     def screen(self) -> pl.Expr | None:

@@ -10,6 +10,8 @@ from processors.clean.rules import (
     max_behind,
     max_items,
     max_step,
+    max_stuck,
+    monotonic,
     not_finite,
     pattern,
     sentinel,
@@ -26,6 +28,8 @@ ORDER: tuple[Callable[[Field], Rule | None], ...] = (
     max_ahead.rule,
     max_behind.rule,
     max_step.rule,  # only values that keep the rules above have a reading before them, or are one
+    monotonic.rule,
+    max_stuck.rule,
 )
 
 

@@ -7,7 +7,7 @@ import polars as pl
 from headrace.contracts.enumerated import pattern_problem, whole
 from headrace.contracts.model import Field
 from headrace.errors import ConfigError, PoisonError, Reason
-from processors.clean.rules.rule import Change, Rule, Suspect, act, column
+from processors.clean.rules.rule import Change, Order, Rule, Suspect, act, column
 
 
 class Pattern(NamedTuple):
@@ -16,7 +16,7 @@ class Pattern(NamedTuple):
     field: Field
     pattern: str
     names: tuple[str, ...] = ("pattern",)
-    looks_back: bool = False
+    looks_back: Order | None = None
 
     @property
     def screen(self) -> pl.Expr:

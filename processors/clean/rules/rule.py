@@ -4,7 +4,7 @@ A new rule is a file beside this one with a function `rule(field)`, a line in `o
 `headrace.contracts.attributes` where the contract must ask for it, and a line in docs/contracts.md.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import polars as pl
 
@@ -13,7 +13,9 @@ from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 
 APPEND_MS = "__append_ms"  # column: when Kafka took the reading, milliseconds since 1970 UTC
-_BEFORE = "__before_"
+# The order in which a rule that looks back goes through the device's readings: by event_time, or as they arrived.
+Order = Literal["time", "log"]
+LOOKED_UP: dict[Order, tuple[str, ...]] = {"time": ("before",), "log": ("last", "same", "lasted")}
 
 
 class Suspect(NamedTuple):
@@ -21,7 +23,10 @@ class Suspect(NamedTuple):
 
     value: Any  # as stored: a timestamp is a number, an array is a list; never None
     append_ms: int
-    before: Any = None  # of a rule that looks back: the field's value in the device's reading before, if there is one
+    before: Any = None  # order "time": the field's value in the device's reading before, if there is one
+    last: Any = None  # order "log": the same
+    same: int | None = None  # order "log": how many readings in a row, with this one, have this value
+    lasted: int | None = None  # order "log": microseconds since the first of those was taken
 
 
 class Change(NamedTuple):
@@ -44,15 +49,18 @@ class Rule(Protocol):
         """What `_quality` and `on_violation` call the rule."""
 
     @property
-    def looks_back(self) -> bool:
-        """Whether the rule needs `before(field)` and `Suspect.before`: see `processors.clean.history`."""
+    def looks_back(self) -> Order | None:
+        """In which order, if the rule needs `looked_up(field, ...)` and those columns of its `Suspect`.
+
+        See `processors.clean.history` for "time", `processors.clean.arrivals` for "log".
+        """
 
     @property
     def screen(self) -> pl.Expr | None:
         """True exactly for the rows that break the rule; null is as good as false.
 
-        The columns are `column(field)`, APPEND_MS and, if the rule looks back, `before(field)`. None: wherever this
-        rule is broken, the screen of another rule of the field is true.
+        The columns are `column(field)`, APPEND_MS and, if the rule looks back, `looked_up(field, ...)`. None: wherever
+        this rule is broken, the screen of another rule of the field is true.
         """
 
     def verdict(self, suspect: Suspect) -> Change | PoisonError | None:
@@ -67,14 +75,14 @@ def column(field: Field) -> pl.Expr:
     return pl.col(field.name).to_physical() if field.logical else pl.col(field.name)
 
 
-def before(field: Field) -> pl.Expr:
-    """The field's value in the device's reading before, as stored; null if there is none."""
-    return pl.col(before_name(field.name))
+def looked_up(field: Field, what: str) -> pl.Expr:
+    """What a look-back says of the field's values: see LOOKED_UP and `Suspect`; null if there is no reading before."""
+    return pl.col(looked_up_name(field.name, what))
 
 
-def before_name(field: str) -> str:
+def looked_up_name(field: str, what: str) -> str:
     """The name of that column."""
-    return _BEFORE + field
+    return f"__{what}_{field}"
 
 
 def act(field: Field, rule: str, reason: Reason, value: Any, what: str, index: str = "") -> Change | PoisonError:

@@ -8,7 +8,7 @@ from headrace.contracts.avro import NUMBERS
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 from processors.clean.rules.numbers import FLOATS, as_stored, limits
-from processors.clean.rules.rule import Change, Rule, Suspect, act, column
+from processors.clean.rules.rule import Change, Order, Rule, Suspect, act, column
 
 
 class Sentinel(NamedTuple):
@@ -18,7 +18,7 @@ class Sentinel(NamedTuple):
     marks: list[Any]
     screen: pl.Expr | None
     names: tuple[str, ...] = ("sentinel",)
-    looks_back: bool = False
+    looks_back: Order | None = None
 
     def verdict(self, suspect: Suspect) -> Change | PoisonError | None:
         """See `rule.Rule`."""
