@@ -27,6 +27,7 @@ LICENCES = {
     "obstore": "MIT",
     "polars": "MIT",
     "polars-runtime-32": "MIT",
+    "protobuf": "BSD-3-Clause",
     "segno": "BSD-3-Clause",
     "shellingham": "ISC",
 }

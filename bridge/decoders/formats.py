@@ -42,12 +42,38 @@ def _packed(route: Route) -> Parser:
     return packed.parser(route.options.packed)
 
 
+def _cbor(route: Route) -> Parser:  # noqa: ARG001 - it has no settings
+    from bridge.decoders import cbor
+
+    return cbor.PARSER
+
+
+def _msgpack(route: Route) -> Parser:  # noqa: ARG001 - it has no settings
+    from bridge.decoders import msgpack
+
+    return msgpack.PARSER
+
+
 FORMATS: dict[Format, Make] = {"json": _json, "value": _value}
-PARSERS: dict[Format, Callable[[Route], Parser]] = {"columns": _columns, "packed": _packed}
+PARSERS: dict[Format, Callable[[Route], Parser]] = {
+    "columns": _columns,
+    "packed": _packed,
+    "cbor": _cbor,
+    "msgpack": _msgpack,
+}
 
 
 def decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
     """The decoder of a route, for readings of `contract` under the id that the registry gave it."""
+    made = _decoder(contract, schema_id, route)
+    if route.options.compression == "none":
+        return made
+    from bridge.decoders.compression import Unpacking
+
+    return Unpacking(made, route.options.compression)
+
+
+def _decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
     if route.format in FORMATS:
         return FORMATS[route.format](contract, schema_id, route)
     return ParsedDecoder(PARSERS[route.format](route), ObjectReader(contract, schema_id, route.fills))

@@ -3,7 +3,7 @@
 A format beside JSON is a file with functions that make a `Parser`; everything else is here and in `objects.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bridge.decoders.base import Found, Refused, Skipped, Source
@@ -16,15 +16,16 @@ MAX_ELEMENTS = 10_000  # of one payload: its readings, or dead letters, are all 
 class Parser(NamedTuple):
     """How a format is read. Both functions are pure.
 
-    `parse`: the objects of a payload, in their order: one for each reading, at most a little over MAX_ELEMENTS.
-    PoisonError, and no other, for bytes that are not the format. It takes time and memory in proportion to the bytes.
+    `parse`: the objects of a payload, in their order: one for each reading, at most a little over MAX_ELEMENTS; or why
+    one of them can't be read, where `split` is there. PoisonError, and no other, for bytes that are not the format. It
+    takes time and memory in proportion to the bytes.
 
-    `element`: the bytes of one object, by its number, as a payload of its own, which `parse` takes. None where a
-    payload can't be split: then one bad element makes the whole payload a dead letter.
+    `split`: the bytes of each object as a payload of its own, which `parse` takes. None where a payload can't be split:
+    then one bad element makes the whole payload a dead letter.
     """
 
-    parse: Callable[[bytes], list[dict[str, Any]]]
-    element: Callable[[bytes, int], bytes] | None = None
+    parse: Callable[[bytes], Sequence[dict[str, Any] | PoisonError]]
+    split: Callable[[bytes], list[bytes]] | None = None
 
 
 class ParsedDecoder:
@@ -32,7 +33,7 @@ class ParsedDecoder:
 
     def __init__(self, parser: Parser, reader: ObjectReader) -> None:
         self.ignored = 0
-        self._parse, self._element = parser
+        self._parse, self._split = parser
         self._reader = reader
 
     def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:
@@ -45,19 +46,23 @@ class ParsedDecoder:
         except PoisonError as e:
             return [Refused(e, payload)]
         found: list[Found] = []
+        parts: list[bytes] = []
         for index, one in enumerate(objects):
             try:
+                if isinstance(one, PoisonError):
+                    raise one
                 found.append(self._reader.read(one, source, received))
             except PoisonError as e:
-                if self._element is None:
+                if self._split is None:
                     return [Refused(_numbered(e, index, len(objects)), payload)]
-                found.append(Refused(e, self.element(payload, index)))
+                parts = parts or self._split(payload)
+                found.append(Refused(e, parts[index]))
         self.ignored += self._reader.take_ignored()
         return found or [Skipped("empty")]
 
     def element(self, payload: bytes, index: int) -> bytes:
         """One object as a payload of its own; the whole payload where the format can't be split."""
-        return payload if self._element is None else self._element(payload, index)
+        return payload if self._split is None else self._split(payload)[index]
 
     def marks(self, payload: bytes) -> Mapping[str, Any]:
         """As `Decoder` has it."""
@@ -65,7 +70,7 @@ class ParsedDecoder:
             objects = self._parse(payload)
         except PoisonError:
             objects = []
-        return self._reader.marks(objects[0] if objects else {})
+        return self._reader.marks(next((one for one in objects if isinstance(one, dict)), {}))
 
 
 def _numbered(error: PoisonError, index: int, count: int) -> PoisonError:

@@ -54,7 +54,7 @@ def _why(payload: bytes, error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply. Have the device send flatter objects"
     if found := next((name for magic, name in _MAGIC.items() if payload.startswith(magic)), ""):
-        return f"the bytes are compressed with {found}. Send them plain"
+        return f"the bytes are compressed with {found}. Set `compression: {found}` in the route"
     try:
         text = payload.decode()
     except UnicodeDecodeError as e:

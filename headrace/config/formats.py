@@ -1,11 +1,15 @@
 """Settings of payload formats: a section of a route, with the format's own name, such as `packed`."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from headrace.config.base import Section, Unit
 
 SETTINGS = ("columns", "packed")  # sections of a route, each for the format of its name
 NEEDED = frozenset({"packed"})  # formats that can't be read without
+
+Compression = Literal["none", "gzip", "zstd", "deflate", "auto"]
 
 
 class Columns(Section):

@@ -8,13 +8,13 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from headrace.config.base import Port, Positive, Seconds, Section
 from headrace.config.behaviour import Behaviour
 from headrace.config.connect import HttpUrl, Kafka, Mqtt, Registry, Store, Tls
-from headrace.config.formats import NEEDED, SETTINGS, Columns
+from headrace.config.formats import NEEDED, SETTINGS, Columns, Compression
 from headrace.config.oidc import Oidc
 from headrace.config.packed import Packed
 from headrace.protocol.names import DEVICE, check_stream, clean_topic
 
 # How payloads are written; bridge/decoders/formats.py has a decoder for each.
-Format = Literal["json", "value", "columns", "packed"]
+Format = Literal["json", "value", "columns", "packed", "cbor", "msgpack"]
 
 
 class Route(Section):
@@ -24,6 +24,7 @@ class Route(Section):
     format: Format = Field(
         "json", description="how payloads are written; value: one plain value a topic, such as 21.5 or true"
     )
+    compression: Compression = Field("none", description="of payloads; auto: gzip, zstd or none, by the first bytes")
     field: str = Field(
         "", description="format value: the field that the value is for; empty where {field} in the filter names it"
     )

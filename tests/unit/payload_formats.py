@@ -18,6 +18,7 @@ from headrace.errors import PoisonError
 
 NOW = 1_700_000_000_123_456
 HERE = Source({"device_id": "d-1"})
+LOOSE = Source({"device_id": "d-1"}, "ignore")
 _MAX_MEMORY = 64 * 1024 * 1024
 
 
@@ -68,24 +69,24 @@ def refusal(it: Decoder, payload: bytes) -> PoisonError:
     return one.error
 
 
-def holds(it: Decoder, payload: bytes) -> None:
+def holds(it: Decoder, payload: bytes, source: Source = HERE) -> None:
     """That a payload, whatever it is, becomes readings or dead letters at once, and the same ones each time."""
     tracemalloc.start()
     began = time.process_time()
     try:
-        found = it.decode(payload, HERE, NOW)
+        found = it.decode(payload, source, NOW)
         assert time.process_time() - began < 1
         assert tracemalloc.get_traced_memory()[1] < _MAX_MEMORY
     finally:
         tracemalloc.stop()
     assert found
     assert all(isinstance(f, Reading | Refused | Skipped) for f in found)
-    again = it.decode(payload, HERE, NOW)
+    again = it.decode(payload, source, NOW)
     assert [_bytes(f) for f in again] == [_bytes(f) for f in found]
     it.marks(payload)
     for index, one in enumerate(found):
         if isinstance(one, Refused) and len(found) > 1:
-            assert isinstance(it.decode(one.original, HERE, NOW)[0], Refused)
+            assert isinstance(it.decode(one.original, source, NOW)[0], Refused)
             assert it.element(payload, index) == one.original
 
 

@@ -39,8 +39,8 @@ def pairs(payload: bytes) -> list[dict[str, Any]]:
 
 
 def made(*, splits: bool) -> ParsedDecoder:
-    element = (lambda payload, index: payload.split(b";")[index]) if splits else None
-    return ParsedDecoder(Parser(pairs, element), ObjectReader(CONTRACT, 7, ("device_id",)))
+    split = (lambda payload: payload.split(b";")) if splits else None
+    return ParsedDecoder(Parser(pairs, split), ObjectReader(CONTRACT, 7, ("device_id",)))
 
 
 def test_each_object_is_a_reading_and_a_bad_one_is_refused_alone_where_the_payload_can_be_split() -> None:
