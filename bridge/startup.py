@@ -5,15 +5,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
-from bridge import routing
-from bridge.decoders import formats
+from bridge import registering, routing
 from bridge.decoders.base import Decoder
 from bridge.routing import Routing
 from headrace import deadletters, kafka
 from headrace.config import Config
 from headrace.contracts import files
 from headrace.contracts.model import Contract
-from headrace.errors import ConfigError, TransientError
+from headrace.errors import ConfigError, RefusedContractError, TransientError
 from headrace.identity.tls import client_context, context
 from headrace.kafka import TopicInfo
 from headrace.protocol.names import clean_topic, raw_topic
@@ -56,12 +55,14 @@ def prepare(config: Config) -> Work:
 async def find(config: Config, work: Work, health: Health) -> Servers:
     """Register the contracts, and wait until every topic is there with the configured number of partitions.
 
-    `health` has checks for kafka and registry. ConfigError: a contract is incompatible with the registered one, or a
-    topic has another number of partitions or takes messages that are too small.
+    A stream whose contract may not follow the registered one is refused: what comes for it becomes dead letters, and
+    log, metrics and `health` say why. `health` has checks for kafka and registry. ConfigError: a topic has another
+    number of partitions or takes messages that are too small.
     """
     topics = await until_there("kafka", health, lambda: asyncio.to_thread(_topics, config, work))
-    ids = await until_there("registry", health, lambda: asyncio.to_thread(_schema_ids, config, work))
-    decoders = {r.where: formats.decoder(work.contracts[r.stream], ids[r.stream], r) for r in work.routing.routes}
+    ids, errors = await until_there("registry", health, lambda: asyncio.to_thread(_schema_ids, config, work))
+    registering.tell(work.contracts, errors, health)
+    decoders = registering.decoders(work.routing, work.contracts, ids, errors)
     limits = {s: min(config.max_message_bytes, topics[raw_topic(s)].max_message_bytes) for s in work.contracts}
     return Servers(decoders, limits, {name: info.partitions for name, info in topics.items()})
 
@@ -81,9 +82,11 @@ async def until_there(check: str, health: Health, ask: Callable[[], Awaitable[T]
     raise AssertionError("the pauses never end")
 
 
-def _schema_ids(config: Config, work: Work) -> dict[str, int]:
+def _schema_ids(config: Config, work: Work) -> tuple[dict[str, int], dict[str, RefusedContractError]]:
     with Registry(config.registry) as registry:
-        return {s: registry.register(f"{raw_topic(s)}-value", contract) for s, contract in work.contracts.items()}
+        return registering.register(
+            work.contracts, lambda s, contract: registry.register(f"{raw_topic(s)}-value", contract)
+        )
 
 
 def _topics(config: Config, work: Work) -> dict[str, TopicInfo]:

@@ -2,6 +2,7 @@
 
 HeadraceError
 ├── ConfigError     the configuration is wrong       exit 2, before any connection is made
+│   └── RefusedContractError  one stream's contract may not follow the registered one: go on with the other streams
 ├── TransientError  a dependency is away             hold, back off, acknowledge nothing
 ├── PoisonError     these bytes can't be a reading   dead-letter them, then acknowledge
 └── FatalError      to go on would lose or double    exit 1, let the orchestrator restart
@@ -16,6 +17,18 @@ class HeadraceError(Exception):
 
 class ConfigError(HeadraceError):
     """The configuration is wrong: says the file, the key and the remedy. Exit code 2."""
+
+
+class RefusedContractError(ConfigError):
+    """A contract may not become the next version in the registry: its stream is refused, the others go on.
+
+    `problems`: why, each in words with its remedy.
+    """
+
+    def __init__(self, contract: str, subject: str, problems: list[str]) -> None:
+        lines = "\n".join(f"  {p}" for p in problems)
+        super().__init__(f"contract {contract} can't become the next version of {subject}:\n{lines}")
+        self.problems = tuple(problems)
 
 
 class TransientError(HeadraceError):
@@ -35,6 +48,7 @@ class Reason(StrEnum):
     UNKNOWN_FIELD = "unknown_field"  # a field that the contract does not have
     DEVICE_MISMATCH = "device_mismatch"  # the payload's device_id is not the topic's
     BAD_NAME = "bad_name"  # a device id or a topic level outside the allowlist
+    CONTRACT_REFUSED = "contract_refused"  # the stream's contract may not follow the registered one
     NO_ROUTE = "no_route"  # no route's filter matches the topic
     TOO_LARGE = "too_large"  # larger than its Kafka topic allows
     OUT_OF_RANGE = "out_of_range"  # outside the range, too many items, or at odds with the reading before

@@ -23,7 +23,7 @@ READY, NOT_READY, AWAY = "ready", "not ready", "no answer"
 
 
 class Problem(NamedTuple):
-    """A check of a service that fails, and why. `check` is empty where the service itself gives no answer."""
+    """A check of a service that fails, or what it warns of, and why. `check` is empty where it gives no answer."""
 
     check: str
     why: str
@@ -85,8 +85,9 @@ class ServiceWatch(threading.Thread):
     def _ask(self, instance: Instance) -> _Told:
         try:
             status, body = http.status_of(f"{instance[1]}/readyz", _ANSWER_SECONDS, self._login)
-            checks = orjson.loads(body)["checks"]
-            wrong = tuple(Problem(name, str(why)) for name, why in checks.items() if why != "ok")
+            said = orjson.loads(body)
+            checks, warnings = said["checks"], said.get("warnings", {})
+            wrong = tuple(Problem(name, str(why)) for name, why in (*checks.items(), *warnings.items()) if why != "ok")
             samples = parse(http.get(f"{instance[1]}/metrics", _ANSWER_SECONDS, self._login).decode())
         except TransientError as e:
             return _Told(AWAY, (Problem("", str(e)),))

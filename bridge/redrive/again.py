@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from bridge import letters
-from bridge.decoders import formats
+from bridge import letters, registering
 from bridge.decoders.base import Decoder, Found, Reading, Refused, Source
 from bridge.redrive.resolve import Resolver
 from bridge.routing import Routing, Target
 from headrace.contracts.model import Contract
 from headrace.deadletters import Letter, MqttSource, ReadLetter, Stage, journal
-from headrace.errors import PoisonError, Reason
+from headrace.errors import PoisonError, Reason, RefusedContractError
 from headrace.protocol import wire
 from headrace.protocol.names import is_device_id, raw_topic
 from headrace.protocol.wire import Headers
@@ -51,13 +50,14 @@ class Again:
         self,
         routing: Routing,
         contracts: Mapping[str, Contract],
-        ids: Mapping[str, int],  # the present schema's
+        ids: Mapping[str, int],  # the present schema's; those that are missing are in `refusals`
         limits: Mapping[str, int],  # bytes of a record that the .raw topic takes
         text: Callable[[int], str],  # of a schema id
+        refusals: Mapping[str, RefusedContractError] | None = None,
     ) -> None:
-        self._routing, self._limits = routing, limits
-        self._decoders = {r.where: formats.decoder(contracts[r.stream], ids[r.stream], r) for r in routing.routes}
-        self._resolvers = {s: Resolver(contract, ids[s], text) for s, contract in contracts.items()}
+        self._routing, self._limits, self._refusals = routing, limits, refusals or {}
+        self._decoders = registering.decoders(routing, contracts, ids, self._refusals)
+        self._resolvers = {s: Resolver(contracts[s], number, text) for s, number in ids.items()}
 
     def judge(self, letter: ReadLetter, value: bytes, number: int) -> Outcome:
         """What redrive `number` makes of a letter whose bytes are `value`: the same each time.
@@ -74,6 +74,8 @@ class Again:
     def _datum(self, letter: ReadLetter, value: bytes, number: int) -> Record:
         """A reading that clean or the archive refused."""
         stream = letter.text("stream")
+        if stream in self._refusals:
+            raise registering.poison(stream, self._refusals[stream])
         if stream not in self._resolvers:
             raise PoisonError(Reason.NO_ROUTE, f"there is no stream {stream!r} in the configuration")
         device, value = self._resolvers[stream].resolve(value)

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
-from bridge import startup
+from bridge import registering, startup
 from bridge.redrive.again import Again, Outcome
 from bridge.redrive.sending import Item, Sender
 from bridge.routing import Routing
@@ -28,7 +28,15 @@ from headrace.contracts.model import Contract
 from headrace.deadletters import ReadLetter, exchange, journal
 from headrace.deadletters.exchange import Answer, Fate, Request
 from headrace.deadletters.journal import RecordAt
-from headrace.errors import ConfigError, FatalError, HeadraceError, PoisonError, Reason, TransientError
+from headrace.errors import (
+    ConfigError,
+    FatalError,
+    HeadraceError,
+    PoisonError,
+    Reason,
+    RefusedContractError,
+    TransientError,
+)
 from headrace.protocol.names import raw_topic
 from headrace.runtime import service
 from headrace.schema_registry.client import Registry
@@ -130,8 +138,8 @@ def _judge(config: Config, registry: Registry, limits: dict[str, int], *, regist
         check.require(config, [Service.BRIDGE])
         routing = startup.prepare(config).routing
     contracts = {s: files.find(config.contract_of(s), config.contracts) for s in config.streams}
-    ids = {s: _schema_id(registry, s, contract, register=register) for s, contract in contracts.items()}
-    return Again(routing, contracts, ids, limits, registry.schema_text).judge
+    ids, refusals = registering.register(contracts, lambda s, c: _schema_id(registry, s, c, register=register))
+    return Again(routing, contracts, ids, limits, registry.schema_text, refusals).judge
 
 
 def _schema_id(registry: Registry, stream: str, contract: Contract, *, register: bool) -> int:
@@ -139,7 +147,7 @@ def _schema_id(registry: Registry, stream: str, contract: Contract, *, register:
     if register:
         return registry.register(subject, contract)
     if problems := registry.check(subject, contract):
-        raise ConfigError(f"contract {contract.name} can't be registered for {stream}: {'; '.join(problems)}")
+        raise RefusedContractError(contract.name, subject, problems)
     return 0  # a trial writes nothing with it
 
 

@@ -67,7 +67,7 @@ def up(
     state.create()
     lock = state.lock()
     if lock is None:
-        _already(state)
+        _already(state, wishes)
         return
     try:
         _start(state, wishes, lock, detach=detach)
@@ -76,11 +76,11 @@ def up(
 
 
 def _start(state: State, wishes: Any, lock: StackLock, *, detach: bool) -> None:
-    from headrace.stack import extras, plan
+    from headrace.stack import extras
 
-    plan.check_config(state, wishes)
+    _compare(state, wishes)
     extras.ensure(_say)
-    from headrace.stack import download, mosquitto, progress, supervisor
+    from headrace.stack import download, mosquitto, plan, progress, supervisor
 
     cleared = supervisor.clear(state)
     if cleared:
@@ -95,6 +95,14 @@ def _start(state: State, wishes: Any, lock: StackLock, *, detach: bool) -> None:
         _detached(state, lock)
     else:
         _foreground(made)
+
+
+def _compare(state: State, wishes: Any) -> None:
+    """Say which streams' contracts the registry will refuse. ConfigError for a configuration that can't be used."""
+    from headrace.stack import plan, registered
+
+    for line in registered.lines(registered.refusals(state, plan.check_config(state, wishes))):
+        _say(line)
 
 
 def _foreground(made: Any) -> None:
@@ -184,7 +192,7 @@ def _await(state: State, child: "subprocess.Popen[bytes]") -> dict[str, Any]:
             time.sleep(0.1)
 
 
-def _already(state: State) -> None:
+def _already(state: State, wishes: Any) -> None:
     """Say that the stack is running. HeadraceError while it is starting or when it failed."""
     info = state.read_json("stack.json")
     if info.get("state") not in {"ready", "degraded"}:
@@ -192,6 +200,7 @@ def _already(state: State) -> None:
             f"the stack in {state.path} is {info.get('state', 'starting')}. See `{show.command(state.path)} status`"
         )
     _say(f"the stack in {state.path} runs already. To change ports, streams or --listen: `down`, then `up`")
+    _compare(state, wishes)
     typer.echo(show.welcome(info))
 
 

@@ -10,13 +10,17 @@ from enum import StrEnum
 from headrace import deadletters, kafka
 from headrace.config import Config
 from headrace.contracts import files, lint
-from headrace.errors import TransientError
+from headrace.errors import RefusedContractError, TransientError
 from headrace.kafka import TopicSpec
 from headrace.protocol.names import clean_topic, raw_topic, stream_of
 from headrace.protocol.sizes import clean_bytes
 
 HOUR = 3_600_000  # milliseconds
 _PAUSE_SECONDS = 2.0
+REMEDY = (
+    "  What comes for {stream} is kept as dead letters. Correct the contract and start again, or make a new stream of "
+    "it with\n  `headrace contracts upgrade {stream}`; then `headrace dlq redrive --reason contract_refused`"
+)
 
 
 class Part(StrEnum):
@@ -43,7 +47,7 @@ def _make_by(config: Config, part: Part, end: float, notify: Callable[[str], Non
     notified = False
     while True:
         try:
-            notify(f"{part}: {_make(config, part)}")
+            notify(f"{part}: {_make(config, part, notify)}")
         except TransientError as e:
             if time.monotonic() + _PAUSE_SECONDS > end:
                 raise
@@ -55,14 +59,14 @@ def _make_by(config: Config, part: Part, end: float, notify: Callable[[str], Non
             return
 
 
-def _make(config: Config, part: Part) -> str:
-    """Make `part`; returns what was done, in words."""
+def _make(config: Config, part: Part, notify: Callable[[str], None]) -> str:
+    """Make `part`; returns what was done, in words. `notify` is told of each contract that is refused."""
     if part is Part.TOPICS:
         made = topics(config)
         return ", ".join(made) + " created" if made else "all there"
     if part is Part.CONTRACTS:
-        ids = contracts(config)
-        return ", ".join(f"{stream} has schema id {n}" for stream, n in ids.items())
+        ids = contracts(config, notify)
+        return ", ".join(f"{stream} has schema id {n}" for stream, n in ids.items()) or "none registered"
     bucket(config)
     return config.store.bucket
 
@@ -95,10 +99,11 @@ def topics(config: Config) -> list[str]:
     return kafka.ensure_topics(config.kafka, topic_specs(config))
 
 
-def contracts(config: Config) -> dict[str, int]:
+def contracts(config: Config, notify: Callable[[str], None] | None = None) -> dict[str, int]:
     """Register each stream's contract for its two topics; returns the schema id of each stream.
 
-    ConfigError when a contract is missing, faulty, or incompatible with what is registered.
+    ConfigError when a contract is missing or faulty. One that may not follow the registered one keeps no other from
+    being registered: `notify` is told why, in words, and the stream has no id; without `notify`, RefusedContractError.
     """
     from headrace.schema_registry.client import Registry
 
@@ -106,8 +111,14 @@ def contracts(config: Config) -> dict[str, int]:
     out = {}
     with Registry(config.registry) as registry:
         for name, contract in found.items():
-            for topic in (raw_topic(name), clean_topic(name)):
-                out[name] = registry.register(f"{topic}-value", contract)
+            try:
+                raw, _ = [registry.register(f"{t}-value", contract) for t in (raw_topic(name), clean_topic(name))]
+            except RefusedContractError as e:
+                if notify is None:
+                    raise
+                notify(f"stream {name} is refused, the others go on: {e}\n{REMEDY.format(stream=name)}")
+            else:
+                out[name] = raw
     return out
 
 

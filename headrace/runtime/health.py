@@ -28,6 +28,7 @@ class Health:
         self._last = time.monotonic()
         self._lock = threading.Lock()
         self._checks: dict[str, str] = dict.fromkeys(checks, "starting")
+        self._warnings: dict[str, str] = {}
         self._details: dict[str, Any] = {}
         self._http = http
         self._server = HttpServer(http.host, http.port, self._find, "Choose another http.port", names=http.hosts)
@@ -54,6 +55,11 @@ class Health:
             self._checks[check] = "" if ok else why or "not ready"
         READY.labels(check).set(ok)
 
+    def warn(self, name: str, why: str) -> None:
+        """Report what a person must mend while the service does the rest of its job: it stays ready."""
+        with self._lock:
+            self._warnings[name] = why
+
     def detail(self, name: str, value: Any) -> None:
         """A figure to show beside the checks in /readyz: numbers, text, or lists and mappings of them."""
         with self._lock:
@@ -65,10 +71,11 @@ class Health:
         return idle < self._stalled, {"seconds_since_progress": round(idle, 1)}
 
     def is_ready(self) -> tuple[bool, dict[str, Any]]:
-        """(whether every check is fine, the checks as JSON: "ok" or what is wrong)."""
+        """(whether every check is fine, the checks as JSON: "ok" or what is wrong; and the warnings, if any)."""
         with self._lock:
             checks = {k: v or "ok" for k, v in self._checks.items()}
-            return all(v == "ok" for v in checks.values()), {"checks": checks, **self._details}
+            warnings = {"warnings": dict(self._warnings)} if self._warnings else {}
+            return all(v == "ok" for v in checks.values()), {"checks": checks, **warnings, **self._details}
 
     def _trusts(self, request: Request) -> bool:
         """Whether the request has the token as it is now: the file is read each time, so that it may be replaced."""

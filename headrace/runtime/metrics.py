@@ -9,6 +9,12 @@ LAG = Gauge(
 )
 DEAD_LETTERS = Counter("headrace_dead_letters_total", "Dead letters written", ["stage", "stream", "reason"])
 
+CONTRACT_REFUSED = Gauge(
+    "headrace_contract_refused",
+    "1: the stream's contract may not follow the registered one, so its messages become dead letters",
+    ["stream"],
+)
+
 # Bridge
 BRIDGE_MESSAGES = Counter("headrace_bridge_messages_total", "Readings that Kafka has acknowledged", ["stream"])
 BRIDGE_RECEIVED = Counter("headrace_bridge_received_total", "MQTT messages received, copies included", ["qos"])

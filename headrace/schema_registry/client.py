@@ -18,7 +18,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from headrace.config.connect import Registry as Settings
 from headrace.contracts.compat import incompatibilities
 from headrace.contracts.model import Contract
-from headrace.errors import ConfigError, PoisonError, Reason, TransientError
+from headrace.errors import ConfigError, PoisonError, Reason, RefusedContractError, TransientError
 from headrace.identity.tls import authorities, context, refusal
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ MAX_ID = 2**31 - 1
 # At least BACKWARD: a stricter level that someone has set stays.
 ENOUGH = frozenset({"BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"})
 _RETRIABLE = frozenset({408, 425, 429})
+_CONFLICT_PAUSES = (0.05, 0.2, 0.5)  # seconds: a registration that another one met is tried again after each
 
 
 class Registry:
@@ -64,22 +65,30 @@ class Registry:
     def register(self, subject: str, contract: Contract) -> int:
         """The id of `contract` under `subject`, registered if it is new. Repeating it gives the same id.
 
-        The subject is set to BACKWARD first. ConfigError, with the reason in words, when the contract could not read
-        the readings written with the latest registered one.
+        The subject is set to BACKWARD first. RefusedContractError, with the reason in words, when the contract could
+        not read the readings written with the latest registered one.
         """
+        try:
+            return self._register(subject, contract)
+        except _InvalidError as e:
+            raise RefusedContractError(contract.name, subject, [str(e)]) from None
+
+    def _register(self, subject: str, contract: Contract) -> int:
         self._require_backward(subject)
         schema = Schema(contract.text, "AVRO")
-        known = self._maybe(lambda: self._client.lookup_schema(subject, schema))
-        if known is not None and known.schema_id is not None:
-            return int(known.schema_id)
-        problems = self.check(subject, contract)
-        if problems:
-            raise ConfigError(_refusal(subject, contract, problems))
-        try:
-            return int(self._call(lambda: self._client.register_schema(subject, schema)))
-        except _IncompatibleError as e:  # another version came in between, or the registry has a rule of its own
-            problems = self.check(subject, contract) or [str(e)]
-            raise ConfigError(_refusal(subject, contract, problems)) from None
+        why = ""
+        for pause in (*_CONFLICT_PAUSES, 0.0):
+            known = self._maybe(lambda: self._client.lookup_schema(subject, schema))
+            if known is not None and known.schema_id is not None:
+                return int(known.schema_id)
+            if problems := self.check(subject, contract):
+                raise RefusedContractError(contract.name, subject, problems)
+            try:
+                return int(self._call(lambda: self._client.register_schema(subject, schema)))
+            except _ConflictError as e:  # also where another process has just registered this contract, or the next
+                why = str(e)
+                time.sleep(pause)
+        raise RefusedContractError(contract.name, subject, [f"the registry refuses it: {why}"])
 
     def check(self, subject: str, contract: Contract) -> list[str]:
         """Why `contract` may not follow the latest version of `subject`, in words; empty when it may follow."""
@@ -156,14 +165,14 @@ class Registry:
         if status == 404 and e.error_code is not None and 40400 <= e.error_code < 40500:
             return _MissingError(message)
         if status == 409:
-            return _IncompatibleError(message.rpartition("Exception: ")[2])
+            return _ConflictError(message.rpartition("Exception: ")[2])
         if status in {401, 403}:
             return ConfigError(
                 f"registry {self._url}: access refused (HTTP {status}). "
                 "Check registry.url, registry.username and registry.password"
             )
         if status == 422:
-            return ConfigError(f"registry {self._url}: the contract is refused: {message}")
+            return _InvalidError(f"registry {self._url}: the contract is refused: {message}")
         # A 404 without the registry's own code is a wrong path, or a proxy that has no registry behind it just now:
         # from here they look the same. To wait is right for both: an exit would mend neither.
         kind = TransientError if status == 404 else ConfigError
@@ -177,8 +186,12 @@ class _MissingError(ConfigError):
     """The registry does not have it; never leaves this file."""
 
 
-class _IncompatibleError(ConfigError):
-    """The registry refuses the new version; never leaves this file."""
+class _ConflictError(ConfigError):
+    """The registry refuses the new version, or has it already by another's request."""
+
+
+class _InvalidError(ConfigError):
+    """The registry does not take the contract for one."""
 
 
 def _client_settings(settings: Settings) -> dict[str, Any]:
@@ -200,11 +213,6 @@ def _parsed(schema: Schema) -> dict[str, Any]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
-
-
-def _refusal(subject: str, contract: Contract, problems: list[str]) -> str:
-    lines = "\n".join(f"  {p}" for p in problems)
-    return f"contract {contract.name} can't become the next version of {subject}:\n{lines}"
 
 
 def _unknown(schema_id: int) -> PoisonError:

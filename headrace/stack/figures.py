@@ -9,7 +9,7 @@ from headrace.hub.client import Hub
 
 _ANSWER_SECONDS = 2.0
 EVERY_SECONDS = 2.0
-_OF_SERVICES = ("readings_per_second", "readings", "dead_letters", "lag")
+_OF_SERVICES = ("readings_per_second", "readings", "dead_letters", "lag", "problems")
 
 
 def told(config: Config) -> dict[str, Any]:

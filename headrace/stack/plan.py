@@ -147,10 +147,12 @@ def _dropping(state: State, config: Config) -> Config:
     return config.model_copy(update={"bridge": config.bridge.model_copy(update={"dropped": tuple(dropped)})})
 
 
-def check_config(state: State, wishes: Wishes) -> None:
-    """ConfigError with each problem of the configuration that `make` would use. Writes nothing."""
+def check_config(state: State, wishes: Wishes) -> Config:
+    """The configuration that `make` would use. ConfigError with each problem of it. Writes nothing."""
     path = _config_path(state.read_json("settings.json"), wishes)
-    check.require(load(path, over=_base(path, [])), path=path)
+    config = load(path, over=_base(path, []))
+    check.require(config, path=path)
+    return config
 
 
 def load_made(state: State) -> StackPlan:

@@ -1,14 +1,18 @@
 """Apicurio Registry with its data in an H2 file. It answers who has a password."""
 
+import logging
 from pathlib import Path
 
 from headrace.errors import TransientError
 from headrace.operate import provision
 from headrace.runtime import http
 from headrace.runtime.sockets import listening
+from headrace.stack import registered
 from headrace.stack.download import Part
 from headrace.stack.plan import HOST, USER, Spec, StackPlan
 from headrace.stack.properties import text
+
+log = logging.getLogger(__name__)
 
 
 def logins(password: str) -> dict[str, object]:
@@ -59,6 +63,10 @@ def spec(plan: StackPlan, java: Path, part: Part) -> Spec:
         login = http.basic(USER, plan.secrets["registry"])
         http.get(f"{plan.config.registry.url}/subjects", authorization=login)
 
+    def provide() -> None:
+        provision.contracts(plan.config, log.error)
+        registered.note(plan.state, plan.config)
+
     return Spec(
         name="registry",
         argv=lambda: [
@@ -68,5 +76,5 @@ def spec(plan: StackPlan, java: Path, part: Part) -> Spec:
         address=f"http://{HOST}:{port}",
         prepare=prepare,
         probe=probe,
-        provide=lambda: provision.contracts(plan.config),
+        provide=provide,
     )  # fmt: skip

@@ -58,6 +58,10 @@ def table(snapshot: dict[str, Any]) -> "RenderableType":
     if snapshot.get("streams"):
         parts += ["", streams]
     parts += [Text(f"{n}: {s['message']}", style="dim") for n, s in snapshot["services"].items() if s["message"]]
+    ready = {
+        n: s for n, s in snapshot["services"].items() if s["state"] == "ready"
+    }  # what others lack is their message
+    parts += [Text(f"{n}: {p['why']}", style="yellow") for n, s in ready.items() for p in s.get("problems", ())]
     return Group(*parts)
 
 

@@ -16,7 +16,19 @@ from headrace.config.find import FILE, stack_config
 from headrace.errors import ConfigError
 
 # All that a stack makes in its folder, and so all that a wipe removes.
-OURS = ("certs", "conf", "data", "logs", "secrets", "tmp", FILE, "settings.json", "stack.json", "lock")
+OURS = (
+    "certs",
+    "conf",
+    "data",
+    "logs",
+    "secrets",
+    "tmp",
+    FILE,
+    "settings.json",
+    "contracts.json",
+    "stack.json",
+    "lock",
+)
 # Kafka splits paths at commas, H2 at semicolons; backslashes and quotes mean something in properties files.
 _BAD_PATH = re.compile(r"[,;\\\"'\n\r\x00#$%]")
 

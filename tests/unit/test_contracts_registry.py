@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from headrace.config import load
 from headrace.config.connect import Registry as Settings
 from headrace.contracts.model import Contract, parse
-from headrace.errors import ConfigError, PoisonError, Reason, TransientError
+from headrace.errors import ConfigError, PoisonError, Reason, RefusedContractError, TransientError
+from headrace.schema_registry import client
 from headrace.schema_registry.client import UNKNOWN_SECONDS, Registry
 
 DEVICE = {"name": "device_id", "type": "string"}
@@ -37,6 +38,7 @@ class Fake:
         self.authorization: str | None = None
         self.incompatible = False
         self.raced = ""  # a level that somebody else has just set
+        self.others: list[str] = []  # what somebody else registers just before the next requests, which get a 409
 
     def handle(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         self.requests.append(f"{method} {path}")
@@ -58,18 +60,27 @@ class Fake:
                     return 404, _error(40403, "not there")
                 return 200, self._registered(subject, body["schema"])
             case ["subjects", subject, "versions"]:
-                if self.incompatible:
-                    return 409, _error(409, "io.x.RuleViolationException: Incompatible artifact: because")
-                if body["schema"] not in self.texts:
-                    self.texts.append(body["schema"])
-                self.versions.setdefault(subject, []).append(body["schema"])
-                return 200, {"id": self.texts.index(body["schema"]) + 1}
+                return self._register(subject, body["schema"])
             case ["subjects", subject, "versions", "latest"]:
                 found = self.versions.get(subject)
                 return (200, self._registered(subject, found[-1])) if found else (404, _error(40401, "no subject"))
             case ["compatibility", *_]:
                 return 200, {"is_compatible": not self.incompatible}
         return 404, None
+
+    def _register(self, subject: str, text: str) -> tuple[int, Any]:
+        if self.others:
+            self._add(subject, self.others.pop(0))
+            return 409, _error(409, "io.x.VersionAlreadyExistsException: it is there already")
+        if self.incompatible:
+            return 409, _error(409, "io.x.RuleViolationException: Incompatible artifact: because")
+        return 200, {"id": self._add(subject, text)}
+
+    def _add(self, subject: str, text: str) -> int:
+        if text not in self.texts:
+            self.texts.append(text)
+        self.versions.setdefault(subject, []).append(text)
+        return self.texts.index(text) + 1
 
     def _registered(self, subject: str, text: str) -> dict[str, Any]:
         version = self.versions[subject].index(text) + 1
@@ -178,6 +189,43 @@ def test_an_older_version_may_be_registered_again(registry: Registry) -> None:
     assert registry.register("s", old) == first
 
 
+def test_a_409_is_no_incompatibility_where_another_has_just_registered_the_same(fake: Fake, registry: Registry) -> None:
+    c = contract({"name": "t", "type": "double"})
+    fake.others = [c.text]
+    assert registry.register("s", c) == 1
+    assert fake.versions["s"] == [c.text]
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_409_is_tried_again_where_another_has_just_registered_a_version_that_this_one_may_follow(
+    fake: Fake, registry: Registry
+) -> None:
+    fake.others = [contract().text, contract({"name": "u", "type": "long"}).text]
+    assert registry.register("s", contract({"name": "t", "type": ["null", "double"], "default": None})) == 3
+
+
+def test_a_409_is_an_incompatibility_where_another_has_just_registered_what_this_one_can_not_read(
+    fake: Fake, registry: Registry
+) -> None:
+    fake.others = [contract({"name": "t", "type": "string"}).text]
+    with pytest.raises(RefusedContractError, match="field t changed from string to double"):
+        registry.register("s", contract({"name": "t", "type": "double"}))
+
+
+def test_what_the_registry_does_not_take_for_a_contract_is_refused_like_an_incompatible_one(
+    fake: Fake, registry: Registry
+) -> None:
+    fake.answer = 422, json.dumps(_error(42201, "not Avro to me")).encode()
+    with pytest.raises(RefusedContractError, match="not Avro to me"):
+        registry.register("s", contract())
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_CONFLICT_PAUSES", (0.001,) * 3)
+
+
+@pytest.mark.usefixtures("_quick")
 def test_the_registrys_own_reason_is_told(fake: Fake, registry: Registry) -> None:
     registry.register("s", contract())
     fake.incompatible = True

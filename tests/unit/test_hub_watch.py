@@ -72,6 +72,15 @@ def snapshot(services: dict[str, str], token: str = "t" * 30) -> dict[str, dict[
     return {name: {k: v for k, v in s.items() if k in {"state", "instances", "problems"}} for name, s in found.items()}
 
 
+def test_what_a_ready_service_warns_of_is_told_too() -> None:
+    with Health(Http(), ("kafka",)) as it:
+        it.ready("kafka", ok=True)
+        it.warn("contract of heat", "it is refused")
+        found = snapshot({"bridge": f"http://127.0.0.1:{it.port}"})["bridge"]
+    assert found["state"] == "ready"
+    assert found["problems"] == [{"check": "contract of heat", "why": "it is refused"}]
+
+
 def test_a_service_is_as_its_checks_say_and_one_that_is_away_or_another_is_named(service: Health) -> None:
     url = f"http://127.0.0.1:{service.port}"
     assert snapshot({"x": url}) == {

@@ -1,11 +1,13 @@
 from collections.abc import Callable
+from typing import Self
 
 import pytest
 
 from headrace.cli import context
 from headrace.cli.provision import provision
 from headrace.config import Config
-from headrace.errors import ConfigError, TransientError
+from headrace.contracts.model import Contract
+from headrace.errors import ConfigError, RefusedContractError, TransientError
 from headrace.operate import provision as steps
 from headrace.operate.provision import Part
 
@@ -20,8 +22,8 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-def step(name: str, made: object, calls: list[str]) -> Callable[[Config], object]:
-    def run(_: Config) -> object:
+def step(name: str, made: object, calls: list[str]) -> Callable[..., object]:
+    def run(*_: object) -> object:
         calls.append(name)
         return made
 
@@ -70,7 +72,7 @@ def test_no_longer_than_was_said(called: list[str], monkeypatch: pytest.MonkeyPa
 
 
 def test_what_no_waiting_mends_is_not_waited_for(called: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def contracts(_: Config) -> dict[str, int]:
+    def contracts(*_: object) -> dict[str, int]:
         called.append("contracts")
         raise ConfigError("incompatible")
 
@@ -78,3 +80,36 @@ def test_what_no_waiting_mends_is_not_waited_for(called: list[str], monkeypatch:
     with pytest.raises(ConfigError):
         provision([Part.CONTRACTS], wait=5)
     assert called == ["contracts"]
+
+
+def test_one_refused_contract_keeps_no_other_from_being_registered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    class Registry:
+        def __init__(self, _: object) -> None:
+            pass
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def register(self, subject: str, contract: Contract) -> int:
+            asked.append(subject)
+            if subject.startswith("imu"):
+                raise RefusedContractError(contract.name, subject, ["field ax changed"])
+            return 5
+
+    config = Config.model_validate({"streams": {"imu": {}, "vibration": {}}})
+    monkeypatch.setattr(context, "config", lambda: config)
+    monkeypatch.setattr("headrace.schema_registry.client.Registry", Registry)
+    provision([Part.CONTRACTS])
+    said = capsys.readouterr().err
+    assert asked == ["imu.raw-value", "vibration.raw-value", "vibration.clean-value"]
+    assert said.index("stream imu is refused") < said.index("field ax changed") < said.index("contracts upgrade imu")
+    assert said.endswith("contracts: vibration has schema id 5\n")
+    with pytest.raises(RefusedContractError):
+        steps.contracts(config)
