@@ -41,6 +41,11 @@ REMEDIES = {
         "A device id, or a level of the topic, is not 1 to 64 letters, digits, underscores and hyphens",
         "Give the device another name, or have the route take its id from another place. Then redrive",
     ),
+    Reason.CONTRACT_REFUSED: Remedy(
+        "The stream's new contract can't read what was written with the registered one",
+        "`headrace contracts diff` says what can't follow. Correct the contract; or, where the change is meant, make a "
+        "new stream of it with `headrace contracts upgrade`. Start the bridge again, and redrive",
+    ),
     Reason.NO_ROUTE: Remedy(
         "No route takes the topic",
         "Correct the topic at the device, or add a route that takes it, and redrive. If nobody needs such messages, "
