@@ -125,11 +125,12 @@ def new(
         typer.Option(help="Name of stream and contract; by default the topic's last level.", show_default=False),
     ] = "",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")] = Path(),
-    force: Annotated[bool, typer.Option("--force", help="Replace the contract if there is one.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write the next version of a contract that is there.")] = False,
 ) -> None:
     """Make a contract and a configuration with its route from a sample of your own payload.
 
     It says what became of each key, what it could not tell, and what to run next. Several messages give better types.
+    Over a contract that is there it proposes a next version that can read what is stored, or says what would break.
     Look through the contract, add units and valid ranges. Listening ends early with Ctrl-C, and keeps what came.
     """
     from headrace.cli import newcontract

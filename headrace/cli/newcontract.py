@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from headrace.cli import context, newtable
+from headrace.cli import context, newtable, newversion
 from headrace.cli.newnext import Sent, next_steps
 from headrace.cli.output import progress, say
 from headrace.config.model import Route
@@ -60,8 +60,9 @@ def make(wish: Wish) -> None:
     way = _way(wish.topic, draft, identity)
     contract = wish.out / FOLDER / f"{name}{files.SUFFIX}"
     config = wish.out / CONFIG
-    if contract.exists() and not wish.force:
-        raise ConfigError(f"{contract} exists. Take another --name or --out, or replace it with --force")
+    before = files.read(contract) if contract.exists() else None
+    if before is not None:
+        draft = newversion.next_of(before, draft, sample, captured, contract, force=wish.force)
     fresh = not config.exists()
     try:
         contract.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,8 @@ def make(wish: Wish) -> None:
     typer.echo(contract)
     if fresh:
         typer.echo(config)
-    newtable.explain(draft, sample, contract)
+    if before is None:
+        newtable.explain(draft, sample, contract)
     if not fresh:
         say(f"\n{config} exists and stays as it is. Make sure that it has:\n")
         say(write.config_yaml(name, way, FOLDER).partition("\n")[2].rstrip())

@@ -86,6 +86,17 @@ def test_new_takes_lines_and_standard_input(here: Path) -> None:
     assert json.loads(words[words.index("-m") + 1]) == {"b": "it's"}
 
 
+def test_new_says_what_would_break_before_anything_stops(here: Path) -> None:
+    new("--from", "sample.json")
+    before = (here / "contracts" / "pump.avsc").read_text(encoding="utf-8")
+    (here / "other.json").write_text('{"flow_l_min": "low", "motor": {"temp_c": [1]}}', encoding="utf-8")
+    message = refusal(new("--from", "other.json", "--force"))
+    assert "flow_l_min is double in the contract, and string in the sample" in message
+    assert "motor.temp_c is double in the contract, and a list of double in the sample" in message
+    assert "--name" in message
+    assert (here / "contracts" / "pump.avsc").read_text(encoding="utf-8") == before
+
+
 def test_new_quotes_the_words_of_sql(here: Path) -> None:
     (here / "o.json").write_text('{"group": 1.5, "motor": {"end": 2}, "on": "x"}', encoding="utf-8")
     result = run("new", "--from", "o.json", "--topic", "plant/{device_id}/order")
@@ -142,8 +153,14 @@ def test_new_keeps_what_it_heard_when_it_is_stopped(monkeypatch: pytest.MonkeyPa
 def test_new_overwrites_nothing(here: Path) -> None:
     new("--from", "sample.json")
     (here / "my.yaml").write_text("# mine\n", encoding="utf-8")
-    assert "--force" in refusal(new("--from", "sample.json"))
-    result = new("--from", "sample.json", "--force")
+    result = new("--from", "sample.json")
+    assert "takes the sample as it is" in result.stderr
+    (here / "more.json").write_text('{"flow_l_min": 1, "extra": "x"}', encoding="utf-8")
+    before = (here / "contracts" / "pump.avsc").read_text(encoding="utf-8")
+    assert "Write the next version with --force" in refusal(new("--from", "more.json"))
+    assert (here / "contracts" / "pump.avsc").read_text(encoding="utf-8") == before
+    result = new("--from", "more.json", "--force")
+    assert "field extra added: optional string" in result.stderr
     assert result.exit_code == 0
     assert (here / "my.yaml").read_text(encoding="utf-8") == "# mine\n"
     shown = result.stderr.partition("Make sure that it has:")[2].partition("\n\nNext")[0]
