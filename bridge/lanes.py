@@ -113,8 +113,8 @@ class Lanes:
     def _lane(self, target: Target, name_bytes: int) -> Lane:
         route, decoder = target.route, self._decoders[target.route.where]
         standing = None
-        if route.receipt and all(is_device_id(value) for value in target.captures.values()):
-            standing = StandingReceipt(receipts.fill(route.receipt, target.captures), decoder.marks)
+        if route.receipt and all(is_device_id(value) for value in target.levels.values()):
+            standing = StandingReceipt(receipts.fill(route.receipt, target.levels), decoder.marks)
         return Lane(
             stream=route.stream,
             topic=raw_topic(route.stream),

@@ -6,7 +6,7 @@ subscription, so that no stream gets two. The identifier is a hash of the filter
 a message that waited in the session still carries the identifier of the filter that it came by.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 from zlib import crc32
 
@@ -17,8 +17,10 @@ from headrace.contracts import captures
 from headrace.errors import PoisonError, Reason
 from headrace.mqtt import MAX_SUBSCRIPTION_ID, Subscription
 from headrace.protocol import filters, sharing
+from headrace.protocol.devicenames import Naming, naming
 from headrace.protocol.filters import Filter
-from headrace.protocol.names import is_device_id
+from headrace.protocol.joins import Join
+from headrace.protocol.names import ALPHABET, DEVICE, is_device_id
 
 
 class Route(NamedTuple):
@@ -32,7 +34,9 @@ class Route(NamedTuple):
     receipt: str  # template of the topic for the receipts of its messages; empty: no receipts
     format: Format
     field: str  # the field that a plain value fills; empty: the topic names it, or the format is another
-    fills: tuple[str, ...]  # the captures that fill fields
+    fills: tuple[str, ...]  # the fields that its topics fill
+    joins: Mapping[str, Join]  # those of them that are joined of captures
+    name: Naming  # what makes the ids of its devices
     options: model.Route = model.Route(filter="#")  # as the configuration has it: what a format or a mapping asks for
 
 
@@ -40,7 +44,8 @@ class Target(NamedTuple):
     """A stream that a topic's messages go to. `refused`: why they become dead letters, for a bad name in the topic."""
 
     route: Route
-    captures: dict[str, str]
+    levels: dict[str, str]  # of the topic, by the names that the filter gives them
+    captures: dict[str, str]  # these, with what becomes of them: the device's id, and what is joined
     refused: PoisonError | None
 
 
@@ -63,11 +68,7 @@ class Routing(NamedTuple):
 
     def match(self, topic: str) -> Match:
         """Where the messages of a topic go; no targets when no route's filter matches."""
-        targets = []
-        for route in self.routes:
-            if route.filter.matches(topic):
-                values = route.filter.values(topic)
-                targets.append(Target(route, values, _refusal({name: values[name] for name in route.fills})))
+        targets = [_target(r, r.filter.values(topic)) for r in self.routes if r.filter.matches(topic)]
         identity = next((s.identity(topic) for s in self.spoken if s.filter.matches(topic)), "")
         return Match(
             targets=tuple(targets),
@@ -88,7 +89,13 @@ def takes(subscription: int, identifiers: Iterable[int], known: frozenset[int]) 
 def build(config: Config) -> Routing:
     """The subscriptions and routes of a configuration in which headrace.config.check finds no problem."""
     routes = [
-        (name, filters.parse(route.filter, where := f"streams.{name}.routes[{i}].filter"), route, where)
+        (
+            name,
+            f := filters.parse(route.filter, where := f"streams.{name}.routes[{i}].filter"),
+            route,
+            where,
+            route.joins(f.captures, where),
+        )
         for name, stream in config.streams.items()
         for i, route in enumerate(stream.routes)
     ]
@@ -114,10 +121,12 @@ def build(config: Config) -> Routing:
                 receipt=route.receipt,
                 format=route.format,
                 field=route.field,
-                fills=tuple(captures.filling(f.captures, route.format, route.identity)),
+                fills=tuple(captures.filling(f.captures, route.format, route.identity, joins)),
+                joins=joins,
+                name=naming(route.device.names),
                 options=route,
             )
-            for stream, f, route, where in routes
+            for stream, f, route, where, joins in routes
         ),
         subscriptions=tuple(Subscription(sharing.shared(group, pattern), n) for pattern, n in numbers.items()),
         unwanted=(*(sharing.shared(group, p) for p in covered), *(known if group else ())),
@@ -126,12 +135,30 @@ def build(config: Config) -> Routing:
     )
 
 
-def _refusal(captures: dict[str, str]) -> PoisonError | None:
-    for name, value in captures.items():
-        if not is_device_id(value):
-            what = f"{name}: the topic's level {value[:80]!r} is not 1 to 64 letters, digits, underscores and hyphens"
-            return PoisonError(Reason.BAD_NAME, what, field=name, value=value)
-    return None
+def _target(route: Route, levels: dict[str, str]) -> Target:
+    try:
+        return Target(route, levels, levels | _fields(route, levels), None)
+    except PoisonError as e:
+        return Target(route, levels, levels, e)
+
+
+def _fields(route: Route, levels: dict[str, str]) -> dict[str, str]:
+    """What the topic says of the fields that it fills. PoisonError: one of them has no valid name there."""
+    found = {field: route.joins[field].of(levels) if field in route.joins else levels[field] for field in route.fills}
+    for field, value in found.items():
+        if field != DEVICE and field not in route.joins and not is_device_id(value):
+            raise PoisonError(
+                Reason.BAD_NAME,
+                f"{field}: the topic's level {value[:80]!r} is not {ALPHABET}",
+                field=field,
+                value=value,
+            )
+    if DEVICE in found:
+        found[DEVICE] = route.name(name := found[DEVICE])
+        if route.options.identity == DEVICE and is_device_id(name) and found[DEVICE] != name:
+            words = f"{DEVICE}: {name} would publish as {found[DEVICE]}. A device publishes under its own id"
+            raise PoisonError(Reason.BAD_NAME, words, field=DEVICE, value=name)
+    return found
 
 
 def _identifiers(patterns: Iterable[str]) -> dict[str, int]:

@@ -20,7 +20,7 @@ Make = Callable[[Contract, int, Route], Decoder]
 def _json(contract: Contract, schema_id: int, route: Route) -> Decoder:
     from bridge.decoders.json.decoder import JsonDecoder
 
-    return JsonDecoder(contract, schema_id, route.fills)
+    return JsonDecoder(contract, schema_id, route.fills, route.name)
 
 
 def _value(contract: Contract, schema_id: int, route: Route) -> Decoder:
@@ -76,4 +76,4 @@ def decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
 def _decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
     if route.format in FORMATS:
         return FORMATS[route.format](contract, schema_id, route)
-    return ParsedDecoder(PARSERS[route.format](route), ObjectReader(contract, schema_id, route.fills))
+    return ParsedDecoder(PARSERS[route.format](route), ObjectReader(contract, schema_id, route.fills, route.name))

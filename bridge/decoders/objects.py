@@ -13,16 +13,23 @@ from bridge.decoders.values import Reader, missing, reader, timestamp
 from bridge.encode import encoder
 from headrace.contracts.model import Contract, Field
 from headrace.errors import PoisonError, Reason
-from headrace.protocol.names import DEVICE, QUALITY, TIME, is_device_id
+from headrace.protocol.devicenames import AS_WRITTEN, Naming
+from headrace.protocol.names import DEVICE, QUALITY, TIME
 from headrace.protocol.wire import frame
 
-_MAX_DEVICES = 100_000  # device ids remembered as good
+_MAX_DEVICES = 100_000  # device ids remembered
 
 
 class ObjectReader:
-    """Makes readings of one contract. `captures`: the fields that the topic has, with names that are checked."""
+    """Makes readings of one contract. `captures`: the fields that the topic has, with names that are checked.
 
-    def __init__(self, contract: Contract, schema_id: int, captures: Sequence[str] = ()) -> None:
+    `name`: what makes the id of the device that a payload names.
+    """
+
+    def __init__(
+        self, contract: Contract, schema_id: int, captures: Sequence[str] = (), name: Naming = AS_WRITTEN
+    ) -> None:
+        self._name = name
         self._ignored = 0
         fields = [f for f in contract.fields if f.name != QUALITY]
         self.rows = [Row(f, contract) for f in fields]  # in the contract's order
@@ -40,7 +47,7 @@ class ObjectReader:
         both = {"sequence", "boot"} <= roles.keys()
         self._identity: tuple[int, ...] = (roles["sequence"], roles["boot"]) if both else ()
         self._captured = tuple((position[n], n) for n in captures if n != DEVICE)
-        self._devices: set[str] = set()
+        self._ids: dict[str, str] = {}  # of devices, by what payloads call them
 
     def read(self, found: Mapping[str, Any], source: Source, received: int) -> Reading:
         """The reading of an object. PoisonError: there is none, with the field and why."""
@@ -62,7 +69,7 @@ class ObjectReader:
                 raise missing(DEVICE)
             device = values[self._device] = expected
         elif device != expected:
-            self._check_device(device, expected)
+            device = values[self._device] = self._id(device, expected)
         time = values[self._time]
         timed = time is not None
         values[self._time] = self._read_time(time) if timed else received // self._received_tick
@@ -80,24 +87,17 @@ class ObjectReader:
         count, self._ignored = self._ignored, 0
         return count
 
-    def _check_device(self, device: str, expected: str | None) -> None:
-        if expected is not None:
-            raise PoisonError(
-                Reason.DEVICE_MISMATCH,
-                f"device_id: the topic says {expected}, the payload {device[:80]!r}",
-                field=DEVICE,
-                value=device,
-            )
-        if device in self._devices:
-            return
-        if not is_device_id(device):
-            raise PoisonError(
-                Reason.BAD_NAME, f"device_id: {device[:80]!r} is not 1 to 64 letters, digits, underscores and hyphens",
-                field=DEVICE, value=device,
-            )  # fmt: skip
-        if len(self._devices) >= _MAX_DEVICES:
-            self._devices.clear()
-        self._devices.add(device)
+    def _id(self, name: str, expected: str | None) -> str:
+        found = self._ids.get(name)
+        if found is None:
+            found = self._name(name)
+            if len(self._ids) >= _MAX_DEVICES:
+                self._ids.clear()
+            self._ids[name] = found
+        if expected is None or found == expected:
+            return found
+        words = f"{DEVICE}: the topic says {expected}, the payload {name[:80]!r}"
+        raise PoisonError(Reason.DEVICE_MISMATCH, words, field=DEVICE, value=name)
 
     def _values(self, found: Mapping[str, Any], source: Source) -> list[Any]:
         unknown = found.keys() - self._known

@@ -1,5 +1,6 @@
 """The whole configuration: connections, streams, and a section for each service."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -9,8 +10,11 @@ from headrace.config.base import Port, Positive, Seconds, Section
 from headrace.config.behaviour import Behaviour
 from headrace.config.connect import HttpUrl, Kafka, Mqtt, Registry, Store, Tls
 from headrace.config.formats import NEEDED, SETTINGS, Columns, Compression
+from headrace.config.naming import Device
 from headrace.config.oidc import Oidc
 from headrace.config.packed import Packed
+from headrace.protocol import joins
+from headrace.protocol.joins import Join
 from headrace.protocol.names import DEVICE, check_stream, clean_topic
 
 # How payloads are written; bridge/decoders/formats.py has a decoder for each.
@@ -37,6 +41,7 @@ class Route(Section):
     receipt: str = Field(
         "", description="topic for a receipt of each message that is in Kafka, such as receipts/{device_id}"
     )
+    device: Device = Field(Device(), description="how the names of devices become ids")
     retained: Literal["drop", "keep"] = Field(
         "drop",
         description="copies that the broker had kept, which it sends when the bridge subscribes anew: drop: they are "
@@ -55,6 +60,11 @@ class Route(Section):
         if self.format in NEEDED and getattr(self, self.format) is None:
             raise ValueError(f"format {self.format} needs settings, in a section {self.format}")
         return self
+
+    def joins(self, captures: Collection[str], where: str) -> dict[str, Join]:
+        """The joins of the filter's `captures`, by field. ConfigError, beginning with `where`: a wrong template."""
+        wanted = {DEVICE: ("device.topic", self.device.topic)} if self.device.topic else {}
+        return {field: joins.parse(text, captures, f"{where}.{key}") for field, (key, text) in wanted.items()}
 
 
 def _as_route(value: object) -> object:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from headrace.config import identities
+from headrace.config import identities, naming
 from headrace.config.identities import Spoken
 from headrace.config.model import Config, Route
 from headrace.contracts import captures, files, lint, onevalue
@@ -40,12 +40,14 @@ def contract_problems(config: Config, *, routed: bool = False) -> Iterator[str]:
 def _field_problems(contract: Contract, route: Route, where: str) -> Iterator[str]:
     try:
         captured = filters.parse(route.filter, where).captures
+        joins = route.joins(captured, where)
     except ConfigError:
-        return  # `filter_problems` reports it
-    for problem in captures.problems(contract, captures.filling(captured, route.format, route.identity)):
+        return  # `filter_problems` or `identity_problems` reports it
+    fills = captures.filling(captured, route.format, route.identity, joins)
+    for problem in captures.problems(contract, fills):
         yield f"{where}.filter: {problem}"
     if route.format == "value":
-        for problem in onevalue.problems(contract, captured, route.field):
+        for problem in onevalue.problems(contract, {*captured, *fills}, route.field):
             yield f"{where}: format value: {problem}"
     elif route.field:
         yield f"{where}.field: only a route with `format: value` has a field. Remove it, or add `format: value`"
@@ -110,6 +112,11 @@ def identity_problems(config: Config) -> Iterator[str]:
             if route.identity not in found.captures:
                 yield f"{where}: {_no_identity(found, route.identity)}"
                 continue
+            yield from naming.problems(route.device, route.identity, where)
+            try:
+                route.joins(found.captures, where)
+            except ConfigError as e:
+                yield str(e)
             if not identities.is_writable(found):
                 yield (
                     f"{where}: {found.text}: a broker's access file can't have this filter. Leave out %u, %c, control "

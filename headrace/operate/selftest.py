@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import orjson
 
 from headrace.config import Config
+from headrace.config.model import Route
 from headrace.contracts import files
 from headrace.contracts.avro import Node
 from headrace.contracts.model import Contract, Field
 from headrace.contracts.write import example_topic
 from headrace.errors import ConfigError, TransientError
 from headrace.protocol import filters
+from headrace.protocol.devicenames import naming
+from headrace.protocol.filters import Filter
 from headrace.protocol.names import DEVICE, QUALITY, TIME
 from headrace.simulation.device import Publisher
 
@@ -43,6 +46,7 @@ class Row(NamedTuple):
 def message(config: Config, stream: str, payload: str = "", now: datetime | None = None) -> Message:
     """A message of a device `selftest-...` for the stream, for its first JSON route, with the time `now` (UTC).
 
+    Where the route wants a MAC address, the device has a random one.
     `payload` is a JSON object to send instead of one made from the contract; device and time are put into it.
     ConfigError when the stream has no route, or the contract has a field for which no value can be made up.
     """
@@ -54,15 +58,27 @@ def message(config: Config, stream: str, payload: str = "", now: datetime | None
             f"streams.{stream}: no route for JSON, so no reading can be sent to it. Add one, or name another"
         )
     route = filters.parse(given.filter, f"streams.{stream}.routes")
-    device = f"selftest-{secrets.token_hex(4)}"
+    name = secrets.token_hex(6) if given.device.names == "mac" else f"selftest-{secrets.token_hex(4)}"
+    device, topic = _named(given, route, name)
     contract = files.find(config.contract_of(stream), config.contracts)
     reading = _object(payload) if payload else _reading(contract)
     # A capture fills its field from the topic; another value in the payload would contradict it.
     reading = {k: v for k, v in reading.items() if k not in route.captures}
-    if DEVICE not in route.captures:
-        reading[DEVICE] = device
+    if DEVICE not in route.captures and not given.device.topic:
+        reading[DEVICE] = name
     reading[TIME] = (now or datetime.now(UTC)).isoformat(timespec="microseconds")
-    return Message(stream, device, example_topic(route, device), orjson.dumps(reading))
+    return Message(stream, device, topic, orjson.dumps(reading))
+
+
+def _named(given: Route, route: Filter, name: str) -> tuple[str, str]:
+    """(the id, a topic) of a device of a route that is called `name`, in the topic if that says it."""
+    topic, whole = example_topic(route, name), name
+    if join := given.joins(route.captures, "the route").get(DEVICE):
+        levels = topic.split("/")
+        levels[route.captures[join.names[-1]]] = name
+        topic = "/".join(levels)
+        whole = join.of(route.values(topic))
+    return naming(given.device.names)(whole), topic
 
 
 def run(config: Config, sent: Message, seconds: float, notify: Callable[[str], None] = lambda _: None) -> Row:

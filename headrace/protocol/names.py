@@ -3,6 +3,8 @@
 import re
 from urllib.parse import quote
 
+LONGEST = 64  # characters of a device id
+ALPHABET = f"1 to {LONGEST} letters, digits, underscores and hyphens"
 _DEVICE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 STREAM = r"[a-z][a-z0-9_]{0,47}"  # the names that a stream may have
 RAW, CLEAN = ".raw", ".clean"

@@ -20,6 +20,7 @@ from bridge.decoders.values import Reader
 from bridge.decoders.wording import not_an_object, not_json
 from headrace.contracts.model import Contract, Field
 from headrace.errors import PoisonError, Reason
+from headrace.protocol.devicenames import AS_WRITTEN, Naming
 from headrace.protocol.names import QUALITY, TIME
 
 _REFUSED = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, struct.error, PoisonError)
@@ -37,11 +38,13 @@ _STRUCT_TYPES: dict[str, Any] = {
 
 
 class JsonDecoder:
-    """Decodes the payloads of one contract. `captures`: the fields that the topic has, with names that are checked."""
+    """Decodes the payloads of one contract. `captures` and `name`: as `ObjectReader` has them."""
 
-    def __init__(self, contract: Contract, schema_id: int, captures: Sequence[str] = ()) -> None:
+    def __init__(
+        self, contract: Contract, schema_id: int, captures: Sequence[str] = (), name: Naming = AS_WRITTEN
+    ) -> None:
         self.ignored = 0
-        self._objects = ObjectReader(contract, schema_id, captures)
+        self._objects = ObjectReader(contract, schema_id, captures, name)
         made = _struct(contract, set(captures))
         self._as_struct = msgspec.json.Decoder(made | list[made]).decode  # type: ignore[valid-type]
         self._fast_reads = tuple(_fast_reads(contract, self._objects))

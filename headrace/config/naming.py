@@ -1,0 +1,50 @@
+"""The section of a route that says how the names of its devices become ids."""
+
+from collections.abc import Iterator
+
+from pydantic import Field, field_validator
+
+from headrace.config.base import Section
+from headrace.protocol.devicenames import Rule
+from headrace.protocol.names import ALPHABET, DEVICE, is_device_id
+
+
+class Device(Section):
+    """How what a device is called becomes its id. Two names never become one id."""
+
+    names: Rule | dict[str, str] = Field(
+        "id",
+        description="id: the name is the id; mac: a MAC address or EUI, without its separators and in small letters; "
+        "encode: any text, escaped; or a table of ids by name",
+    )
+    topic: str = Field(
+        "", description="captures that are the name together, such as {floor}/{room}; empty: {device_id}"
+    )
+
+    @field_validator("names")
+    @classmethod
+    def _check_table(cls, names: Rule | dict[str, str]) -> Rule | dict[str, str]:
+        owners: dict[str, str] = {}
+        for name, found in names.items() if isinstance(names, dict) else ():
+            if not is_device_id(found):
+                raise ValueError(f"{name!r}: {found!r} is no id. Use {ALPHABET}")
+            other = owners.setdefault(found, name)
+            if other != name:
+                raise ValueError(f"{other!r} and {name!r} have the same id {found!r}. Give each its own")
+        return names
+
+
+def problems(device: Device, identity: str, where: str) -> Iterator[str]:
+    """Names that would let a device publish as another, in a route whose publisher is `identity`.
+
+    The broker lets a device publish under its own name, which is an id. So that name must stay what it is.
+    """
+    if identity != DEVICE:
+        return
+    why = "the route is for devices that publish by themselves, each under its own id"
+    how = "Where a gateway publishes for its devices, set identity to the capture that names the gateway"
+    if device.topic:
+        yield f"{where}.device.topic: {why}, which {{{DEVICE}}} has. Leave it out. {how}"
+    for name, found in device.names.items() if isinstance(device.names, dict) else ():
+        if is_device_id(name) and found != name:
+            yield f"{where}.device.names: {name} would publish as {found}: {why}. Leave {name} out. {how}"
