@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from bridge import letters, registering
 from bridge.decoders.base import Decoder, Found, Reading, Refused, Source
+from bridge.decoders.json.decoder import parse
+from bridge.decoders.objects import ObjectReader
 from bridge.redrive.resolve import Resolver
 from bridge.routing import Routing, Target
 from headrace.contracts.model import Contract
@@ -56,29 +58,36 @@ class Again:
         refusals: Mapping[str, RefusedContractError] | None = None,
     ) -> None:
         self._routing, self._limits, self._refusals = routing, limits, refusals or {}
+        self._contracts, self._ids = contracts, ids
         self._decoders = registering.decoders(routing, contracts, ids, self._refusals)
         self._resolvers = {s: Resolver(contracts[s], number, text) for s, number in ids.items()}
 
-    def judge(self, letter: ReadLetter, value: bytes, number: int) -> Outcome:
+    def judge(self, letter: ReadLetter, value: bytes, number: int, is_reading: bool = False) -> Outcome:
         """What redrive `number` makes of a letter whose bytes are `value`: the same each time.
 
-        TransientError when the registry is away.
+        `is_reading`: the bytes are a reading as a JSON object, which somebody has mended. TransientError when the
+        registry is away.
         """
         try:
             if letter.text("stage") == Stage.BRIDGE:
                 return self._payload(letter, value, number)
-            return Outcome((self._datum(letter, value, number),))
+            return Outcome((self._datum(letter, value, number, is_reading),))
         except PoisonError as e:
             return Outcome(refused=e)
 
-    def _datum(self, letter: ReadLetter, value: bytes, number: int) -> Record:
+    def _datum(self, letter: ReadLetter, value: bytes, number: int, is_reading: bool) -> Record:
         """A reading that clean or the archive refused."""
         stream = letter.text("stream")
         if stream in self._refusals:
             raise registering.poison(stream, self._refusals[stream])
         if stream not in self._resolvers:
             raise PoisonError(Reason.NO_ROUTE, f"there is no stream {stream!r} in the configuration")
-        device, value = self._resolvers[stream].resolve(value)
+        if is_reading:
+            read = ObjectReader(self._contracts[stream], self._ids[stream]).read
+            reading = read(parse(value), Source(), _received(letter))
+            device, value = reading.device, reading.value
+        else:
+            device, value = self._resolvers[stream].resolve(value)
         if not is_device_id(device):
             raise PoisonError(Reason.BAD_NAME, f"device_id: {device[:80]!r} can't name a device", field="device_id")
         return self._record(letter, stream, device, value, number, 0)

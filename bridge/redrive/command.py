@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from hashlib import blake2b
 
 from bridge import registering, startup
 from bridge.redrive.again import Again, Outcome
@@ -28,6 +29,7 @@ from headrace.contracts.model import Contract
 from headrace.deadletters import ReadLetter, exchange, journal
 from headrace.deadletters.exchange import Answer, Fate, Request
 from headrace.deadletters.journal import RecordAt
+from headrace.deadletters.mending import Mended
 from headrace.errors import (
     ConfigError,
     FatalError,
@@ -43,7 +45,7 @@ from headrace.schema_registry.client import Registry
 from headrace.store.base import ObjectStore
 from headrace.store.open import open_store
 
-Judge = Callable[[ReadLetter, bytes, int], Outcome]
+Judge = Callable[[ReadLetter, bytes, int, bool], Outcome]
 _CHUNK_LETTERS, _CHUNK_BYTES = 200, 8 * 1024 * 1024
 
 
@@ -77,7 +79,7 @@ def redrive(config: Config, request: Request, stop: threading.Event) -> Iterator
         judge = _judge(config, registry, limits, register=not request.dry_run)
         chosen = (it for it in deadletters.read(config) if it.key in numbers)
         store = cache(lambda: open_store(config.store))  # few letters need it
-        items = (Item(it, numbers[it.key], _judged(it, numbers[it.key], judge, store)) for it in chosen)
+        items = (_item(it, numbers[it.key], request.mended.get(it.key), judge, store) for it in chosen)
         if request.dry_run:
             yield from (_answer(item, Fate.WOULD_GO) for item in items)
             return
@@ -91,13 +93,12 @@ def redrive(config: Config, request: Request, stop: threading.Event) -> Iterator
 
 
 def _send(chunk: list[Item], sender: Sender, request: Request) -> Iterator[Answer]:
-    unsure = [i for i in chunk if sender.unsure(i.letter.key) and not request.again]
-    going = [i for i in chunk if i.outcome.refused is None and i not in unsure]
+    unsure = {i.letter.key: why for i in chunk if not request.again and (why := sender.unsure(i))}
+    going = [i for i in chunk if i.outcome.refused is None and i.letter.key not in unsure]
     sent = sender.send(going)
     for i in chunk:
-        if i in unsure:
-            why = "an earlier redrive was interrupted, and the raw topic no longer reaches back to it"
-            yield Answer(i.letter.key, i.number, Fate.UNSURE, detail=why)
+        if i.letter.key in unsure:
+            yield Answer(i.letter.key, i.number, Fate.UNSURE, detail=unsure[i.letter.key])
         else:
             yield _answer(i, Fate.WAITING, sent.get(i.letter.key, ()))
 
@@ -160,9 +161,14 @@ def _limits(config: Config) -> dict[str, int]:
     return {s: min(config.max_message_bytes, found[raw_topic(s)].max_message_bytes) for s in config.streams}
 
 
-def _judged(letter: ReadLetter, number: int, judge: Judge, store: Callable[[], ObjectStore]) -> Outcome:
+def _item(
+    letter: ReadLetter, number: int, mended: Mended | None, judge: Judge, store: Callable[[], ObjectStore]
+) -> Item:
+    if mended is not None and mended.value != letter.value:  # else nobody has touched it
+        digest = blake2b(mended.value, digest_size=16).hexdigest()
+        return Item(letter, number, judge(letter, mended.value, number, mended.is_reading), digest)
     try:
         value = deadletters.content(letter, lambda key: store().get(key))
     except FatalError as e:  # the bytes of one letter are gone: no reason to keep the others back
-        return Outcome(refused=PoisonError(Reason.MALFORMED, str(e)))
-    return judge(letter, value, number)
+        return Item(letter, number, Outcome(refused=PoisonError(Reason.MALFORMED, str(e))))
+    return Item(letter, number, judge(letter, value, number, False))

@@ -26,6 +26,7 @@ class Item(NamedTuple):
     letter: ReadLetter
     number: int
     outcome: Outcome
+    mended: str = ""  # a digest of the bytes that are sent in the place of the letter's own
 
 
 class Sender:
@@ -75,9 +76,14 @@ class Sender:
                 if header(headers, journal.REDRIVE) is not None:
                     self._already_sent[header(headers, EVENT_ID) or b""] = RecordAt(topic, number, m.offset() or 0)
 
-    def unsure(self, key: bytes) -> bool:
-        """Whether an interrupted redrive may have sent the letter, and the log since then is gone."""
-        return key in self._unsure
+    def unsure(self, item: Item) -> str:
+        """Why it can't be known what an interrupted redrive of the letter has sent; empty when it can be."""
+        note = self._interrupted.get(item.letter.key)
+        if item.letter.key in self._unsure:
+            return "an earlier redrive was interrupted, and the raw topic no longer reaches back to it"
+        if note is not None and note.mended != item.mended:
+            return "an earlier redrive with other bytes was interrupted: give it the same --from"
+        return ""
 
     def send(self, items: Sequence[Item]) -> dict[bytes, list[RecordAt]]:
         """Send the readings and letters that `items` become. Returns, by letter key, where the letter's readings are.
@@ -90,7 +96,7 @@ class Sender:
             ends = self._ends({r.topic for i in fresh for r in i.outcome.records})
             for i in fresh:
                 mine = {t: ends[t] for t in {r.topic for r in i.outcome.records}}
-                self._note(i.letter, RedriveNote(i.letter.key, i.number, False, mine, []))
+                self._note(i.letter, RedriveNote(i.letter.key, i.number, False, mine, [], i.mended))
             self._flush()
         sent: dict[bytes, list[RecordAt]] = {i.letter.key: [] for i in items}
         for i in items:
@@ -98,7 +104,7 @@ class Sender:
         self._flush()
         for i in items:
             to = sent[i.letter.key][:_MAX_NOTED]
-            self._note(i.letter, RedriveNote(i.letter.key, i.number, True, {}, to))
+            self._note(i.letter, RedriveNote(i.letter.key, i.number, True, {}, to, i.mended))
         self._flush()
         return sent
 

@@ -3,6 +3,7 @@
 import typer
 
 from headrace.cli.dlqdrop import drop
+from headrace.cli.dlqexport import export
 from headrace.cli.dlqlist import list_
 from headrace.cli.dlqredrive import redrive
 from headrace.cli.dlqshow import show
@@ -14,4 +15,5 @@ app = typer.Typer(
 app.command("list")(list_)
 app.command("show")(show)
 app.command("redrive")(redrive)
+app.command("export")(export)
 app.command("drop")(drop)

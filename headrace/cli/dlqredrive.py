@@ -1,6 +1,7 @@
 """`headrace dlq redrive`: dead letters sent again, and what became of each."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +27,14 @@ def redrive(  # noqa: PLR0913, PLR0917 - each is an option of the command
     again: Annotated[
         bool, typer.Option("--again", help="Also those redriven before: each becomes one reading more.")
     ] = False,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Those in this file or folder, mended there: `headrace dlq export` writes it.",
+            show_default=False,
+        ),
+    ] = None,
     dropped: Annotated[
         bool, typer.Option("--dropped", help="Those that were dropped, instead of the open ones.")
     ] = False,
@@ -40,13 +49,14 @@ def redrive(  # noqa: PLR0913, PLR0917 - each is an option of the command
 ) -> None:
     """Send dead letters again, each once, by the current contracts and routes.
 
-    Correct the contract or the route first. A redrive that was interrupted is finished by the next one, and nothing is
-    sent twice. A letter that still can't become a reading stays, with the reason. Exit code 1 when a letter was refused
-    or its fate is not known yet.
+    Correct the contract or the route first, or mend the letters and give them with --from. A redrive that was
+    interrupted is finished by the next one (with the same file), and nothing is sent twice. A letter that still can't
+    become a reading stays, with the reason. Exit code 1 when a letter was refused or its fate is not known yet.
     """
     from headrace import kafka
     from headrace.deadletters import journal
     from headrace.deadletters.exchange import Request
+    from headrace.deadletters.mending import read_back
     from headrace.deadletters.redrive import run
 
     cfg = context.config()
@@ -54,9 +64,15 @@ def redrive(  # noqa: PLR0913, PLR0917 - each is an option of the command
     wanted = dlqfilter.filter_of(stream, reason, stage, device, since, until)
     kafka.probe(cfg.kafka)
     known = journal.load(cfg)
-    wanted = wanted.of_keys(dlqfilter.chosen(known.letters, keys or ()))
+    mended = read_back(from_) if from_ is not None else {}
+    wanted = wanted.of_keys(dlqfilter.chosen(known.letters, keys or ()) or mended)
+    if strangers := mended.keys() - known.letters.keys():
+        raise ConfigError(f"{from_}: Kafka has no letter {next(iter(strangers)).hex()} ({len(strangers):,} such)")
     states = _states(again=again, dropped=dropped)
     picked = [it for it in known.letters.values() if wanted.takes(it) and known.state(it.key) in states]
+    if from_ is not None:
+        picked = [it for it in picked if it.key in mended]
+    mended = {it.key: mended[it.key] for it in picked if it.key in mended}
     picked = picked[:limit] if limit else picked
     for key in wanted.keys:
         if known.state(key) not in states:
@@ -77,7 +93,7 @@ def redrive(  # noqa: PLR0913, PLR0917 - each is an option of the command
         def tell(done: int, what: str = "") -> None:
             bar.update(task, completed=done, count=done, description=what or verb)
 
-        request = Request(frozenset(it.key for it in picked), again, dry_run)
+        request = Request(frozenset(it.key for it in picked), again, dry_run, mended)
         results = run(cfg, request, context.config_path(), wait, tell)
     if json:
         _print_json(results)

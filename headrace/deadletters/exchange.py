@@ -4,13 +4,17 @@ The request is one JSON object on the process's standard input. The answers are 
 line for each letter.
 """
 
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
 
 from headrace.deadletters.journal import RecordAt
+from headrace.deadletters.mending import Mended
 from headrace.errors import ConfigError
 
 
@@ -20,29 +24,38 @@ class Fate(StrEnum):
     WOULD_GO = "would go"  # * a trial: nothing was sent
     WAITING = "sent, not cleaned yet"  # *
     REFUSED = "refused"  # * nothing was sent: the letter stays as it is
-    UNSURE = "unsure"  # * an earlier redrive was interrupted, too long ago to find out what it sent: nothing was sent
+    UNSURE = "unsure"  # * an earlier redrive was interrupted, and what it sent can't be known: nothing was sent
     REDRIVEN = "redriven"  # its readings passed cleaning
     REFUSED_AGAIN = "refused again"  # sent, and at least a part of it is a newer letter now
 
 
 class Request(NamedTuple):
-    """The letters to redrive, by key. `again`: those too that were redriven before. `dry_run`: send nothing."""
+    """The letters to redrive, by key. `again`: those too that were redriven before. `dry_run`: send nothing.
+
+    `mended`: what is sent in the place of a letter's own bytes, by its key.
+    """
 
     keys: frozenset[bytes]
     again: bool = False
     dry_run: bool = False
+    mended: Mapping[bytes, Mended] = MappingProxyType({})
 
     def encode(self) -> bytes:
         """The request as JSON."""
-        return orjson.dumps({**self._asdict(), "keys": [k.hex() for k in self.keys]})
+        mended = {k.hex(): (b64encode(m.value).decode(), m.is_reading) for k, m in self.mended.items()}
+        return orjson.dumps({**self._asdict(), "keys": [k.hex() for k in self.keys], "mended": mended})
 
 
 def decode_request(text: bytes) -> Request:
-    """The request in a JSON object. `again` and `dry_run` may be absent. ConfigError for anything else."""
+    """The request in a JSON object. All but `keys` may be absent. ConfigError for anything else."""
     try:
         found = orjson.loads(text)
         keys = frozenset(bytes.fromhex(k) for k in found["keys"])
-        return Request(keys, bool(found.get("again")), bool(found.get("dry_run")))
+        mended = {
+            bytes.fromhex(k): Mended(b64decode(value, validate=True), bool(is_reading))
+            for k, (value, is_reading) in (found.get("mended") or {}).items()
+        }
+        return Request(keys, bool(found.get("again")), bool(found.get("dry_run")), mended)
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ConfigError(f"standard input: not a JSON object with `keys`: {e}") from None
 

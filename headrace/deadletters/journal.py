@@ -50,7 +50,7 @@ class RedriveNote(NamedTuple):
     """A letter's latest redrive.
 
     `ends`: by topic, where each partition ended before readings were sent to it. `to`: where the readings are, at
-    least the first of them.
+    least the first of them. `mended`: a digest of the bytes that were sent in the place of the letter's own.
     """
 
     letter: bytes  # its key
@@ -58,6 +58,7 @@ class RedriveNote(NamedTuple):
     sent: bool
     ends: dict[str, list[int]]
     to: list[RecordAt]
+    mended: str = ""
 
     def record(self) -> Letter:
         """The note as a record of the dead letters' topic."""
@@ -166,7 +167,8 @@ def _note(value: bytes) -> RedriveNote | None:
         found = orjson.loads(value)
         to = [RecordAt(str(t), int(p), int(o)) for t, p, o in found["to"]]
         ends = {str(t): [int(o) for o in found["ends"][t]] for t in found["ends"]}
-        return RedriveNote(bytes.fromhex(found["letter"]), int(found["number"]), bool(found["sent"]), ends, to)
+        mended = str(found.get("mended") or "")
+        return RedriveNote(bytes.fromhex(found["letter"]), int(found["number"]), bool(found["sent"]), ends, to, mended)
     except (ValueError, LookupError, TypeError, OverflowError):
         return None
 

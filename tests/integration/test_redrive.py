@@ -6,8 +6,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiomqtt
@@ -21,8 +22,9 @@ from bridge.routing import build
 from headrace import deadletters
 from headrace.config import Config, load
 from headrace.contracts import files
-from headrace.deadletters import journal
+from headrace.deadletters import journal, mending
 from headrace.deadletters.exchange import Request
+from headrace.deadletters.mending import Mended
 from headrace.kafka import partition
 from headrace.operate import provision
 from headrace.protocol.wire import EVENT_ID
@@ -92,20 +94,27 @@ class World:
         ]
         return counts
 
+    def listed(self, *args: str) -> Any:
+        """What `dlq list` says."""
+        return orjson.loads(self.run("dlq", "list", "--json", *args).stdout)
+
     def letters(self, device: str) -> dict[str, int]:
         """How many letters of a device there are in each state that occurs."""
-        found = orjson.loads(self.run("dlq", "list", "--json").stdout)["letters"]
+        found = self.listed()["letters"]
         return dict(Counter(it["state"] for it in found if f"/{device}/" in it["mqtt_topic"]))
 
     def publish(self, messages: list[tuple[str, Any]]) -> None:
+        self.publish_bytes([(topic, orjson.dumps(payload)) for topic, payload in messages])
+
+    def publish_bytes(self, messages: list[tuple[str, bytes]]) -> None:
         asyncio.run(self._publish(messages))
 
-    async def _publish(self, messages: list[tuple[str, Any]]) -> None:
+    async def _publish(self, messages: list[tuple[str, bytes]]) -> None:
         mqtt = self.config.mqtt
         password = mqtt.password.get_secret_value() if mqtt.password else None
         async with aiomqtt.Client(mqtt.host, mqtt.port, username=mqtt.username, password=password) as client:
             for topic, payload in messages:
-                await client.publish(topic, orjson.dumps(payload), qos=1)
+                await client.publish(topic, payload, qos=1)
 
     def await_letters(self, device: str, count: int) -> None:
         until(lambda: self.letters(device).get("open", 0) == count, f"{count} letters")
@@ -204,14 +213,14 @@ def test_killed_in_the_middle_of_2_000_letters_again_and_again(world: World) -> 
     assert len(world.event_ids()) == before + count, "one was sent twice, and only the look-back hid it"
 
 
-def kill_redrive(world: World, answers: int) -> None:
-    """Redrive all open letters, and kill -9 the process after this many answers."""
-    keys = [it.key for it in journal.load(world.config).open()]
+def kill_redrive(world: World, answers: int, mended: Mapping[bytes, Mended] = MappingProxyType({})) -> None:
+    """Redrive all open letters, or those that are mended, and kill -9 the process after this many answers."""
+    keys = mended or [it.key for it in journal.load(world.config).open()]
     argv = [sys.executable, "-m", "bridge", "redrive", "--config", str(world.path)]
     with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(Request(frozenset(keys)).encode())
+        process.stdin.write(Request(frozenset(keys), mended=mended).encode())
         process.stdin.close()
         begun = len(journal.load(world.config).notes)
         for _ in range(answers):
@@ -270,3 +279,81 @@ def test_a_route_that_was_missing_and_an_array_with_one_bad_element(world: World
     words = world.run("dlq", "list").stdout
     assert "wrong_type    heat" in words, "the element that is no reading is a letter of its own"
     assert "no_route" in words
+
+
+def test_letters_are_chosen_by_device_and_time_and_dropped_on_the_record(world: World) -> None:
+    world.publish(too_hot("sick", 4) + too_hot("well", 3))
+    world.await_letters("sick", 4)
+    world.await_letters("well", 3)
+    (group,) = world.listed("--device", "sick")["groups"]
+    assert (group["reason"], group["field"], group["count"], group["devices"]) == (
+        "out_of_range",
+        "heat",
+        4,
+        {"sick": 4},
+    )
+    last = max(it["time"] for it in world.listed("--device", "sick")["letters"])
+    assert world.listed("--device", "sick", "--until", "2020-01-01")["count"] == 0
+    assert world.listed("--device", "sick", "--since", last)["count"] > 0
+
+    assert "say which" in world.run("dlq", "drop", "--yes", ok=False).stderr
+    assert "Add --yes" in world.run("dlq", "drop", "--device", "sick", ok=False).stderr
+    assert "4 would be dropped" in world.run("dlq", "drop", "--device", "sick", "--dry-run").stderr
+    assert world.letters("sick") == {"open": 4}
+    world.run("dlq", "drop", "--device", "sick", "--reason", "out_of_range", "--yes", "--by", "ana")
+    assert world.letters("sick") == {"dropped": 4}
+    assert " sick " not in world.run("dlq", "list", "--stream", STREAM).stdout
+    assert " sick " in world.run("dlq", "list", "--all", "--by-device").stdout
+    one = world.listed("--device", "sick")["letters"][0]
+    assert one["dropped"]["by"] == "ana"
+    assert one["dropped"]["filter"] == "reason out_of_range, device sick"
+    shown = world.run("dlq", "show", one["key"]).stdout
+    assert "dropped: by ana at " in shown
+    assert "what to do: If the value can be, widen `minimum`, `maximum`" in shown
+    report = orjson.loads(world.run("verify", "--wait", "60", "--json").stdout)["streams"][STREAM]
+    assert report["dead_letters_dropped"] == 4
+
+    world.widen(100)
+    assert world.redrive("--reason", "out_of_range", "--until", "2020-01-01") == {}
+    assert world.redrive("--reason", "out_of_range", "--device", "well") == {"redriven": 3}
+    assert world.redrive("--device", "sick") == {}, "what was dropped is left alone"
+    assert world.redrive("--device", "sick", "--dropped", "--limit", "3") == {"redriven": 3}
+    assert world.letters("sick") == {"redriven": 3, "dropped": 1}
+    assert world.stored("sick") == (3, 3)
+    assert world.stored("well") == (3, 3)
+
+
+def test_letters_mended_by_hand_become_readings_once_though_their_redrive_is_killed(
+    world: World, tmp_path: Path
+) -> None:
+    count = 300
+    texts = [b'{"event_time": %d, "heat": 2%d' % (FIRST + i, i % 9) for i in range(count)]  # cut off
+    world.publish_bytes([("again/cut/heat", text) for text in texts])
+    world.publish(too_hot("cut", 1))
+    world.await_letters("cut", count + 1)
+    file, folder = tmp_path / "cut.jsonl", tmp_path / "cut"
+    world.run("dlq", "export", "--device", "cut", "--out", str(file))
+    world.run("dlq", "export", "--device", "cut", "--folder", str(folder))
+    assert mending.read_back(file) == mending.read_back(folder)
+
+    assert world.redrive("--from", str(file), ok=False) == {"refused": count, "refused again": 1}, "nothing is mended"
+    lines = [orjson.loads(line) for line in file.read_bytes().splitlines()]
+    lines = [line | {"payload": line["payload"] + "}"} for line in lines if "payload" in line]
+    file.write_bytes(b"\n".join(orjson.dumps(line) for line in lines))
+    before = len(world.event_ids())
+    kill_redrive(world, 0, mending.read_back(file))
+    kill_redrive(world, 100, mending.read_back(file))
+    begun = world.letters("cut").get("begun", 0)
+    if begun:
+        assert world.redrive("--reason", "malformed", "--device", "cut", ok=False).get("unsure", 0) == begun
+    sent = world.letters("cut")["redriven"]
+    assert world.redrive("--from", str(file)) == {"redriven": count - sent}
+    assert world.stored("cut") == (count, count)
+    assert len(world.event_ids()) == before + count, "one was sent twice, and only the look-back hid it"
+
+    world.run("dlq", "export", "--device", "cut", "--folder", str(tmp_path / "hot"))
+    (hot,) = (tmp_path / "hot").glob("*.reading")
+    hot.write_bytes(orjson.dumps(orjson.loads(hot.read_bytes()) | {"heat": 8.0}))
+    assert world.redrive("--from", str(tmp_path / "hot")) == {"redriven": 1}
+    # Its time is that of the first of the others: another reading of the same moment.
+    assert world.stored("cut") == (count + 1, count)

@@ -139,6 +139,17 @@ def test_a_payload_is_decoded_by_the_present_contract_and_arrived_when_it_did() 
     assert outcome.records[0].value == by_bridge.value
 
 
+def test_a_reading_that_somebody_has_mended_is_written_with_the_present_contract() -> None:
+    letter = cleaned(old_reading(heat=999.0))
+    text = b'{"device_id": "dev", "event_time": "1970-01-01T00:00:00.000005Z", "heat": 99.9, "count": null}'
+    outcome = again().judge(letter, text, 1, is_reading=True)
+    expected = {"device_id": "dev", "event_time": 5, "warmth": 99.9, "count": None, "place": "attic", "_quality": None}
+    assert rows(outcome) == [expected]
+    assert outcome.records[0].event_id == judged(letter).records[0].event_id, "one reading, mended or not"
+    for wrong in (b"{", b"[]", b'{"device_id": "dev"}', b'{"device_id": "../x", "heat": 1}', b'{"heat": "hot"}'):
+        assert again().judge(letter, wrong, 1, is_reading=True).refused is not None
+
+
 def test_an_array_becomes_its_readings_and_a_letter_for_each_other_element() -> None:
     outcome = judged(received(b'[{"warmth": 1}, {"warmth": "hot"}, {"warmth": 3}]'))
     assert [r["warmth"] for r in rows(outcome)] == [1, 3]

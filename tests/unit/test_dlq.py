@@ -1,5 +1,8 @@
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,10 +10,11 @@ from hypothesis import strategies as st
 from headrace.cli import dlqfilter, dlqshow
 from headrace.cli.output import printable
 from headrace.config import Config
-from headrace.deadletters import ReadLetter, redrive
+from headrace.deadletters import ReadLetter, mending, redrive
 from headrace.deadletters.choosing import Filter
 from headrace.deadletters.exchange import Answer, Fate, Request, decode_answer, decode_request
 from headrace.deadletters.journal import DropNote, Journal, RecordAt, mark
+from headrace.deadletters.mending import Mended
 from headrace.deadletters.redrive import Result, judge, run
 from headrace.deadletters.remedies import remedy
 from headrace.errors import ConfigError, Reason, TransientError
@@ -198,7 +202,8 @@ def test_what_was_sent_is_reported_even_when_kafka_is_away_before_the_verdict(mo
 
 
 def test_the_redrive_process_reads_the_request_that_was_written_and_its_answers_are_read_back() -> None:
-    request = Request(frozenset([KEY, OTHER]), again=True, dry_run=True)
+    mended = {KEY: Mended(b"\xff{", is_reading=False), OTHER: Mended(b"{}", is_reading=True)}
+    request = Request(frozenset([KEY, OTHER]), again=True, dry_run=True, mended=mended)
     assert decode_request(request.encode()) == request
     assert decode_request(b'{"keys": []}') == Request(frozenset())
     refused = Answer(KEY, 2, Fate.REFUSED, reason="no_route", field="ax", detail="no route takes it")
@@ -206,6 +211,48 @@ def test_the_redrive_process_reads_the_request_that_was_written_and_its_answers_
     for answer in (refused, sent):
         assert answer.encode().count(b"\n") == 1
         assert decode_answer(answer.encode()) == answer
+
+
+@given(st.dictionaries(st.binary(min_size=16, max_size=16), st.binary(max_size=30), min_size=1, max_size=4))
+def test_what_is_exported_is_read_back_byte_for_byte_from_a_file_and_from_a_folder(found: dict[bytes, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder, file = Path(name) / "letters", Path(name) / "letters.jsonl"
+        folder.mkdir()
+        lines = []
+        for key, value in found.items():
+            it = ReadLetter(key, value, {"reason": b"malformed", "event-id": b"\xff\0"}, 0, 0, 0)
+            lines.append(mending.to_json(mending.about(it, "open") | mending.body(value, None)))
+            mending.write_files(folder, it, value, None)
+        file.write_bytes(b"\n".join(lines))
+        (folder / mending.INDEX).write_bytes(b"".join(lines))
+        expected = {key: Mended(value, is_reading=False) for key, value in found.items()}
+        assert mending.read_back(file) == mending.read_back(folder) == expected
+
+
+def test_a_reading_is_exported_as_a_device_would_send_it(tmp_path: Path) -> None:
+    reading = {"event_time": datetime(2026, 1, 1, tzinfo=UTC), "x": 1.5, "raw": b"\1\2", "_quality": "x:sentinel:null"}
+    it = ReadLetter(KEY, b"", {}, 0, 0, 0)
+    mending.write_files(tmp_path, it, b"", reading)
+    (tmp_path / "one.jsonl").write_bytes(mending.to_json(mending.about(it, "open") | mending.body(b"", reading)))
+    wanted = {"event_time": "2026-01-01T00:00:00Z", "x": 1.5, "raw": "AQI="}
+    for place in (tmp_path, tmp_path / "one.jsonl"):
+        found = mending.read_back(place)[KEY]
+        assert (found.is_reading, orjson.loads(found.value)) == (True, wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no letter in it"), ("nothing", "line 1: not a JSON object with `key`"),
+        ('{"key": "6b"}', "line 1: neither payload"), ('{"key": "6b", "payload": 1}', "line 1: neither payload"),
+        ('{"key": "6b", "payload": ""}\n\n{"key": "6b", "payload": ""}', "line 3: the letter 6b is there twice"),
+        ('{"key": "6b", "payload_base64": "="}', "is no base64"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_export_is_refused_with_the_line(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        mending.read_back(tmp_path / "f")
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"keys": ["xy"]}', b'{"keys": [1]}', b'{"keys": 1}'])

@@ -91,7 +91,7 @@ class JsonDecoder:
 
     def _one(self, text: bytes, source: Source, received: int) -> Reading | Refused:
         try:
-            return self._objects.read(_parse(text), source, received)
+            return self._objects.read(parse(text), source, received)
         except PoisonError as e:
             return Refused(e, text)
 
@@ -146,7 +146,8 @@ def _struct_type(field: Field) -> Any:
     return Any
 
 
-def _parse(text: bytes) -> dict[str, Any]:
+def parse(text: bytes) -> dict[str, Any]:
+    """The object in a text of JSON. PoisonError when there is none."""
     try:
         found = _ANY.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as e:
