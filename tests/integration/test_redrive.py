@@ -277,7 +277,7 @@ def test_a_route_that_was_missing_and_an_array_with_one_bad_element(world: World
     assert world.stored("late") == (5, 5)
     assert world.letters("late") == {"redriven": 1, "refused again": 1, "open": 2}
     words = world.run("dlq", "list").stdout
-    assert "wrong_type    heat" in words, "the element that is no reading is a letter of its own"
+    assert "wrong_type  heat" in words, "the element that is no reading is a letter of its own"
     assert "no_route" in words
 
 
