@@ -62,7 +62,9 @@ class Lane:
         found = self.decoder.decode(payload, self.source, received)
         for index, one in enumerate(found):
             if isinstance(one, Reading) and len(one.value) > self.limit:
-                words = f"{len(one.value):,} bytes: {self.topic} takes {self.limit:,}"
+                words = (
+                    f"the reading has {len(one.value):,} bytes, {self.topic} takes {self.limit:,} (max_message_bytes)"
+                )
                 found[index] = Refused(PoisonError(Reason.TOO_LARGE, words), self.decoder.element(payload, index))
         return found
 
@@ -133,5 +135,6 @@ class Lanes:
 
 
 def _nowhere(text: str) -> Lane:
-    error = PoisonError(Reason.NO_ROUTE, f"no route takes the topic {text[:200]!r}")
+    words = f"no route takes the topic {text[:200]!r}. Add one, or narrow bridge.unrouted"
+    error = PoisonError(Reason.NO_ROUTE, words)
     return Lane("", "", Refusing(error), Source(), DEAD_LETTERS.labels(Stage.BRIDGE, "", error.reason.value))

@@ -81,7 +81,7 @@ class Again:
         if stream in self._refusals:
             raise registering.poison(stream, self._refusals[stream])
         if stream not in self._resolvers:
-            raise PoisonError(Reason.NO_ROUTE, f"there is no stream {stream!r} in the configuration")
+            raise PoisonError(Reason.NO_ROUTE, f"the configuration has no stream {stream!r}. Add it")
         if is_reading:
             read = ObjectReader(self._contracts[stream], self._ids[stream]).read
             reading = read(parse(value), Source(), _received(letter))
@@ -102,7 +102,7 @@ class Again:
         targets = [t for t in self._routing.match(topic).targets if stream in {"", t.route.stream}]
         if not targets:
             where = f" into {stream}" if stream else ""
-            raise PoisonError(Reason.NO_ROUTE, f"no route takes the topic {topic[:200]!r}{where}")
+            raise PoisonError(Reason.NO_ROUTE, f"no route takes the topic {topic[:200]!r}{where}. Add one")
         records: list[Record] = []
         refused: list[tuple[str, int, Refused]] = []
         for target in targets:
@@ -124,7 +124,8 @@ class Again:
         key = device.encode()
         size = wire.record_bytes(key, value, headers)
         if size > self._limits[stream]:
-            why = f"{size:,} bytes: {raw_topic(stream)} takes {self._limits[stream]:,}"
+            most = f"{raw_topic(stream)} takes {self._limits[stream]:,}"
+            why = f"the reading has {size:,} bytes, {most} (max_message_bytes)"
             raise PoisonError(Reason.TOO_LARGE, why)
         return Record(raw_topic(stream), key, value, headers)
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import fastavro
+from fastavro.read import SchemaResolutionError
 
 from headrace.contracts.model import Contract, parse
 from headrace.errors import ConfigError, PoisonError, Reason
-from headrace.protocol.wire import FRAME_BYTES, frame, schema_id
+from headrace.protocol.wire import FRAME_BYTES, NOT_AVRO, frame, schema_id
 
 
 class Resolver:
@@ -43,9 +44,11 @@ class Resolver:
             fastavro.schemaless_writer(out, self._reader, row)
         except PoisonError:
             raise
-        except Exception as e:  # noqa: BLE001 - fastavro raises whatever the bytes lead it to
-            why = f"not Avro of schema {number} that the contract {self._name} can read: {e!r}"
-            raise PoisonError(Reason.MALFORMED, why) from None
+        except SchemaResolutionError as e:
+            why = f"the contract {self._name} can't read what schema {number} wrote: {e}"
+            raise PoisonError(Reason.WRONG_TYPE, why) from None
+        except Exception:  # noqa: BLE001 - fastavro raises whatever the bytes lead it to
+            raise PoisonError(Reason.MALFORMED, NOT_AVRO) from None
         return str(row["device_id"]), frame(self._present, out.getvalue())
 
 

@@ -15,6 +15,8 @@ MQTT_DUP = "mqtt-dup"
 MQTT_RETAIN = "mqtt-retain"
 POSITION = "position"  # of `.clean` only: see pack_position
 
+NOT_AVRO = "not Avro of the schema: the bytes end in the middle, or another program wrote them"  # words of a refusal
+
 Headers = list[tuple[str, bytes]]
 
 _FRAME = struct.Struct(">bI")
@@ -36,7 +38,7 @@ def schema_id(value: bytes | None) -> int:
     """The schema id of a framed value; PoisonError when it is not framed."""
     if value is None or len(value) < FRAME_BYTES or value[0] != 0:
         what = "has no value" if value is None else "does not start with a zero byte and a schema id"
-        raise PoisonError(Reason.MALFORMED, f"the message {what}: it wasn't written by the bridge")
+        raise PoisonError(Reason.MALFORMED, f"the message {what}: the bridge did not write it")
     return int.from_bytes(value[1:FRAME_BYTES])
 
 

@@ -216,4 +216,6 @@ def _parsed(schema: Schema) -> dict[str, Any]:
 
 
 def _unknown(schema_id: int) -> PoisonError:
-    return PoisonError(Reason.UNKNOWN_SCHEMA, f"the registry knows no schema {schema_id}", value=str(schema_id))
+    return PoisonError(
+        Reason.UNKNOWN_SCHEMA, f"the registry knows no schema {schema_id}. Restore its data", value=str(schema_id)
+    )

@@ -12,7 +12,8 @@ def check(datum: bytes, node: Node) -> None:
     reader = _Strict(datum)
     at = reader.value(node, 0, "")
     if at != len(datum):
-        raise PoisonError(Reason.MALFORMED, f"{len(datum) - at} bytes after the end of the reading")
+        more = len(datum) - at
+        raise PoisonError(Reason.MALFORMED, f"not Avro of the schema: {more:,} bytes after the end of the reading")
 
 
 class _Strict:

@@ -166,7 +166,10 @@ def _refuse_too_large(b: RawBatch, judged: Judged, limit: int) -> Judged:
         bytes_needed = record_bytes(b.keys[i], value, b.headers[i]) + POSITION_BYTES + len(POSITION) + 10
         if bytes_needed > limit:
             rewritten.pop(i, None)
-            refused[i] = PoisonError(Reason.TOO_LARGE, f"{bytes_needed:,} bytes once cleaned, {limit:,} are allowed")
+            words = (
+                f"the reading has {bytes_needed:,} bytes once cleaned, its topic takes {limit:,} (max_message_bytes)"
+            )
+            refused[i] = PoisonError(Reason.TOO_LARGE, words)
     return Judged(refused, rewritten, judged.values)
 
 

@@ -110,7 +110,7 @@ def test_what_the_clean_topic_would_not_take_is_refused_once_and_its_copy_is_a_c
     out = run(partition(), [message(0, large, 1), message(1, large, 1)], {"environment.clean": 700})
     assert (out.rows, out.counts) == ([], Counts(rejected=1, repeated=1))
     assert dict(out.reasons) == {"too_large": 1}
-    assert "700 are allowed" in dict(out.letters[0].headers)["detail"].decode()
+    assert "its topic takes 700" in dict(out.letters[0].headers)["detail"].decode()
 
 
 def test_a_letter_too_large_for_its_topic_is_stored_and_points_there() -> None:
