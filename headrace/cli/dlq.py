@@ -2,6 +2,7 @@
 
 import typer
 
+from headrace.cli.dlqarchive import archive
 from headrace.cli.dlqdrop import drop
 from headrace.cli.dlqexport import export
 from headrace.cli.dlqlist import list_
@@ -17,3 +18,4 @@ app.command("show")(show)
 app.command("redrive")(redrive)
 app.command("export")(export)
 app.command("drop")(drop)
+app.command("archive")(archive)

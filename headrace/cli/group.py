@@ -25,7 +25,7 @@ COMMANDS = {
     "verify": "Check that every reading is in the lake exactly once.",
     "devices": "Add devices and gateways, list them, shut them out.",
     "audit": "Show who did what with devices and tokens; check that the log is whole.",
-    "dlq": "List dead letters, show, mend and drop them, send them again.",
+    "dlq": "List dead letters, show, mend, drop and keep them, send them again.",
     "contracts": "Make, check, compare and register data contracts.",
     "config": "Check a configuration; print its schema.",
     "archive": "Maintain the archive's positions, and what it has stored.",

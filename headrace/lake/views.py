@@ -9,9 +9,10 @@ from headrace.contracts.avro import Node
 from headrace.contracts.files import find
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError
-from headrace.lake import remote
+from headrace.lake import letters, remote
 from headrace.protocol import provenance
 from headrace.protocol.names import clean_topic, lake_folder, stream_of
+from headrace.store.open import open_store
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,7 +44,8 @@ _CATALOGUE = re.compile(r"\b(show|information_schema|duckdb_\w+|pg_catalog|pragm
 def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Callable[[str], None]) -> None:
     """Make a view for each archived topic whose stream `sql` names. Listing the files of others would take time.
 
-    The stream `imu` is the view imu; its raw topic, if archived, is imu.raw. `empty` gets the names without rows.
+    The stream `imu` is the view imu; its raw topic, if archived, is imu.raw. `empty` gets the names without rows. The
+    dead letters are dead_letters, unless a stream is called so.
     """
     catalogue = _CATALOGUE.search(sql) is not None
     for topic in _topics(cfg):
@@ -59,11 +61,14 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
         if not body and not catalogue:
             empty(name.replace('"', ""))
         lake.execute(f"CREATE VIEW {name} AS {body or _empty(contract_of(cfg, stream))}")
+    if letters.TABLE not in cfg.streams and re.search(rf"\b{letters.TABLE}\b", sql, re.IGNORECASE):
+        lake.register(letters.TABLE, letters.table(letters.records(cfg, open_store(cfg.store))))
 
 
 def names(cfg: Config) -> list[str]:
     """The tables that SQL may name, such as imu and imu.raw."""
-    return [stream_of(topic) if topic == clean_topic(stream_of(topic)) else topic for topic in _topics(cfg)]
+    streams = [stream_of(topic) if topic == clean_topic(stream_of(topic)) else topic for topic in _topics(cfg)]
+    return list(dict.fromkeys([*streams, letters.TABLE]))
 
 
 def _topics(cfg: Config) -> list[str]:

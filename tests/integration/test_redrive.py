@@ -313,6 +313,13 @@ def test_letters_are_chosen_by_device_and_time_and_dropped_on_the_record(world: 
     report = orjson.loads(world.run("verify", "--wait", "60", "--json").stdout)["streams"][STREAM]
     assert report["dead_letters_dropped"] == 4
 
+    sql = "select device, state, count(*) n from dead_letters where device in ('sick', 'well') group by all order by 1"
+    expected = [{"device": "sick", "state": "dropped", "n": 4}, {"device": "well", "state": "open", "n": 3}]
+    assert orjson.loads(world.run("query", "--format", "json", sql).stdout) == expected
+    assert " records of again-dead-letters kept" in world.run("dlq", "archive").stderr
+    assert "0 records of again-dead-letters kept" in world.run("dlq", "archive").stderr
+    assert orjson.loads(world.run("query", "--format", "json", sql).stdout) == expected, "now from the lake"
+
     world.widen(100)
     assert world.redrive("--reason", "out_of_range", "--until", "2020-01-01") == {}
     assert world.redrive("--reason", "out_of_range", "--device", "well") == {"redriven": 3}

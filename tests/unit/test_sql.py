@@ -56,7 +56,7 @@ def test_a_table_that_is_not_there_is_answered_with_those_that_are(lake: Path) -
     with pytest.raises(ConfigError) as refused:
         headrace.query("select * from pumps", config=cfg)
     words = str(refused.value)
-    assert words.endswith("This configuration has the tables imu, environment, vibration, imu.raw")
+    assert words.endswith("This configuration has the tables imu, environment, vibration, imu.raw, dead_letters")
     assert "pumps" in words
     assert "Did you mean" not in words
 
