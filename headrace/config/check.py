@@ -69,7 +69,7 @@ def _archive_problems(config: Config) -> Iterator[str]:
     folders: dict[str, str] = {}
     for topic in config.archived:
         if topic == config.dead_letters.topic:
-            yield f"archive.topics: {topic} holds dead letters, not readings. Remove it"
+            yield f"archive.topics: {topic} holds dead letters, not readings. Remove it: `headrace dlq archive` keeps them"
         if topic.startswith("_"):
             yield (
                 f"archive.topics: {topic}: the lake keeps its own files in folders whose names begin with an "

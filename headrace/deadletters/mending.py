@@ -82,7 +82,8 @@ def read_back(path: Path) -> dict[bytes, Mended]:
 def _files(folder: Path) -> Iterator[tuple[str, bytes, Mended]]:
     for file in sorted(folder.iterdir()):
         if found := _FILE.fullmatch(file.name):
-            yield str(file), bytes.fromhex(found[1]), Mended(file.read_bytes(), found[2] == "reading")
+            value, is_reading = file.read_bytes(), found[2] == "reading"
+            yield str(file), bytes.fromhex(found[1]), Mended(value.strip() if is_reading else value, is_reading)
 
 
 def _lines(file: Path) -> Iterator[tuple[str, bytes, Mended]]:
