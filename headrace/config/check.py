@@ -69,7 +69,8 @@ def _archive_problems(config: Config) -> Iterator[str]:
     folders: dict[str, str] = {}
     for topic in config.archived:
         if topic == config.dead_letters.topic:
-            yield f"archive.topics: {topic} holds dead letters, not readings. Remove it: `headrace dlq archive` keeps them"
+            words = "holds dead letters, not readings. Remove it: `headrace dlq archive` keeps them"
+            yield f"archive.topics: {topic} {words}"
         if topic.startswith("_"):
             yield (
                 f"archive.topics: {topic}: the lake keeps its own files in folders whose names begin with an "
