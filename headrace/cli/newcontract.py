@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from headrace.contracts.topics import with_device
 from headrace.contracts.write import Way
 from headrace.errors import ConfigError
 from headrace.protocol import filters
+from headrace.protocol.devicenames import fitting
 from headrace.protocol.names import DEVICE, check_stream
 
 CONFIG, FOLDER = "my.yaml", "contracts"
@@ -57,7 +58,7 @@ def make(wish: Wish) -> None:
     identity = GATEWAY if GATEWAY in topic.captures else DEVICE
     captured = filling(topic.captures, "json", identity)
     draft = infer(name, sample.readings, captured, _where(wish))
-    way = _way(wish.topic, draft, identity)
+    way = _way(wish.topic, draft, identity, devices)
     contract = wish.out / FOLDER / f"{name}{files.SUFFIX}"
     config = wish.out / CONFIG
     before = files.read(contract) if contract.exists() else None
@@ -83,8 +84,10 @@ def make(wish: Wish) -> None:
     say(next_steps(context.state(), context.config_file(), draft, config, wish.out / FOLDER, sent))
 
 
-def _way(topic: str, draft: Draft, identity: str) -> Way:
+def _way(topic: str, draft: Draft, identity: str, devices: Iterable[str]) -> Way:
     keys: dict[str, object] = {}
+    if (rule := fitting(devices)) != "id":
+        keys["device"] = {"names": rule}
     if identity != DEVICE:
         keys["identity"] = identity
     if draft.mapping and "fields" in Route.model_fields:

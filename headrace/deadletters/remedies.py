@@ -40,7 +40,8 @@ REMEDIES = {
     ),
     Reason.BAD_NAME: Remedy(
         "A device id, or a level of the topic, is not 1 to 64 letters, digits, underscores and hyphens",
-        "Give the device another name, or have the route take its id from another place. Then redrive",
+        "Have the route make ids of such names, by `device: {names: mac}`, `encode` or a table, or take the id from "
+        "another place. Then redrive",
     ),
     Reason.CONTRACT_REFUSED: Remedy(
         "The stream's new contract can't read what was written with the registered one",

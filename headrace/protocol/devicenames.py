@@ -13,7 +13,7 @@ There are three rules, and a table {name: id} where they do not fit:
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from headrace.errors import PoisonError, Reason
@@ -34,6 +34,14 @@ def naming(names: Rule | Mapping[str, str]) -> Naming:
     return _table(names) if not isinstance(names, str) else _RULES[names]
 
 
+def fitting(names: Iterable[str]) -> Rule:
+    """The rule that takes all these names: id where they are ids, mac where they are addresses, else encode."""
+    found = set(names)
+    if all(map(is_device_id, found)):
+        return "id"
+    return "mac" if all(map(_ADDRESS.match, found)) else "encode"
+
+
 def decoded(found: str) -> str:
     """The name that the rule `encode` made this id of."""
     text = found.removeprefix(_PUNYCODE)
@@ -45,8 +53,8 @@ def decoded(found: str) -> str:
 def _id(name: str) -> str:
     if is_device_id(name):
         return name
-    rule = "mac" if _ADDRESS.match(name) else "encode"
-    raise _bad(name, f"is not {ALPHABET}. To make ids of such names, add to the route `device: {{names: {rule}}}`")
+    how = f"add to the route `device: {{names: {fitting([name])}}}`"
+    raise _bad(name, f"is not {ALPHABET}. To make ids of such names, {how}")
 
 
 def _mac(name: str) -> str:

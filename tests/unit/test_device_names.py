@@ -11,7 +11,7 @@ from headrace.config import Config
 from headrace.config.routes import contract_problems, filter_problems, identity_problems
 from headrace.errors import ConfigError, PoisonError
 from headrace.protocol import joins
-from headrace.protocol.devicenames import decoded, naming
+from headrace.protocol.devicenames import decoded, fitting, naming
 from headrace.protocol.names import is_device_id
 from tests.unit.intake_world import Packet, Produced, World, dumps
 
@@ -74,6 +74,12 @@ def test_a_table_never_makes_one_id_of_two_names(table: dict[str, str], names: l
             found = f"refused {name}"
         assert found == table.get(name, found)
         assert owners.setdefault(found, name) == name
+
+
+def test_the_rule_that_fits_is_the_one_that_changes_least() -> None:
+    assert [fitting(names) for names in ([], ["a-1", "fc5394c37c00"], ["fc5394c37c00", MAC], [MAC, "a-1"])] == [
+        "id", "id", "mac", "encode",
+    ]  # fmt: skip
 
 
 def test_a_table_says_which_name_is_missing_and_whose_id_it_is() -> None:
