@@ -7,12 +7,13 @@ a message that waited in the session still carries the identifier of the filter 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
-from headrace.config import Config, identities, model
+from headrace.config import Config, identities
+from headrace.config import route as configured
 from headrace.config.identities import Spoken
-from headrace.config.model import Format
+from headrace.config.route import Format, Unknown
 from headrace.contracts import captures
 from headrace.errors import PoisonError, Reason
 from headrace.mqtt import MAX_SUBSCRIPTION_ID, Subscription
@@ -28,7 +29,7 @@ class Route(NamedTuple):
 
     stream: str
     filter: Filter
-    unknown_fields: Literal["reject", "ignore"]
+    unknown_fields: Unknown
     subscription: int
     where: str  # its key in the configuration
     receipt: str  # template of the topic for the receipts of its messages; empty: no receipts
@@ -37,7 +38,7 @@ class Route(NamedTuple):
     fills: tuple[str, ...]  # the fields that its topics fill
     joins: Mapping[str, Join]  # those of them that are joined of captures
     name: Naming  # what makes the ids of its devices
-    options: model.Route = model.Route(filter="#")  # as the configuration has it: what a format or a mapping asks for
+    options: configured.Route  # all that the configuration says of it
 
 
 class Target(NamedTuple):

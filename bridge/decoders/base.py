@@ -1,8 +1,9 @@
 """What a payload becomes, and what makes it that: a `Decoder`, one for each format. `formats.py` names them all."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from headrace.config.route import Unknown
 from headrace.errors import PoisonError
 
 _NO_VALUES: Mapping[str, str] = {}
@@ -36,7 +37,7 @@ class Source(NamedTuple):
     """What a route and a topic say about every payload that comes that way."""
 
     captures: Mapping[str, str] = _NO_VALUES  # levels of the topic, by the names that the route's filter gives them
-    unknown_fields: Literal["reject", "ignore"] = "reject"
+    unknown_fields: Unknown = "refuse"  # what becomes of what the contract lacks
 
 
 class Decoder(Protocol):

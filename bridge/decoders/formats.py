@@ -1,6 +1,6 @@
 """Every payload format by its name in the configuration, `Route.format`, with what makes its decoder for a route.
 
-To add one: its file beside this one with a `parse`, a line in PARSERS, its name in `headrace.config.model.Format`, its
+To add one: its file beside this one with a `parse`, a line in PARSERS, its name in `headrace.config.route.Format`, its
 page in README.md. A format that is not a list of objects has a decoder of its own, in FORMATS. Either is imported when
 a route first asks for it.
 """
@@ -11,7 +11,7 @@ from bridge.decoders.base import Decoder
 from bridge.decoders.objects import ObjectReader
 from bridge.decoders.parsed import ParsedDecoder, Parser
 from bridge.routing import Route
-from headrace.config.model import Format
+from headrace.config.route import Format
 from headrace.contracts.model import Contract
 
 Make = Callable[[Contract, int, Route], Decoder]

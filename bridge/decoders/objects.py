@@ -4,20 +4,24 @@ An object is a dict of text, numbers, booleans, lists, dicts and None, as JSON g
 bytes and of times with a zone too.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from bridge.decoders import unknown
 from bridge.decoders.base import Reading, Source
-from bridge.decoders.values import Reader, missing, reader, timestamp
+from bridge.decoders.values import Reader, field_reader, missing, nulled, timestamp
 from bridge.encode import encoder
 from headrace.contracts.model import Contract, Field
 from headrace.errors import PoisonError, Reason
 from headrace.protocol.devicenames import AS_WRITTEN, Naming
-from headrace.protocol.names import DEVICE, QUALITY, TIME
+from headrace.protocol.names import DEVICE, EXTRA, OURS, QUALITY, TIME
 from headrace.protocol.wire import frame
 
 _MAX_DEVICES = 100_000  # device ids remembered
+_UNKNOWN = (
+    "the contract has no such field. Add it there, or as an alias; or set the route's unknown_fields to keep or ignore"
+)
 
 
 class ObjectReader:
@@ -31,22 +35,28 @@ class ObjectReader:
     ) -> None:
         self._name = name
         self._ignored = 0
-        fields = [f for f in contract.fields if f.name != QUALITY]
-        self.rows = [Row(f, contract) for f in fields]  # in the contract's order
-        self._known = {key for f in fields for key in (f.name, *f.aliases)}
+        self._notes: list[str] = []  # of the reading at hand
+        fields = [f for f in contract.fields if f.name not in OURS]
+        self.rows = [Row(f, contract, self._notes) for f in fields]  # in the contract's order
+        self._known = unknown.known(contract)
         self._marks = [(f.name, (f.name, *f.aliases)) for f in fields if f.name == TIME or f.role is not None]
         self._encode = encoder(contract, frame(schema_id, b""))
         position = {f.name: i for i, f in enumerate(contract.fields)}
         self._device, self._time, self._quality = (position[n] for n in (DEVICE, TIME, QUALITY))
+        self._extra = position.get(EXTRA)
         self._width = len(position)
         time = contract.field(TIME)
         tick = 1_000_000 if time.logical == "timestamp-millis" else 1_000
         self._received_tick = tick // 1_000
-        self._read_time = timestamp(TIME, time.time_unit, tick)
+        self._read_time = timestamp(TIME, time.time_unit, tick, time.minimum)
         roles = {f.role: i for i, f in enumerate(contract.fields)}
         both = {"sequence", "boot"} <= roles.keys()
         self._identity: tuple[int, ...] = (roles["sequence"], roles["boot"]) if both else ()
         self._captured = tuple((position[n], n) for n in captures if n != DEVICE)
+        own = [f for f in fields if f.name not in {DEVICE, TIME, *captures}]
+        self.may_be_blank = bool(own) and all(f.nullable or _default(f, contract) is not None for f in own)
+        self._own = tuple(i for i, f in enumerate(fields) if f.name not in {DEVICE, TIME, *captures})
+        self._told = self._own[0] if own else self._time  # which field had a value last: it will have one again
         self._ids: dict[str, str] = {}  # of devices, by what payloads call them
 
     def read(self, found: Mapping[str, Any], source: Source, received: int) -> Reading:
@@ -71,10 +81,12 @@ class ObjectReader:
         elif device != expected:
             device = values[self._device] = self._id(device, expected)
         time = values[self._time]
-        timed = time is not None
-        values[self._time] = self._read_time(time) if timed else received // self._received_tick
-        identity = self._identity
-        identified = timed or (bool(identity) and values[identity[0]] is not None and values[identity[1]] is not None)
+        if time is not None:
+            values[self._time] = self._read_time(time)
+            identified = True
+        else:
+            values[self._time] = received // self._received_tick
+            identified = bool(self._identity) and all(values[i] is not None for i in self._identity)
         return Reading(device, self._encode(values), identified)
 
     def marks(self, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,14 +111,29 @@ class ObjectReader:
         words = f"{DEVICE}: the topic says {expected}, the payload {name[:80]!r}"
         raise PoisonError(Reason.DEVICE_MISMATCH, words, field=DEVICE, value=name)
 
+    def is_blank(self, values: Sequence[Any]) -> bool:
+        """Whether a payload that gives these values says nothing: all is null but device, time and captures.
+
+        To be asked where `may_be_blank`: it costs time for each reading.
+        """
+        if values[self._told] is not None:
+            return False
+        told = next((i for i in self._own if values[i] is not None), None)
+        if told is None:
+            return True
+        self._told = told
+        return False
+
     def _values(self, found: Mapping[str, Any], source: Source) -> list[Any]:
-        unknown = found.keys() - self._known
-        if unknown:
-            self._leave_out(unknown, source)
         values: list[Any] = [None] * self._width
-        notes: list[str] = []
+        notes = self._notes
+        notes.clear()
+        said = not self._own
+        left = self._leave_out(found, source)
+        if left is not None and self._extra is not None:
+            values[self._extra], said = left, True
         for i, row in enumerate(self.rows):
-            value = row.pick(found)
+            value, given = row.pick(found)
             if type(value) is str and value in row.sentinels:
                 if not row.nullable:
                     why = f"{row.name}: {value!r} means no value, and the field must have one"
@@ -114,37 +141,64 @@ class ObjectReader:
                 notes.append(f"{row.name}:sentinel:null")
             elif i == self._time:
                 values[i] = value
+                continue
             elif value is not None:
                 values[i] = row.read(value)
             elif not row.nullable and row.name != DEVICE and row.name not in source.captures:
                 raise missing(row.name)
-        values[self._quality] = ";".join(notes) or None
+            said = said or (given and value is not None and i in self._own)
+        if not said:
+            raise self._says_nothing(found)
+        values[self._quality] = ";".join(dict.fromkeys(notes)) or None
         return values
 
-    def _leave_out(self, unknown: Iterable[str], source: Source) -> None:
-        names = sorted(unknown)
-        if source.unknown_fields == "reject":
+    def _leave_out(self, found: Mapping[str, Any], source: Source) -> str | None:
+        """What the contract does not have, as JSON text; None where there is nothing, or the route drops it."""
+        left = unknown.unknown(found, self._known)
+        if not left:
+            return None
+        if source.unknown_fields == "keep":
+            try:
+                return unknown.json_text(left)
+            except RecursionError:
+                raise PoisonError(Reason.MALFORMED, "nested too deeply to be kept. Send flatter objects") from None
+        names = unknown.paths(left, self._known)
+        if source.unknown_fields == "refuse":
             name = names[0][:80]
-            raise PoisonError(Reason.UNKNOWN_FIELD, f"{name}: the contract has no such field", field=name)
+            raise PoisonError(Reason.UNKNOWN_FIELD, f"{name}: {_UNKNOWN}", field=name)
         self._ignored += len(names)
+        return None
+
+    def _says_nothing(self, found: Mapping[str, Any]) -> PoisonError:
+        own = [self.rows[i].name for i in self._own]
+        words = f"no field of the contract has a value but device and time. It has {', '.join(own)[:200]}"
+        names = unknown.paths(unknown.unknown(found, self._known), self._known)
+        if names:
+            words += f"; the message has {', '.join(names)[:200]}, which the route ignores"
+        return PoisonError(Reason.MISSING_FIELD, words)
 
 
 class Row:
-    """How one field is found in an object, and read."""
+    """How one field is found in an object, and read. `notes`: where its reader writes what it changed."""
 
-    def __init__(self, field: Field, contract: Contract) -> None:
+    def __init__(self, field: Field, contract: Contract, notes: list[str]) -> None:
         self.name = field.name
         self.nullable = field.nullable
         self.sentinels = frozenset(s for s in field.sentinels if isinstance(s, str))
         self._keys = (field.name, *field.aliases)
-        self._default = next(f.get("default") for f in contract.schema["fields"] if f["name"] == field.name)
-        self.read: Reader = reader(field.name, field.type, time_unit=field.time_unit, max_items=field.max_items)
+        self._default = _default(field, contract)
+        read = field_reader(field, notes)
+        self.read: Reader = nulled(field.name, read, notes) if field.nullable else read
 
-    def pick(self, found: Mapping[str, Any]) -> Any:
-        """The field's value, its default where it is absent; PoisonError when two of its keys are there."""
+    def pick(self, found: Mapping[str, Any]) -> tuple[Any, bool]:
+        """(the field's value, True); (its default, False) where it is absent. PoisonError when two of its keys are."""
         keys = [k for k in self._keys if k in found]
         if len(keys) > 1:
             raise PoisonError(
                 Reason.MALFORMED, f"{self.name}: given twice, as {' and as '.join(keys)}", field=self.name
             )
-        return found[keys[0]] if keys else self._default
+        return (found[keys[0]], True) if keys else (self._default, False)
+
+
+def _default(field: Field, contract: Contract) -> Any:
+    return next(f.get("default") for f in contract.schema["fields"] if f["name"] == field.name)

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, NoReturn
 import msgspec
 
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
-from bridge.decoders.values import Reader, missing, reader
+from bridge.decoders.unknown import json_text
+from bridge.decoders.values import Reader, field_reader, missing
 from bridge.encode import encoder
 from headrace.contracts.model import Contract, Field
 from headrace.contracts.onevalue import FIELD, fillable
 from headrace.errors import PoisonError, Reason
-from headrace.protocol.names import QUALITY
+from headrace.protocol.names import EXTRA, QUALITY
 from headrace.protocol.wire import frame
 
 MAX_BYTES = 4096  # of a payload
@@ -52,15 +53,16 @@ class ValueDecoder:
         self._encode = encoder(contract, frame(schema_id, b""))
         self._contract = contract.name
         self._position = {f.name: i for i, f in enumerate(contract.fields)}
+        self._notes: list[str] = []  # of the reading at hand
         self._slots: dict[str, _Slot] = {}
         for f in fillable(contract):
-            slot = _slot(f, self._position[f.name])
+            slot = _slot(f, self._position[f.name], self._notes)
             self._slots.update(dict.fromkeys((f.name, *f.aliases), slot))
         self._slot = self._slots[field] if field else None
-        self._captured = [(self._position[n], _reader(contract.field(n)), n) for n in captures]
+        self._captured = [(self._position[n], field_reader(contract.field(n)), n) for n in captures]
         raw = {f["name"]: f.get("default") for f in contract.schema["fields"]}
         self._defaults = [
-            (i, raw[f.name], _reader(f)) for i, f in enumerate(contract.fields) if raw[f.name] is not None
+            (i, raw[f.name], field_reader(f)) for i, f in enumerate(contract.fields) if raw[f.name] is not None
         ]
         millis = contract.field("event_time").logical == "timestamp-millis"
         self._tick = 1000 if millis else 1  # microseconds
@@ -68,7 +70,7 @@ class ValueDecoder:
     def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:
         """As `Decoder` has it: one entry."""
         slot = self._slot or self._slots.get(source.captures[FIELD])
-        if slot is None:
+        if slot is None and source.unknown_fields != "keep":
             return [self._unknown(payload, source)]
         try:
             return [self._reading(slot, payload, source.captures, received)]
@@ -91,7 +93,8 @@ class ValueDecoder:
         words = f"{name}: the topic names a field that one value of the contract {self._contract} can't fill"
         return Refused(PoisonError(Reason.UNKNOWN_FIELD, words, field=name), payload)
 
-    def _reading(self, slot: _Slot, payload: bytes, captures: Mapping[str, str], received: int) -> Reading:
+    def _reading(self, slot: _Slot | None, payload: bytes, captures: Mapping[str, str], received: int) -> Reading:
+        """The reading of a value for `slot`; None: the topic names no field of the contract, and the value is kept."""
         values: list[Any] = [None] * len(self._position)
         for i, default, read in self._defaults:
             values[i] = read(default)
@@ -99,30 +102,32 @@ class ValueDecoder:
             values[i] = read(captures[name])
         values[self._position["event_time"]] = received // self._tick
         text = _text(payload)
-        if text in slot.sentinels:
+        self._notes.clear()
+        if slot is None:
+            values[self._position[EXTRA]] = json_text({captures[FIELD]: _as_json(text)})
+        elif text in slot.sentinels:
             if not slot.field.nullable:
                 words = f"{slot.field.name}: {text!r} means no value, and the field must have one"
                 raise PoisonError(Reason.SENTINEL, words, field=slot.field.name, value=text)
-            values[self._position[QUALITY]] = f"{slot.field.name}:sentinel:null"
+            self._notes.append(f"{slot.field.name}:sentinel:null")
             values[slot.position] = None
         else:
             values[slot.position] = slot.read(_value(slot, text))
+        values[self._position[QUALITY]] = ";".join(self._notes) or None
         device: str = values[self._position["device_id"]]
         return Reading(device, self._encode(values), identified=False)
 
 
-def _slot(field: Field, position: int) -> _Slot:
+def _slot(field: Field, position: int, notes: list[str]) -> _Slot:
     if field.logical == "decimal" or (field.kind in {"double", "float", "int", "long"} and field.logical is None):
         kind = "number"
     elif field.logical is not None:
         kind = "time"
     else:
         kind = "boolean" if field.kind == "boolean" else "text"
-    return _Slot(field, position, kind, _reader(field), frozenset(s for s in field.sentinels if isinstance(s, str)))
-
-
-def _reader(field: Field) -> Reader:
-    return reader(field.name, field.type, time_unit=field.time_unit, max_items=field.max_items)
+    return _Slot(
+        field, position, kind, field_reader(field, notes), frozenset(s for s in field.sentinels if isinstance(s, str))
+    )
 
 
 def _text(payload: bytes) -> str:
@@ -141,6 +146,15 @@ def _text(payload: bytes) -> str:
         except msgspec.MsgspecError:  # quotes that belong to the text
             return text
     return text
+
+
+def _as_json(text: str) -> Any:
+    """The number or the boolean that the text is, else the text."""
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return text
+    return found if isinstance(found, bool | int | float) else text
 
 
 def _value(slot: _Slot, text: str) -> Any:

@@ -3,6 +3,8 @@
 A reader takes text, numbers, booleans, lists and dicts (never None), and returns what `bridge.encode` takes: text for
 strings, floats, ints, booleans, microseconds or milliseconds for timestamps, a symbol's number for enums, bytes, and
 lists and tuples.
+
+What a reader changes it notes for `_quality`. A reader without a place for notes changes nothing: it refuses.
 """
 
 import base64
@@ -14,26 +16,59 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
+from bridge.decoders.unknown import json_text
+from bridge.decoders.wording import kind as kind_of
+from bridge.decoders.wording import number_hint
+from headrace.contracts import times
 from headrace.contracts.avro import Member, Node
+from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 
 Reader = Callable[[Any], Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_YEAR_10000 = 253_402_300_800  # its first second, since 1970 UTC
 _EXACT = 2**53  # whole numbers up to here survive in a float
-_KINDS = {
-    str: "text", bool: "a boolean", int: "a whole number", float: "a number", list: "a list", dict: "an object",
-    bytes: "bytes", datetime: "a time",
-}  # fmt: skip
 _DECIMAL = decimal.Context(prec=decimal.MAX_PREC)  # the default context rounds to 28 digits
 _FLOAT = struct.Struct("<f")
 _BITS = {"int": 32, "long": 64}
 
 
-def reader(name: str, node: Node, *, time_unit: str = "us", max_items: int | None = None) -> Reader:
-    """The reader of the field `name`, of the type `node`, for values that are not null."""
+def field_reader(field: Field, notes: list[str] | None = None) -> Reader:
+    """As `reader`, of a contract's own field."""
+    unit, most = field.time_unit, field.max_items
+    return reader(field.name, field.type, time_unit=unit, max_items=most, as_json=field.json, notes=notes)
+
+
+def reader(
+    name: str,
+    node: Node,
+    *,
+    time_unit: str = "us",
+    max_items: int | None = None,
+    as_json: bool = False,
+    notes: list[str] | None = None,
+) -> Reader:
+    """The reader of the field `name`, of the type `node`, for values that are not null.
+
+    `as_json`: the field is text that holds any value as JSON.
+    `notes`: where it writes what it changed. Then, too, keys of an object that the contract does not have are passed
+    over (they are `unknown.unknown`'s), and NaN and the infinities are looked for, which only some formats have.
+    """
+    read = json_text if as_json else _reader(name, node, time_unit, max_items, notes)
+    return read if notes is None else lambda v: read(v) if type(v) is not float else read(finite(name, v))
+
+
+def finite(name: str, v: float) -> float:
+    """`v`; PoisonError where it is NaN or infinite."""
+    if math.isfinite(v):
+        return v
+    words = f"{name}: {v} is no number, and the field must have one. Make it optional in the contract, for null instead"
+    raise PoisonError(Reason.NOT_FINITE, words, field=name, value=str(v))
+
+
+def _reader(name: str, node: Node, time_unit: str, max_items: int | None, notes: list[str] | None) -> Reader:
     kind = node.kind
     if node.logical in {"timestamp-micros", "timestamp-millis"}:
         return timestamp(name, time_unit, 1_000 if node.logical == "timestamp-micros" else 1_000_000)
@@ -41,7 +76,7 @@ def reader(name: str, node: Node, *, time_unit: str = "us", max_items: int | Non
         return _decimal(name, node)
     match kind:
         case "double":
-            return lambda v: v if type(v) is float else _double(name, v)
+            return lambda v: v if type(v) is float else _double(name, v, notes)
         case "float":
             return lambda v: _float(name, v)
         case "int" | "long":
@@ -56,17 +91,20 @@ def reader(name: str, node: Node, *, time_unit: str = "us", max_items: int | Non
             return lambda v: _base64(name, v, None if kind == "bytes" else node.size)
         case "array":
             assert node.items is not None
-            return _array(name, node.items, max_items)
+            return _array(name, node.items, max_items, notes)
         case _:
-            return _record(name, node.members)
+            return _record(name, node.members, notes)
 
 
-def timestamp(name: str, unit: str, tick: int) -> Reader:
+def timestamp(name: str, unit: str, tick: int, first: float | None = None) -> Reader:
     """A reader of times: ISO 8601 text (UTC where it names no zone), a number of `unit`s since 1970, or a datetime.
 
     The answer is in ticks of `tick` nanoseconds; what is finer is cut off, and a float goes to the nearest tick.
+    Times before `first` (in ticks) or after the year 9999 can't be: refused here, and not by clean, their dead letters
+    have the payload, so that it can be read again with the right unit.
     """
-    scale = _NANOSECONDS[unit]
+    scale = times.NANOSECONDS[unit]
+    low, high = -(2**63) if first is None else first, _YEAR_10000 * 1_000_000_000 // tick
 
     def read(v: Any) -> int:
         if type(v) is int:
@@ -84,11 +122,19 @@ def timestamp(name: str, unit: str, tick: int) -> Reader:
             ticks = (when - _EPOCH) // _MICROSECOND * 1_000 // tick
         else:
             _wrong(name, "a time as ISO 8601 text or a number", v)
-        if not -(2**63) <= ticks < 2**63:
-            _wrong(name, "a time that fits 64 bits", v)
+        if not low <= ticks < high:
+            _impossible(name, v, ticks * tick, unit, None if first is None else int(first) * tick)
         return ticks
 
     return read
+
+
+def _impossible(name: str, v: Any, nanoseconds: int, unit: str, first: int | None) -> NoReturn:
+    when = times.date(nanoseconds)
+    hint = times.meant(nanoseconds // times.NANOSECONDS[unit], unit)
+    what = f"{_short(v)} {unit}, {when}{hint}," if type(v) in {int, float} else _short(v)
+    bound = "no date of the calendar" if first is None or nanoseconds > first else f"before {times.date(first)}"
+    raise PoisonError(Reason.OUT_OF_RANGE, f"{name}: {what} is {bound}", field=name, value=_short(v))
 
 
 def _from_float(v: float, scale: int, tick: int) -> int:
@@ -103,34 +149,41 @@ def missing(name: str, what: str = "is missing") -> PoisonError:
     return PoisonError(Reason.MISSING_FIELD, f"{name}: the field {what}", field=name)
 
 
-def _wrong(name: str, wanted: str, v: Any) -> NoReturn:
-    raise PoisonError(
-        Reason.WRONG_TYPE,
-        f"{name}: {wanted} expected, not {_KINDS.get(type(v), 'null')}: {_short(v)}",
-        field=name,
-        value=_short(v),
-    )
+def _wrong(name: str, wanted: str, v: Any, hint: str = "") -> NoReturn:
+    words = f"{name}: {wanted} expected, not {kind_of(v)}: {_short(v)}{hint}"
+    raise PoisonError(Reason.WRONG_TYPE, words, field=name, value=_short(v))
 
 
 def _short(v: Any) -> str:
     if isinstance(v, list | dict):
         return f"{len(v)} items"
+    if isinstance(v, bool):
+        return "true" if v else "false"
+    if isinstance(v, datetime):
+        return v.isoformat()
+    if isinstance(v, bytes):
+        return f"{len(v)} of them"
     if isinstance(v, int) and v.bit_length() > 512:
         return "a number of hundreds of digits"
     return (v if isinstance(v, str) else repr(v))[:80]
 
 
-def _double(name: str, v: Any) -> float:
-    if type(v) is int:
-        try:
-            return float(v)
-        except OverflowError:
-            _wrong(name, "a number that a double holds", v)
-    return v if type(v) is float else _wrong(name, "a number", v)
+def _double(name: str, v: Any, notes: list[str] | None) -> float:
+    if type(v) is not int:
+        return v if type(v) is float else _wrong(name, "a number", v, number_hint(v))
+    try:
+        number = float(v)
+    except OverflowError:
+        _wrong(name, "a number that a double holds", v)
+    if number != v:
+        if notes is None:
+            _wrong(name, "a whole number that a double holds exactly", v)
+        notes.append(f"{name}:digits:round")
+    return number
 
 
 def _float(name: str, v: Any) -> float:
-    number = _double(name, v)
+    number = _double(name, v, [])  # of 7 digits: whoever chooses it expects rounding
     try:
         _FLOAT.pack(number)
     except OverflowError:
@@ -142,7 +195,7 @@ def _whole(name: str, v: Any, bits: int) -> int:
     if type(v) is float and v.is_integer() and -_EXACT <= v <= _EXACT:
         v = int(v)
     if type(v) is not int:
-        _wrong(name, "a whole number", v)
+        _wrong(name, "a whole number", v, number_hint(v))
     if not -(1 << (bits - 1)) <= v < 1 << (bits - 1):
         _wrong(name, f"a whole number of {bits} bits", v)
     return v
@@ -191,8 +244,8 @@ def _decimal(name: str, node: Node) -> Reader:
     return read
 
 
-def _array(name: str, items: Node, max_items: int | None) -> Reader:
-    item = reader(name, items)
+def _array(name: str, items: Node, max_items: int | None, notes: list[str] | None) -> Reader:
+    item = reader(name, items, notes=notes)
 
     def read(v: Any) -> list[Any]:
         if type(v) is not list:
@@ -211,8 +264,8 @@ def _array(name: str, items: Node, max_items: int | None) -> Reader:
     return read
 
 
-def _record(name: str, of: Sequence[Member]) -> Reader:
-    members = [(m.name, m.attributes.get("default"), _member(f"{name}.{m.name}", m)) for m in of]
+def _record(name: str, of: Sequence[Member], notes: list[str] | None) -> Reader:
+    members = [(m.name, m.attributes.get("default"), _member(f"{name}.{m.name}", m, notes)) for m in of]
     field_of = {key: m.name for m in of for key in (*m.attributes.get("aliases", ()), m.name)}
 
     def read(v: Any) -> tuple[Any, ...]:
@@ -222,6 +275,8 @@ def _record(name: str, of: Sequence[Member]) -> Reader:
         for key, value in v.items():
             member = field_of.get(key)
             if member is None:
+                if notes is not None:
+                    continue
                 raise PoisonError(Reason.UNKNOWN_FIELD, f"{name}: the contract has no {key[:80]!r} in it", field=name)
             if member in found:
                 raise PoisonError(Reason.MALFORMED, f"{name}.{member}: given twice, once as {key[:80]}", field=name)
@@ -231,9 +286,13 @@ def _record(name: str, of: Sequence[Member]) -> Reader:
     return read
 
 
-def _member(name: str, member: Member) -> Reader:
+def _member(name: str, member: Member, notes: list[str] | None) -> Reader:
     nullable, rules = member.type.nullable, member.attributes
-    inner = reader(name, member.type, time_unit=rules.get("time_unit", "us"), max_items=rules.get("max_items"))
+    unit, most = rules.get("time_unit", "us"), rules.get("max_items")
+    as_json = rules.get("json", False)
+    inner = reader(name, member.type, time_unit=unit, max_items=most, as_json=as_json, notes=notes)
+    if notes is not None and nullable:
+        inner = nulled(name, inner, notes)
 
     def read(v: Any) -> Any:
         if v is not None:
@@ -243,3 +302,18 @@ def _member(name: str, member: Member) -> Reader:
         raise missing(name)
 
     return read
+
+
+def nulled(name: str, read: Reader, notes: list[str]) -> Reader:
+    """A reader of an optional field: null, with a note, where `read` finds NaN or an infinity."""
+
+    def inner(v: Any) -> Any:
+        try:
+            return read(v)
+        except PoisonError as e:
+            if e.reason is not Reason.NOT_FINITE:
+                raise
+        notes.append(f"{name}:not_finite:null")
+        return None
+
+    return inner

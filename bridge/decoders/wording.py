@@ -1,6 +1,7 @@
 """Words for bytes and values that are not what was expected: what they are instead, and what to do."""
 
 import re
+from datetime import datetime
 from typing import Any
 
 from headrace.errors import PoisonError, Reason
@@ -11,6 +12,9 @@ _PLAIN = re.compile(r'\s*(?:[+-]?[\d.,]+\s?\S{0,8}|true|false|on|off|"[^"]*")\s*
 _HINTS = {"object keys must be strings": ". Keys and texts stand in double quotes", "trailing comma": ". Leave it out"}
 _AT = re.compile(r"\(byte (\d+)\)")
 
+_NO_VALUE = frozenset({"nan", "inf", "infinity", "na", "n/a", "null", "none", "unknown", "unavailable", "-", "--"})
+_NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_WITH_UNIT = re.compile(r"[+-]?\d{1,20}(?:[.,]\d{0,20})?\s?[^\d\s]\S{0,8}\Z", re.ASCII)
 _VALUE = "A route with `format: value` takes such payloads"
 
 
@@ -33,6 +37,8 @@ def kind(value: Any) -> str:
             return "an object"
         case bytes():
             return "bytes"
+        case datetime():
+            return "a time"
         case _:
             return "another kind of value"
 
@@ -46,6 +52,22 @@ def not_an_object(found: Any) -> PoisonError:
     """The refusal of JSON that is neither an object nor an array of objects."""
     hint = "" if isinstance(found, list | None) else f". {_VALUE}"
     return PoisonError(Reason.MALFORMED, f"a JSON object expected, or an array of objects, not {kind(found)}{hint}")
+
+
+def number_hint(value: Any) -> str:
+    """What to do about text where a number should be; nothing where it is not text, or the text says nothing."""
+    if not isinstance(value, str):
+        return ""
+    plain = value.strip()
+    if not plain or plain.lstrip("+-").lower() in _NO_VALUE:
+        return ". If it means that there is no value, add it to the field's sentinels in the contract"
+    if _NUMBER.fullmatch(plain):
+        return ". Send the number without quotes"
+    if _NUMBER.fullmatch(plain.replace(",", ".", 1)):
+        return f". Send {plain.replace(',', '.', 1)}: with a decimal point, without quotes"
+    if _WITH_UNIT.match(plain):
+        return ". Send the number alone, without a unit and without quotes"
+    return ""
 
 
 def _why(payload: bytes, error: Exception) -> str:

@@ -12,7 +12,7 @@ import typer
 from headrace.cli import context, newtable, newversion
 from headrace.cli.newnext import Sent, next_steps
 from headrace.cli.output import progress, say
-from headrace.config.model import Route
+from headrace.config.route import Route
 from headrace.contracts import files, write
 from headrace.contracts.captures import filling
 from headrace.contracts.infer import Draft, infer

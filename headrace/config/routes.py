@@ -5,13 +5,14 @@ from contextlib import suppress
 
 from headrace.config import identities, naming
 from headrace.config.identities import Spoken
-from headrace.config.model import Config, Route
+from headrace.config.model import Config
+from headrace.config.route import Route
 from headrace.contracts import captures, files, lint, onevalue
-from headrace.contracts.model import Contract
+from headrace.contracts.model import REMEDY, Contract
 from headrace.errors import ConfigError
 from headrace.protocol import filters, receipts
 from headrace.protocol.filters import Filter
-from headrace.protocol.names import DEVICE
+from headrace.protocol.names import DEVICE, EXTRA, QUALITY
 
 NO_STREAMS = "streams: there is none. Add one, with its MQTT topics: `imu: {routes: ['sensors/{device_id}/imu']}`"
 _LONGEST = "x" * 64  # a device id, as a capture may hold it
@@ -46,6 +47,11 @@ def _field_problems(contract: Contract, route: Route, where: str) -> Iterator[st
     fills = captures.filling(captured, route.format, route.identity, joins)
     for problem in captures.problems(contract, fills):
         yield f"{where}.filter: {problem}"
+    if route.unknown_fields == "keep" and EXTRA not in contract:
+        yield (
+            f"{where}.unknown_fields: keep needs the field {EXTRA} in the contract {contract.name}, just before "
+            f"{QUALITY}. Add {REMEDY[EXTRA]}, or choose ignore or refuse"
+        )
     if route.format == "value":
         for problem in onevalue.problems(contract, {*captured, *fills}, route.field):
             yield f"{where}: format value: {problem}"

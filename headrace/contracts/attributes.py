@@ -146,6 +146,15 @@ def _max_items(raw: Raw, node: Node, _: str) -> int | None:
     return raw["max_items"] if node.kind == "array" else None  # `allowed.check_field` has checked it
 
 
+def _json(raw: Raw, node: Node, place: str) -> bool:
+    for member in node.members:
+        _json(member.attributes, member.type, f"{place}.{member.name}")
+    value = raw.get("json", False)
+    if not isinstance(value, bool) or (value and node.kind != "string"):
+        raise ConfigError(f'{place}: json is true or false, and belongs on a string: "json": true')
+    return value
+
+
 def _aliases(raw: Raw, node: Node, place: str) -> tuple[str, ...]:
     """Each JSON key must feed one field, in a record's fields and in those of the records inside."""
     keys = {m.name: m.name for m in node.members}
@@ -196,6 +205,7 @@ class Attributes:
     monotonic: Annotated[Monotonic | None, Read(_monotonic)]  # against the device's reading that arrived before
     max_stuck: Annotated[int | None, Read(_max_stuck)]  # readings in a row with the same number
     max_stuck_seconds: Annotated[float | None, Read(_max_stuck_seconds)]  # from the first of them
+    json: Annotated[bool, Read(_json, nested=True)]  # the text is JSON, of whatever the payload has there
     aliases: Annotated[tuple[str, ...], Read(_aliases, nested=True)]  # further JSON keys that feed the field
 
 

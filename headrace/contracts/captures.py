@@ -6,7 +6,7 @@ from types import MappingProxyType
 from headrace.contracts.model import Contract
 from headrace.contracts.onevalue import FIELD
 from headrace.protocol.joins import Join
-from headrace.protocol.names import DEVICE, QUALITY
+from headrace.protocol.names import DEVICE, OURS
 
 _TEXT = frozenset({"string", "enum"})
 
@@ -29,7 +29,7 @@ def filling(
 
 def problems(contract: Contract, captures: Iterable[str]) -> Iterator[str]:
     """The captures of a route's filter that can't fill a text field of `contract`: each as a problem, in words."""
-    texts = [f.name for f in contract.fields if f.kind in _TEXT and f.name != QUALITY]
+    texts = [f.name for f in contract.fields if f.kind in _TEXT and f.name not in OURS]
     for name in captures:
         if name not in texts:
             yield (

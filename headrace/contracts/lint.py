@@ -9,7 +9,7 @@ from headrace.contracts.avro import NUMBERS, inner_members
 from headrace.contracts.enumerated import pattern_problem
 from headrace.contracts.model import Contract, Field
 from headrace.errors import ConfigError
-from headrace.protocol.names import DEVICE, QUALITY, TIME
+from headrace.protocol.names import DEVICE, OURS, TIME
 
 WARNING = "warning: "
 NO_UNIT = "it has no unit"
@@ -64,7 +64,7 @@ def _lint(contract: Contract) -> Iterator[str]:
 
 def _field(field: Field, raw: dict[str, object]) -> Iterator[str]:
     yield from _keys(raw)
-    if field.name != QUALITY:
+    if field.name not in OURS:
         yield from _docs(field)
     if sqlnames.is_word(field.name):
         yield WARNING + "the name is a word of SQL, and must be written in double quotes in queries"

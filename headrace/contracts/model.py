@@ -11,7 +11,7 @@ from headrace.contracts.attributes import Attributes, read_attributes
 from headrace.contracts.violations import check_event_time
 from headrace.errors import ConfigError
 from headrace.protocol import provenance
-from headrace.protocol.names import DEVICE, QUALITY, TIME
+from headrace.protocol.names import DEVICE, EXTRA, OURS, QUALITY, TIME
 
 MAX_TEXT = 1024 * 1024
 MAX_PROBLEMS = 20
@@ -19,7 +19,10 @@ REMEDY = {
     DEVICE: '{"name": "device_id", "type": "string"}',
     TIME: '{"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}',
     QUALITY: '{"name": "_quality", "type": ["null", "string"], "default": null}',
+    EXTRA: '{"name": "_extra", "type": ["null", "string"], "default": null}',
 }
+
+_TEXT = avro.Node("string", nullable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +143,7 @@ def _check_name(raw: dict[str, Any]) -> None:
         raise ConfigError(f"{name!r:.80} can't name a field. Use letters, digits and underscores; not a digit first")
     if name in provenance.RESERVED:
         raise ConfigError(f"field {name}: the lake has a column of that name already. Choose another name")
-    if str(name).startswith("_") and name != QUALITY:
+    if str(name).startswith("_") and name not in OURS:
         raise ConfigError(f"field {name}: names with a leading underscore are kept for Headrace. Leave it out")
 
 
@@ -162,8 +165,10 @@ def _of_the_whole(fields: tuple[Field, ...]) -> Iterator[str]:
     problem = check_event_time(by_name[TIME].on_violation) if TIME in by_name else None
     if problem is not None:
         yield problem
+    if EXTRA in by_name and (fields[-2:-1] != (by_name[EXTRA],) or by_name[EXTRA].type != _TEXT):
+        yield f"the field {EXTRA}, for what else payloads have, stands just before {QUALITY}, as {REMEDY[EXTRA]}"
     last = fields[-1]
-    if last.name != QUALITY or last.type != avro.Node("string", nullable=True):
+    if last.name != QUALITY or last.type != _TEXT:
         yield f"the last field must be {QUALITY}, where cleaning notes what it did. Add {REMEDY[QUALITY]} at the end"
     columns: dict[str, str] = {}
     for f in fields:

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator
 
 from headrace.contracts.model import Contract, Field
-from headrace.protocol.names import QUALITY
+from headrace.protocol.names import OURS
 
 FIELD = "field"  # the capture for the level of a topic that names the field
-_OTHERS = frozenset({"device_id", "event_time", QUALITY})  # the topic, the clock and cleaning fill these
+_OTHERS = OURS | {"device_id", "event_time"}  # the topic, the clock and Headrace fill these
 _SHOWN = 6  # names in a message
 _GROUPS = frozenset({"array", "record"})
 

@@ -3,14 +3,16 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
 
 from headrace.config import Config
-from headrace.config.model import Route
+from headrace.config.route import Route
 from headrace.contracts import files
 from headrace.contracts.avro import Node
 from headrace.contracts.model import Contract, Field
@@ -19,7 +21,7 @@ from headrace.errors import ConfigError, TransientError
 from headrace.protocol import filters
 from headrace.protocol.devicenames import naming
 from headrace.protocol.filters import Filter
-from headrace.protocol.names import DEVICE, QUALITY, TIME
+from headrace.protocol.names import DEVICE, OURS, TIME
 from headrace.simulation.device import Publisher
 
 _PAUSE_SECONDS = 1.0
@@ -64,6 +66,8 @@ def message(config: Config, stream: str, payload: str = "", now: datetime | None
     reading = _object(payload) if payload else _reading(contract)
     # A capture fills its field from the topic; another value in the payload would contradict it.
     reading = {k: v for k, v in reading.items() if k not in route.captures}
+    if not payload and not reading.keys() - {DEVICE}:
+        reading |= _one_more(contract, {DEVICE, *route.captures})
     if DEVICE not in route.captures and not given.device.topic:
         reading[DEVICE] = name
     reading[TIME] = (now or datetime.now(UTC)).isoformat(timespec="microseconds")
@@ -152,12 +156,21 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _reading(contract: Contract) -> dict[str, Any]:
-    """Values that the contract accepts for its required fields; optional fields stay null."""
+    """Values that the contract accepts for its required fields."""
     out = {}
     for field in contract.fields:
-        if field.name not in {QUALITY, TIME} and not field.nullable:
+        if field.name != TIME and not field.nullable:
             out[field.name] = _value(field, field.type, field.name)
     return out
+
+
+def _one_more(contract: Contract, taken: Collection[str]) -> dict[str, Any]:
+    """A value for an optional field: a message needs one of its own. Empty where the contract has no such field."""
+    for field in contract.fields:
+        if field.name not in {TIME, *OURS, *taken}:
+            with suppress(ConfigError):
+                return {field.name: _value(field, replace(field.type, nullable=False), field.name)}
+    return {}
 
 
 def _value(field: Field, node: Node, place: str) -> Any:

@@ -11,6 +11,8 @@ RAW, CLEAN = ".raw", ".clean"
 SERVICES = "headrace"  # how the identities of the services begin, in any case
 DEVICE_EVENTS, DEVICE_AUDIT = "device_events", "device_audit"  # the streams of hub
 DEVICE, TIME, QUALITY = "device_id", "event_time", "_quality"  # the fields that every contract has
+EXTRA = "_extra"  # a field for what a payload has beside the contract's fields
+OURS = frozenset({QUALITY, EXTRA})  # fields that Headrace fills: no key of a payload does
 
 
 def is_device_id(text: str) -> bool:

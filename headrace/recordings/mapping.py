@@ -10,7 +10,7 @@ from typing import NamedTuple
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError
 from headrace.protocol.filters import CAPTURE
-from headrace.protocol.names import DEVICE, QUALITY, TIME, is_device_id
+from headrace.protocol.names import DEVICE, OURS, TIME, is_device_id
 from headrace.recordings.cells import EPOCH, ReadTime, converter, text, time_reader
 from headrace.recordings.csvread import Table, stem
 
@@ -139,12 +139,12 @@ class RowMapping:
 
     def _fields(self, contract: Contract, options: Options) -> dict[str, str]:
         """Column to field: as the options say, else the field with the column's name or alias."""
-        known = {f.name: f.name for f in contract.fields if f.name != QUALITY}
+        known = {f.name: f.name for f in contract.fields if f.name not in OURS}
         known |= {alias: f.name for f in contract.fields for alias in f.aliases}
         out: dict[str, str] = {}
         for column, name in options.columns.items():
             self._at(column, "--map")
-            if name not in contract or name == QUALITY:
+            if name not in contract or name in OURS:
                 raise ConfigError(
                     f"--map {column}={name}: the contract {contract.name} has no field {name!r}{_close(name, known)}"
                 )
@@ -153,7 +153,7 @@ class RowMapping:
             del out[column]
             self._device_column = column
         for name in options.constants:
-            if name == QUALITY:
+            if name in OURS:
                 raise ConfigError(f"--set {name}: Headrace itself writes this field")
         taken = {*out.values(), *options.constants, DEVICE, *([TIME] if self._time else [])}
         used = {self._table.columns[i] for i in self._time_at} | {self._device_column}

@@ -9,7 +9,7 @@ from bridge.decoders import formats
 from bridge.decoders.base import Reading, Refused, Skipped, Source
 from bridge.decoders.objects import ObjectReader
 from bridge.decoders.parsed import MAX_ELEMENTS, ParsedDecoder, Parser
-from headrace.config.model import Format
+from headrace.config.route import Format
 from headrace.contracts.model import parse
 from headrace.errors import PoisonError, Reason
 

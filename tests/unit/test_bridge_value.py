@@ -181,7 +181,7 @@ def test_the_topic_may_name_the_field_by_its_name_or_an_alias() -> None:
     )
     decoder = ValueDecoder(it, 1, ("device_id",))
 
-    def named(field: str, payload: bytes, unknown: Any = "reject") -> Any:
+    def named(field: str, payload: bytes, unknown: Any = "refuse") -> Any:
         (found,) = decoder.decode(payload, Source({"device_id": "d-1", "field": field}, unknown), NOW)
         return row(it, found.value) if isinstance(found, Reading) else found
 

@@ -40,8 +40,9 @@ def test_every_attribute_is_described() -> None:
 
 def test_the_examples_are_a_good_contract() -> None:
     examples = [json.loads(f"[{block}]") for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
-    (field,), (ruled,), (device, time, quality) = examples
-    schema = {"type": "record", "name": "pump", "doc": "Pumps.", "fields": [device, time, field, ruled, quality]}
+    (field,), (ruled,), (device, time, quality), (extra, again) = examples
+    assert again == quality
+    schema = {"type": "record", "name": "pump", "doc": "Pumps.", "fields": [device, time, field, ruled, extra, quality]}
     assert lint(parse("pump", json.dumps(schema))) == []
 
 

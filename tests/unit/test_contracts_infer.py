@@ -20,6 +20,7 @@ from headrace.protocol.filters import parse
 
 TOPIC = "plant/{device_id}/pump"
 NOW = 1_763_888_400  # seconds
+SAYS_NOTHING = "no field of the contract has a value"  # what becomes of {}, whatever the contract
 
 
 def draft(*readings: dict[str, Any], topic: str = TOPIC, decode: bool = True) -> Draft:
@@ -32,7 +33,7 @@ def draft(*readings: dict[str, Any], topic: str = TOPIC, decode: bool = True) ->
         device = r.get("device_id", "pump-01")
         source = Source({n: r.get(n, device if n == "device_id" else "a") for n in names})
         found = decoder.decode(json.dumps(r).encode(), source, NOW * 1_000_000)
-        assert all(isinstance(one, Reading) for one in found), found
+        assert all(isinstance(one, Reading) or str(one.error).startswith(SAYS_NOTHING) for one in found), found  # type: ignore[union-attr]
     return made
 
 

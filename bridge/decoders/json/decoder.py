@@ -4,7 +4,7 @@ Two ways lead to the same bytes. The fast way decodes into a struct made for the
 only payloads that are right in every detail. All others go the exact way, field by field: it knows aliases, sentinels
 in words and defaults, and finds the reason of a refusal. A property test compares the two.
 
-If a JSON object has a key twice, the last one counts. A payload can't have `_quality`: cleaning writes it.
+If a JSON object has a key twice, the last one counts. NaN and the infinities, which are no JSON, are taken.
 """
 
 import struct
@@ -12,23 +12,28 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
-from bridge.decoders.json.elements import MAX_ELEMENTS, element, first, is_array, split, too_many
+from bridge.decoders.json.elements import MAX_ELEMENTS, element, first, is_array, loads, split, too_many, trimmed
 from bridge.decoders.objects import ObjectReader
-from bridge.decoders.values import Reader
+from bridge.decoders.values import Reader, field_reader
 from bridge.decoders.wording import not_an_object, not_json
 from headrace.contracts.model import Contract, Field
 from headrace.errors import PoisonError, Reason
 from headrace.protocol.devicenames import AS_WRITTEN, Naming
-from headrace.protocol.names import QUALITY, TIME
+from headrace.protocol.names import OURS, TIME
 
 _REFUSED = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, struct.error, PoisonError)
-_ANY = msgspec.json.Decoder()
+_TOO_MANY = PoisonError(
+    Reason.TOO_LARGE, f"an array of more than {MAX_ELEMENTS:,} elements: send them in several messages"
+)
+_BLANK = PoisonError(Reason.MISSING_FIELD, "blank")  # the exact way finds the words
 _INT = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 _LONG = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_DOUBLE = Annotated[float, msgspec.Meta(gt=-(2**53), lt=2**53)]  # the exact way looks for digits that would be lost
 _STRUCT_TYPES: dict[str, Any] = {
-    "double": float,
+    "double": _DOUBLE,
     "float": float,
     "int": _INT,
     "long": _LONG,
@@ -45,15 +50,17 @@ class JsonDecoder:
     ) -> None:
         self.ignored = 0
         self._objects = ObjectReader(contract, schema_id, captures, name)
+        self._is_blank, self._finish = self._objects.is_blank, self._objects.finish
+        self._may_be_blank = self._objects.may_be_blank
         made = _struct(contract, set(captures))
         self._as_struct = msgspec.json.Decoder(made | list[made]).decode  # type: ignore[valid-type]
         self._fast_reads = tuple(_fast_reads(contract, self._objects))
+        self._ours = [None] * len(OURS.intersection(f.name for f in contract.fields))
 
     def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:
         """As `Decoder` has it: an entry for the object, or for each object of the array."""
         if too_many(payload):
-            why = f"an array of more than {MAX_ELEMENTS:,} elements: send them in several messages"
-            return [Refused(PoisonError(Reason.TOO_LARGE, why), payload)]
+            return [Refused(_TOO_MANY, payload)]
         try:
             found = self._as_struct(payload)
             if type(found) is not list:
@@ -73,27 +80,31 @@ class JsonDecoder:
         return self._objects.marks(first(payload))
 
     def _from_struct(self, found: msgspec.Struct, source: Source, received: int) -> Reading:
-        values = list(msgspec.structs.astuple(found))
+        values = [*astuple(found), *self._ours]
         for i, read in self._fast_reads:
             if values[i] is not None:
                 values[i] = read(values[i])
-        values.append(None)
-        return self._objects.finish(values, source, received)
+        if self._may_be_blank and self._is_blank(values):
+            raise _BLANK
+        return self._finish(values, source, received)
 
     def _decode_exactly(self, payload: bytes, source: Source, received: int) -> list[Found]:
+        text = trimmed(payload)
+        if text is not payload and too_many(text):
+            return [Refused(_TOO_MANY, payload)]
         try:
-            if not is_array(payload):
-                return [self._one(payload, source, received)]
-            elements = split(payload)
+            if not is_array(text):
+                return [self._one(text, payload, source, received)]
+            elements = split(text)
         except (msgspec.MsgspecError, ValueError, RecursionError) as e:
             return [Refused(not_json(payload, e), payload)]
-        return [self._one(e, source, received) for e in elements] or [Skipped("empty")]
+        return [self._one(e, e, source, received) for e in elements] or [Skipped("empty")]
 
-    def _one(self, text: bytes, source: Source, received: int) -> Reading | Refused:
+    def _one(self, text: bytes, original: bytes, source: Source, received: int) -> Reading | Refused:
         try:
             return self._objects.read(parse(text), source, received)
         except PoisonError as e:
-            return Refused(e, text)
+            return Refused(e, original)
 
 
 def _fast_reads(contract: Contract, objects: ObjectReader) -> Iterator[tuple[int, Reader]]:
@@ -101,7 +112,7 @@ def _fast_reads(contract: Contract, objects: ObjectReader) -> Iterator[tuple[int
     for i, row in enumerate(objects.rows):
         field = contract.field(row.name)
         if field.name != TIME and _struct_type(field) is Any:
-            yield i, row.read
+            yield i, field_reader(field)
         elif field.kind == "string" and row.sentinels:
             yield i, _no_sentinel(row.sentinels)
 
@@ -116,10 +127,10 @@ def _no_sentinel(sentinels: frozenset[str]) -> Reader:
 
 
 def _struct(contract: Contract, captures: set[str]) -> type[msgspec.Struct]:
-    """The struct of the fast way: a field each, `_quality` left out, None where the payload may leave it to us."""
+    """The struct of the fast way: a field each, Headrace's own left out, None where the payload may leave it to us."""
     fields: list[tuple[str, Any, Any] | tuple[str, Any]] = []
     for f in contract.fields:
-        if f.name == QUALITY:
+        if f.name in OURS:
             continue
         kind = _struct_type(f)
         if f.name == "event_time":
@@ -141,7 +152,7 @@ def _struct_type(field: Field) -> Any:
             return Any
         item: Any = _STRUCT_TYPES[items.kind]
         return Annotated[list[item], msgspec.Meta(max_length=field.max_items)]
-    if field.logical is None and field.kind in _STRUCT_TYPES:
+    if field.logical is None and field.kind in _STRUCT_TYPES and not field.json:
         return _STRUCT_TYPES[field.kind]
     return Any
 
@@ -149,7 +160,7 @@ def _struct_type(field: Field) -> Any:
 def parse(text: bytes) -> dict[str, Any]:
     """The object in a text of JSON. PoisonError when there is none."""
     try:
-        found = _ANY.decode(text)
+        found = loads(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as e:
         raise not_json(text, e) from None
     if type(found) is not dict:

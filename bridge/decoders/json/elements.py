@@ -1,38 +1,93 @@
 """The elements of a JSON array: how many there are, the bytes of one of them, and the first one's content."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
-import orjson
 
 MAX_ELEMENTS = 10_000  # of one payload: its readings, or dead letters, are all in memory at once
 
+_ANY = msgspec.json.Decoder()
 _RAW = msgspec.json.Decoder(list[msgspec.Raw])
 _SCAN = json.JSONDecoder().raw_decode
 _BLANK = " \t\n\r"
+_BLANK_BYTES = b" \t\n\r"
+_ONES, _NAN = b"1" * 9, b"NaN" + b" " * 6  # as long as the longest word
+_MARK = b"\xef\xbb\xbf"  # a byte-order mark
+# A JSON string, which may lack its end, so that no text is looked at twice; or a word for what is no finite number.
+_WORD = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[-+]?\b(?:nan|inf(?:inity)?)\b', re.IGNORECASE | re.DOTALL)
+
+
+def trimmed(payload: bytes) -> bytes:
+    """The payload without a byte-order mark before it, and NULs behind it."""
+    return payload.removeprefix(_MARK).rstrip(b"\0") if payload[:3] == _MARK or payload[-1:] == b"\0" else payload
 
 
 def is_array(payload: bytes) -> bool:
     """Whether a payload, if it is JSON at all, is an array."""
-    return payload.lstrip()[:1] == b"["
+    return payload.lstrip(_BLANK_BYTES)[:1] == b"["
 
 
-def split(payload: bytes) -> list[bytes]:
-    """The bytes of each element of an array. msgspec.DecodeError where the payload isn't one."""
-    return [bytes(e) for e in _RAW.decode(payload)]
+def loads(text: bytes) -> Any:
+    """What JSON text says; NaN, Infinity, inf and the like are floats. msgspec.DecodeError, ValueError: it is no JSON.
+
+    RecursionError: it is nested too deeply.
+    """
+    try:
+        return _ANY.decode(text)
+    except msgspec.DecodeError:
+        numbers = _without_words(text, _ONES)
+        if numbers is None:
+            raise
+    _ANY.decode(numbers)  # stricter than `json`
+    return json.loads(_without_words(text, _NAN) or b"")
+
+
+def _without_words(text: bytes, number: bytes) -> bytes | None:
+    """The text, as long as before, with the start of `number` for each NaN and infinity; None where it has none."""
+    found = False
+
+    def put(match: re.Match[bytes]) -> bytes:
+        nonlocal found
+        word = match[0]
+        if word[:1] == b'"':
+            return word
+        found = True
+        return number[: len(word)]
+
+    out = _WORD.sub(put, text)
+    return out if found else None
+
+
+def split(text: bytes) -> list[bytes]:
+    """The bytes of each element of an array. msgspec.DecodeError where the text isn't one."""
+    try:
+        return [bytes(e) for e in _RAW.decode(text)]
+    except msgspec.DecodeError:
+        numbers = _without_words(text, _ONES)
+        if numbers is None:
+            raise
+    out = []
+    at = text.index(b"[") + 1
+    for one in map(bytes, _RAW.decode(numbers)):
+        at = numbers.index(one, at)
+        out.append(text[at : at + len(one)])
+        at += len(one)
+    return out
 
 
 def element(payload: bytes, index: int) -> bytes:
     """The bytes of one reading of a payload that has been decoded: an element of its array, or the whole."""
-    return bytes(_RAW.decode(payload)[index]) if is_array(payload) else payload
+    text = trimmed(payload)
+    return split(text)[index] if is_array(text) else payload
 
 
 def first(payload: bytes) -> dict[str, Any]:
     """The object of a payload, or the first object of its array; empty when the payload is something else."""
     try:
-        found = orjson.loads(payload)
-    except ValueError:
+        found = loads(trimmed(payload))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
     if isinstance(found, list) and found:
         found = found[0]

@@ -1,0 +1,70 @@
+"""The section of a route: which MQTT topics feed a stream, and how their payloads are read."""
+
+from collections.abc import Collection
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from headrace.config.base import Section
+from headrace.config.formats import NEEDED, SETTINGS, Columns, Compression
+from headrace.config.naming import Device
+from headrace.config.packed import Packed
+from headrace.protocol import joins
+from headrace.protocol.joins import Join
+from headrace.protocol.names import DEVICE
+
+# How payloads are written; bridge/decoders/formats.py has a decoder for each.
+Format = Literal["json", "value", "columns", "packed", "cbor", "msgpack"]
+Unknown = Literal["refuse", "ignore", "keep"]
+
+
+class Route(Section):
+    """An MQTT filter whose messages go to the stream: `sensors/{device_id}/imu`. Names in braces are captures."""
+
+    filter: str
+    format: Format = Field(
+        "json", description="how payloads are written; value: one plain value a topic, such as 21.5 or true"
+    )
+    compression: Compression = Field("none", description="of payloads; auto: gzip, zstd or none, by the first bytes")
+    field: str = Field(
+        "", description="format value: the field that the value is for; empty where {field} in the filter names it"
+    )
+    columns: Columns | None = Field(None, description="format columns: by which keys a message tells its times")
+    packed: Packed | None = Field(None, description="format packed: the fields of a binary message, one after another")
+    unknown_fields: Unknown = Field(
+        "refuse",
+        description="what the contract lacks, at any depth: refuse: the message is a dead letter; ignore: it is "
+        "dropped; keep: it becomes JSON text in the contract's field _extra",
+    )
+    receipt: str = Field(
+        "", description="topic for a receipt of each message that is in Kafka, such as receipts/{device_id}"
+    )
+    device: Device = Field(Device(), description="how the names of devices become ids")
+    retained: Literal["drop", "keep"] = Field(
+        "drop",
+        description="copies that the broker had kept, which it sends when the bridge subscribes anew: drop: they are "
+        "counted; keep: they are readings. What comes live is a reading, whatever its retain flag",
+    )
+    identity: str = Field(
+        DEVICE,
+        description="the capture that says who publishes: a user of the broker writes only under its own name",
+    )
+
+    @model_validator(mode="after")
+    def _check_format(self) -> Self:
+        for name in SETTINGS:
+            if name != self.format and getattr(self, name) is not None:
+                raise ValueError(f"{name}: settings of another format. Write `format: {name}`, or remove them")
+        if self.format in NEEDED and getattr(self, self.format) is None:
+            raise ValueError(f"format {self.format} needs settings, in a section {self.format}")
+        return self
+
+    def joins(self, captures: Collection[str], where: str) -> dict[str, Join]:
+        """The joins of the filter's `captures`, by field. ConfigError, beginning with `where`: a wrong template."""
+        wanted = {DEVICE: ("device.topic", self.device.topic)} if self.device.topic else {}
+        return {field: joins.parse(text, captures, f"{where}.{key}") for field, (key, text) in wanted.items()}
+
+
+def as_route(value: object) -> object:
+    """A route as the model takes it, of one that is written as its filter alone."""
+    return {"filter": value} if isinstance(value, str) else value
