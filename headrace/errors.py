@@ -55,6 +55,7 @@ class Reason(StrEnum):
     SENTINEL = "sentinel"  # a "no value" mark on a field that must have a value
     NOT_FINITE = "not_finite"  # NaN or infinity on a field that must have a value
     NOT_ALLOWED = "not_allowed"  # not one of the values that are allowed, or not of the pattern
+    INCONSISTENT = "inconsistent"  # values that contradict each other, by a rule across fields
     FUTURE_TIME = "future_time"  # event_time too far ahead of its arrival
     PAST_TIME = "past_time"  # event_time too far behind its arrival
     UNKNOWN_SCHEMA = "unknown_schema"  # the registry does not know the schema id

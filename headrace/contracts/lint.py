@@ -7,6 +7,7 @@ from headrace.contracts import sqlnames, units
 from headrace.contracts.attributes import ATTRIBUTES, TOP_ONLY
 from headrace.contracts.avro import NUMBERS, inner_members
 from headrace.contracts.enumerated import pattern_problem
+from headrace.contracts.identities import IDENTITIES
 from headrace.contracts.model import Contract, Field
 from headrace.errors import ConfigError
 from headrace.protocol.names import DEVICE, OURS, TIME
@@ -52,6 +53,7 @@ def _lint(contract: Contract) -> Iterator[str]:
         for problem in _field(field, raw):
             mark = WARNING if problem.startswith(WARNING) else ""
             yield f"{mark}field {field.name}: {problem.removeprefix(WARNING)}"
+    yield from _rules(contract)
     roles = [f.role for f in contract.fields if f.role]
     for role in sorted(set(roles)):
         if roles.count(role) > 1:
@@ -60,6 +62,18 @@ def _lint(contract: Contract) -> Iterator[str]:
         yield (
             WARNING + "a sequence means nothing after a restart of the device unless a field has the role boot. Add one"
         )
+
+
+def _rules(contract: Contract) -> Iterator[str]:
+    for rule in contract.rules:
+        for identity, argument, name in rule.expression.uses:
+            want, unit = IDENTITIES[identity].arguments[argument], contract.field(name).unit
+            if unit != want:
+                given = f"is in {unit}" if unit else "has no unit"
+                yield (
+                    f"{WARNING}rule {rule.name}: {identity} takes {argument} in {want}, but {name} {given}. "
+                    "Convert it in the expression, such as (x - 32) * 5 / 9"
+                )
 
 
 def _field(field: Field, raw: dict[str, object]) -> Iterator[str]:

@@ -8,6 +8,7 @@ import orjson
 
 from headrace.contracts import allowed, avro
 from headrace.contracts.attributes import Attributes, read_attributes
+from headrace.contracts.crossrules import CrossRule, read_rules
 from headrace.contracts.violations import check_event_time
 from headrace.errors import ConfigError
 from headrace.protocol import provenance
@@ -65,6 +66,7 @@ class Contract:
     text: str  # the JSON text, exactly as it is registered
     schema: dict[str, Any]
     fields: tuple[Field, ...]
+    rules: tuple[CrossRule, ...]  # across fields
     _by_name: dict[str, Field] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -90,10 +92,16 @@ def parse(name: str, text: str, where: str = "") -> Contract:
     fields: tuple[Field, ...] = tuple(_read_fields(schema, problems)) if _is_record(schema, problems) else ()
     if not problems:
         problems += _of_the_whole(fields)
+    rules: tuple[CrossRule, ...] = ()
+    if not problems:
+        try:
+            rules = read_rules(schema.get("rules"), {f.name: f for f in fields})
+        except ConfigError as e:
+            problems.append(str(e))
     if problems:
         more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
         raise ConfigError("\n".join(f"{where}: {p}" for p in [*problems[:MAX_PROBLEMS], *more]))
-    return Contract(name, text, schema, fields)
+    return Contract(name, text, schema, fields, rules)
 
 
 def _json(text: str, where: str) -> dict[str, Any]:

@@ -151,3 +151,24 @@ def test_differences_are_told_one_by_one() -> None:
         "the order of the fields changed",
     ]
     assert differences(new, new) == []
+
+
+def test_what_differs_in_actions_and_rules_is_told() -> None:
+    def with_rules(action: Any, *rules: Any) -> Contract:
+        x = {"name": "x", "type": ["null", "double"], "default": None, "maximum": 5, "on_violation": action}
+        fields = [
+            {"name": "device_id", "type": "string"},
+            {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+            x,
+            {"name": "_quality", "type": ["null", "string"], "default": None},
+        ]
+        return parse("r", json.dumps({"type": "record", "name": "r", "fields": fields, "rules": rules}))
+
+    first, second = {"name": "a", "expression": "x < 1"}, {"name": "b", "expression": "x < 2", "on_violation": "null"}
+    old, new = with_rules("null", first, second), with_rules({"maximum": "flag"}, {**second, "on_violation": "flag"})
+    assert differences(old, new) == [
+        "field x: on_violation was 'null', is {'maximum': 'flag'}",
+        "rule a removed",
+        "rule b: was x < 2 (null x), is x < 2 (flag x)",
+    ]
+    assert differences(new, old)[1] == "rule a added: x < 1 (reject)"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from headrace.contracts import units
 from headrace.contracts.attributes import ATTRIBUTES
+from headrace.contracts.identities import IDENTITIES
 from headrace.contracts.infer import infer
 from headrace.contracts.lint import lint, serious
 from headrace.contracts.model import parse
@@ -39,10 +40,13 @@ def test_every_attribute_is_described() -> None:
 
 
 def test_the_examples_are_a_good_contract() -> None:
-    examples = [json.loads(f"[{block}]") for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
+    blocks = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    (rules,) = [json.loads("{" + b + "}") for b in blocks if b.startswith('"')]
+    examples = [json.loads(f"[{b}]") for b in blocks if not b.startswith('"')]
     (field,), (ruled,), (device, time, quality), (extra, again) = examples
     assert again == quality
-    schema = {"type": "record", "name": "pump", "doc": "Pumps.", "fields": [device, time, field, ruled, extra, quality]}
+    fields = [device, time, field, ruled, {**field, "name": "dew_point", "doc": "Dew point."}, extra, quality]
+    schema = {"type": "record", "name": "pump", "doc": "Pumps.", "fields": fields, **rules}
     assert lint(parse("pump", json.dumps(schema))) == []
 
 
@@ -58,6 +62,15 @@ def test_every_rule_is_listed_with_an_example_that_holds() -> None:
             kind = "string" if is_text else {"type": "long", "logicalType": "timestamp-micros"} if is_time else "double"
             x = {"name": "x", "type": ["null", kind], "default": None, **rule}
             parse("r", json.dumps({"type": "record", "name": "r", "fields": [DEVICE, TIME, x, QUALITY]}))
+
+
+def test_every_identity_is_listed_with_its_units_and_its_source() -> None:
+    rows = [
+        f"| `{it.signature}` | {it.result}, in {it.unit}, from "
+        f"{', '.join(f'{name} in {unit}' for name, unit in it.arguments.items())} | {it.source} |"
+        for it in IDENTITIES.values()
+    ]
+    assert "\n".join(rows) in PAGE
 
 
 def test_the_sample_becomes_the_contract_that_the_page_describes() -> None:

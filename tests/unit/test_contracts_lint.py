@@ -76,6 +76,18 @@ def test_doubts_are_warnings_and_stop_nothing(field: dict[str, Any], words: str)
     assert any(words in p and p.startswith(WARNING) for p in found)
 
 
+def test_an_identity_is_told_in_which_units_it_takes_its_arguments() -> None:
+    warm = {**X, "name": "warm", "unit": "K"}
+    rule = {"name": "dew", "expression": "x <= dew_point(warm - 273.15, x) and x < dew_point(warm, 50)"}
+    assert problems(X, warm, rules=[rule]) == [
+        WARNING + "rule dew: dew_point takes humidity in %, but x is in V. Convert it in the expression, such as "
+        "(x - 32) * 5 / 9",
+        WARNING
+        + "rule dew: dew_point takes temperature in Cel, but warm is in K. Convert it in the expression, such as "
+        "(x - 32) * 5 / 9",
+    ]
+
+
 def test_a_step_smaller_than_the_range_is_no_problem() -> None:
     assert problems({**X, "minimum": -10, "maximum": 10, "max_step": 19.9}) == []
     assert problems({**X, "max_step": 20}) == []

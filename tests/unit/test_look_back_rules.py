@@ -124,7 +124,7 @@ EVERY = contract(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     st.lists(st.tuples(MESSAGES, st.integers(0, 2)), min_size=1, max_size=25),
     st.integers(1, 25),

@@ -10,6 +10,7 @@ from headrace.contracts.model import Contract
 from headrace.errors import PoisonError
 from headrace.protocol.names import DEVICE, QUALITY, TIME
 from processors.arrays import Ints
+from processors.clean.rules.across import Across
 from processors.clean.rules.field import field_rules
 from processors.clean.rules.rule import APPEND_MS, Change, Order
 
@@ -23,6 +24,13 @@ class Verdicts:
     refused: dict[int, PoisonError] = field(default_factory=dict)
     changes: dict[int, list[Change]] = field(default_factory=dict)
 
+    def add(self, row: int, answer: Change | PoisonError) -> None:
+        """Add what becomes of a row. The first refusal counts."""
+        if isinstance(answer, Change):
+            self.changes.setdefault(row, []).append(answer)
+        else:
+            self.refused.setdefault(row, answer)
+
 
 class ContractRules:
     """The rules of one contract. A verdict depends on the row's values, its append time and the look-back only."""
@@ -30,7 +38,10 @@ class ContractRules:
     def __init__(self, contract: Contract) -> None:
         found = {f.name: rules for f in contract.fields if f.name != QUALITY and (rules := field_rules(f)) is not None}
         self._fields = list(found.values())
+        self._across = Across(contract)
         self._screens = [f.screen.any().alias(f.name) for f in self._fields]
+        if self._across:
+            self._screens.append(self._across.screen.any().alias("__across"))
         self._looking_back = {f.name: (f.value, f.orders) for f in self._fields if f.orders}
         self._usable = {name: found[TIME].usable & found[name].usable for name in self._looking_back}
         self._devices = {name: _device(contract, name) for name in self._looking_back}
@@ -70,14 +81,23 @@ class ContractRules:
             return out
         frame = frame.with_columns(pl.Series(APPEND_MS, append_ms), **before)
         suspicious = frame.select(self._screens).row(0)  # all rules of all fields at once: nearly always all false
-        for rules, found in zip(self._fields, suspicious, strict=True):
+        for rules, found in zip(self._fields, suspicious, strict=False):
             if found:
                 for row, answer in rules.verdicts(frame):
-                    if isinstance(answer, Change):
-                        out.changes.setdefault(row, []).append(answer)
-                    else:
-                        out.refused.setdefault(row, answer)
+                    out.add(row, answer)
+        if self._across:
+            self._judge_across(frame, out, any_broken=suspicious[-1])
         return out
+
+    def _judge_across(self, frame: pl.DataFrame, out: Verdicts, *, any_broken: bool) -> None:
+        """Add the verdicts of the rules across fields, on what the rules of the fields have left."""
+        rows = set(self._across.concerned(out.changes))
+        if any_broken:
+            rows.update(frame.select(self._across.screen.fill_null(value=False).alias("b"))["b"].arg_true().to_list())
+        rows -= out.refused.keys()
+        if rows:
+            for row, answer in list(self._across.verdicts(frame, sorted(rows), out.changes)):
+                out.add(row, answer)
 
 
 def _device(contract: Contract, field: str) -> pl.Expr:

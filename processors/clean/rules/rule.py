@@ -111,12 +111,12 @@ def flag(field: Field, rule: str) -> Change:
 
 def refusal(field: Field, rule: str, reason: Reason, value: Any, what: str, index: str = "") -> PoisonError:
     """The error for a value that can't stay; `what` follows "name = value unit", `index` the name of an array."""
-    text = f"{field.name}{index} = {_shown(field, value)} {what}"
+    text = f"{field.name}{index} = {shown(field, value)} {what}"
     return PoisonError(reason, text, field=field.name, value=str(value), rule=rule)
 
 
-def _shown(field: Field, value: Any) -> str:
-    """The value with its unit; a time as number and date."""
+def shown(field: Field, value: Any) -> str:
+    """A value, as stored, in words: with its unit; a time as number and date."""
     if field.logical in times.TICKS:
         return times.stored(value, field.logical, field.time_unit) + ","
     return f"{value} {field.unit}" if field.unit else str(value)
