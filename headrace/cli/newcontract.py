@@ -3,25 +3,22 @@
 import asyncio
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import typer
 
-from headrace.cli import context, newtable, newversion
+from headrace.cli import context, newroute, newtable, newversion
 from headrace.cli.newnext import Sent, next_steps
 from headrace.cli.output import progress, say
-from headrace.config.route import Route
 from headrace.contracts import files, write
 from headrace.contracts.captures import filling
-from headrace.contracts.infer import Draft, infer
+from headrace.contracts.infer import infer
 from headrace.contracts.sample import MAX_BYTES, Sample, read_sample, together
 from headrace.contracts.topics import with_device
-from headrace.contracts.write import Way
 from headrace.errors import ConfigError
 from headrace.protocol import filters
-from headrace.protocol.devicenames import fitting
 from headrace.protocol.names import DEVICE, check_stream
 
 CONFIG, FOLDER = "my.yaml", "contracts"
@@ -58,7 +55,7 @@ def make(wish: Wish) -> None:
     identity = GATEWAY if GATEWAY in topic.captures else DEVICE
     captured = filling(topic.captures, "json", identity)
     draft = infer(name, sample.readings, captured, _where(wish))
-    way = _way(wish.topic, draft, identity, devices)
+    way = newroute.way(wish.topic, draft, identity, sample, devices)
     contract = wish.out / FOLDER / f"{name}{files.SUFFIX}"
     config = wish.out / CONFIG
     before = files.read(contract) if contract.exists() else None
@@ -80,24 +77,9 @@ def make(wish: Wish) -> None:
     if not fresh:
         say(f"\n{config} exists and stays as it is. Make sure that it has:\n")
         say(write.config_yaml(name, way, FOLDER).partition("\n")[2].rstrip())
-    sent = Sent(wish.samples[0] if wish.samples else None, topic, identity, sample, devices[0] if devices else "")
+    called = way.keys.get("device") == {"names": "mac"} and newroute.address(sample)
+    sent = Sent(wish.samples[0] if wish.samples else None, topic, identity, sample, called or "")
     say(next_steps(context.state(), context.config_file(), draft, config, wish.out / FOLDER, sent))
-
-
-def _way(topic: str, draft: Draft, identity: str, devices: Iterable[str]) -> Way:
-    keys: dict[str, object] = {}
-    if (rule := fitting(devices)) != "id":
-        keys["device"] = {"names": rule}
-    if identity != DEVICE:
-        keys["identity"] = identity
-    if draft.mapping and "fields" in Route.model_fields:
-        keys["fields"] = draft.mapping
-    asides = ["time_zone: Europe/Berlin  # where the times name no zone: UTC without this"] if draft.zone else []
-    for path, key in draft.lists.items():
-        asides.append(f"explode: {path}  # a reading for each object of this list, which is JSON text without this")
-        if key:
-            asides.append(f"{key}: {path}[0].{key}  # or under fields, for a field {key} of the contract: of its first")
-    return Way(topic, keys, tuple(asides))
 
 
 def _heard(wish: Wish) -> tuple[Sample, Wish, list[str]]:

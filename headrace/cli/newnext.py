@@ -20,7 +20,7 @@ _SHOWN = 4  # columns in the query
 
 @dataclass(frozen=True)
 class Sent:
-    """What is to be sent. `file`: None when devices send it already. `device`: one that was heard."""
+    """What is to be sent. `file`: None when devices send it already. `device`: its name, where it must be this kind."""
 
     file: Path | None
     topic: Filter
@@ -69,7 +69,7 @@ def _sending(called: str, state: State, name: str, sent: Sent) -> list[str]:
     if sent.file is None:
         return []
     first = sent.sample.readings[0].get(DEVICE)
-    device = first if isinstance(first, str) else f"{name.replace('_', '-')}-01"
+    device = sent.device or (first if isinstance(first, str) else f"{name.replace('_', '-')}-01")
     who, gateway = (device, "") if sent.identity == DEVICE else ("gateway-01", " --gateway")
     host, port = (state.config() if state.exists else Config()).mqtt.for_devices
     topic = write.example_topic(sent.topic, device, {sent.identity: who})

@@ -27,11 +27,14 @@ def explain(draft: Draft, sample: Sample, contract: Path) -> None:
 
 def table(told: tuple[Told, ...]) -> list[str]:
     """A line for each key, under a line of titles. Of very many keys those that need a look come first."""
+    from rich.cells import cell_len
+
     shown = told if len(told) <= _ROWS else tuple(sorted(told, key=lambda t: not t.open)[:_ROWS])
     rows = [(t.key, "=" if t.field == t.key else t.field or "(none)", t.type, t.unit, t.why) for t in shown]
     cells = [_HEAD, *(tuple(_short(c) if i < 4 else printable(c) for i, c in enumerate(r)) for r in rows)]
-    widths = [max(len(r[i]) for r in cells) for i in range(4)]
-    lines = ["  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[4]]).rstrip() for r in cells]
+    widths = [max(cell_len(r[i]) for r in cells) for i in range(4)]
+    lines = ["  ".join([*(c + " " * (w - cell_len(c)) for c, w in zip(r, widths, strict=False)), r[4]]) for r in cells]
+    lines = [line.rstrip() for line in lines]
     if len(told) > len(shown):
         lines.append(f"and {len(told) - len(shown):,} more")
     return [f"  {line}" for line in lines]

@@ -13,9 +13,9 @@ from headrace.contracts.model import Contract, parse
 from headrace.contracts.naming import field_name, member_name
 from headrace.contracts.sample import columns_of
 from headrace.contracts.write import as_text
-from headrace.protocol.names import DEVICE, QUALITY, TIME
+from headrace.protocol.names import DEVICE, EXTRA, QUALITY, TIME
 
-_LAST = ("_extra", QUALITY)
+_LAST = (EXTRA, QUALITY)
 _OURS = frozenset({DEVICE, TIME, *_LAST})
 # Type of the contract, type of the sample: what holds both. A float was chosen by somebody, and takes any number.
 _WIDER = {("int", "long"): "long", ("int", "double"): "double", ("long", "double"): "double"}

@@ -13,13 +13,19 @@ from headrace.contracts.naming import field_name, member_name
 from headrace.contracts.sample import columns_of, kinds_of
 from headrace.contracts.write import as_text
 from headrace.errors import ConfigError
-from headrace.protocol.names import QUALITY, is_device_id
+from headrace.protocol.names import EXTRA, OURS, QUALITY, is_device_id
 
 _DEEPEST = avro.CONTRACT.depth - 2  # objects inside objects; a list in the innermost is two types more
 _DEVICE = {
     "name": "device_id",
     "type": "string",
     "doc": "Which device took the reading: 1 to 64 letters, digits, underscores and hyphens.",
+}
+_EXTRA = {
+    "name": EXTRA,
+    "type": ["null", "string"],
+    "default": None,
+    "doc": "What else the payload has, as JSON text: keys that this contract lacks.",
 }
 _LAST = {
     "name": QUALITY,
@@ -93,10 +99,8 @@ class _Maker:
         self._columns = columns_of(readings)
 
     def fields(self) -> list[dict[str, Any]]:
-        if QUALITY in self._columns:
-            raise ConfigError(
-                f"{self._where}: the key {QUALITY!r} is Headrace's own. Have the device send another name"
-            )
+        for key in sorted(OURS & self._columns.keys()):
+            raise ConfigError(f"{self._where}: the key {key!r} is Headrace's own. Have the device send another name")
         device, time = self._device(), self._time()
         out = [_DEVICE if device in {None, "device_id"} else {**_DEVICE, "aliases": [device]}, self._event_time(time)]
         if device is not None:
@@ -111,7 +115,7 @@ class _Maker:
             out.append(made)
             taken.append(made["name"])
         _set_roles(out)
-        return [*out, _LAST]
+        return [*out, _EXTRA, _LAST]
 
     def _levels(self) -> list[str]:
         """The captures of the topic that become fields."""
@@ -123,7 +127,7 @@ class _Maker:
         return [c for c in self._captured if c != "device_id"]
 
     def _nameless(self, path: str) -> bool:
-        self.told.append(Told(f'{path}""', "", "", why="a key without a name can't be a column", open=True))
+        self.told.append(Told(f'{path}""', EXTRA, "JSON text", why="a key without a name: kept apart", open=True))
         return True
 
     def _device(self) -> str | None:

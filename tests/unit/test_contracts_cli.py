@@ -97,6 +97,30 @@ def test_new_says_what_would_break_before_anything_stops(here: Path) -> None:
     assert (here / "contracts" / "pump.avsc").read_text(encoding="utf-8") == before
 
 
+@pytest.mark.parametrize(
+    ("topic", "sample", "route"),
+    [
+        ("a/{device_id}", '{"x": 1}', {}),
+        ("a/{gateway}/{device_id}", '{"x": 1}', {"identity": "gateway", "device": {"names": "encode"}}),
+        ("a/{gateway}/{device_id}", '{"x": 1, "gw_mac": "C8:25:2D:AA:9C:2C"}',
+         {"identity": "gateway", "device": {"names": "mac"}}),
+    ],
+)  # fmt: skip
+def test_new_makes_a_route_by_which_every_device_gets_in(
+    here: Path, topic: str, sample: str, route: dict[str, object]
+) -> None:
+    (here / "s.json").write_text(sample, encoding="utf-8")
+    result = run("new", "--from", "s.json", "--topic", topic, "--name", "s")
+    (written,) = yaml.safe_load((here / "my.yaml").read_text(encoding="utf-8"))["streams"]["s"]["routes"]
+    assert written == {"filter": topic, "unknown_fields": "keep", **route}
+    assert run("check", "my.yaml", command=config_command).exit_code == 0
+    line = shlex.split(next(x for x in result.stderr.splitlines() if "mosquitto_pub" in x))
+    if "gateway" in topic:
+        assert "devices add gateway-01 --gateway" in result.stderr
+        device = "C8:25:2D:AA:9C:2C" if "gw_mac" in sample else "s-01"
+        assert (line[line.index("-u") + 1], line[line.index("-t") + 1]) == ("gateway-01", f"a/gateway-01/{device}")
+
+
 def test_new_quotes_the_words_of_sql(here: Path) -> None:
     (here / "o.json").write_text('{"group": 1.5, "motor": {"end": 2}, "on": "x"}', encoding="utf-8")
     result = run("new", "--from", "o.json", "--topic", "plant/{device_id}/order")
@@ -164,7 +188,7 @@ def test_new_overwrites_nothing(here: Path) -> None:
     assert result.exit_code == 0
     assert (here / "my.yaml").read_text(encoding="utf-8") == "# mine\n"
     shown = result.stderr.partition("Make sure that it has:")[2].partition("\n\nNext")[0]
-    assert yaml.safe_load(shown)["streams"]["pump"]["routes"] == [TOPIC]
+    assert yaml.safe_load(shown)["streams"]["pump"]["routes"] == [{"filter": TOPIC, "unknown_fields": "keep"}]
 
 
 @pytest.mark.parametrize(

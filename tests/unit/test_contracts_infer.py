@@ -23,15 +23,14 @@ NOW = 1_763_888_400  # seconds
 SAYS_NOTHING = "no field of the contract has a value"  # what becomes of {}, whatever the contract
 
 
-def draft(*readings: dict[str, Any], topic: str = TOPIC, decode: bool = True) -> Draft:
+def draft(*readings: dict[str, Any], topic: str = TOPIC) -> Draft:
     made = infer("pump", readings, tuple(parse(topic, "--topic").captures), "sample.json")
     assert serious(lint(made.contract)) == []
     names = tuple(parse(topic, "--topic").captures)
     decoder = JsonDecoder(made.contract, 1, names)
-    later = "json" in made.contract.text or "_extra" in made.contract.text  # of the reader of objects
-    for r in readings if decode and not later and all(readings) else ():
+    for r in readings:
         device = r.get("device_id", "pump-01")
-        source = Source({n: r.get(n, device if n == "device_id" else "a") for n in names})
+        source = Source({n: r.get(n, device if n == "device_id" else "a") for n in names}, "keep")
         found = decoder.decode(json.dumps(r).encode(), source, NOW * 1_000_000)
         assert all(isinstance(one, Reading) or str(one.error).startswith(SAYS_NOTHING) for one in found), found  # type: ignore[union-attr]
     return made
@@ -46,7 +45,7 @@ def refusal(*readings: dict[str, Any], topic: str = TOPIC) -> str:
 def test_a_usual_payload_becomes_a_contract() -> None:
     made = draft({"ts": NOW * 1000, "temp_c": 61.2, "rpm": 1450, "state": "run", "ok": True, "count": 7})
     c = made.contract
-    assert [(f.name, f.kind, f.nullable, f.unit) for f in c.fields[2:-1]] == [
+    assert [(f.name, f.kind, f.nullable, f.unit) for f in c.fields[2:-2]] == [
         ("temp_c", "double", True, "Cel"),
         ("rpm", "double", True, "rpm"),
         ("state", "string", True, None),
@@ -88,7 +87,7 @@ def test_without_a_time_the_time_of_arrival_counts(reading: dict[str, Any]) -> N
     made = draft(reading)
     assert made.contract.field("event_time").aliases == ()
     assert any("time of arrival" in h for h in made.hints)
-    assert len(made.contract.fields) == 4
+    assert len(made.contract.fields) == 5
 
 
 def test_a_time_is_found_though_a_likelier_key_has_none() -> None:
@@ -98,7 +97,7 @@ def test_a_time_is_found_though_a_likelier_key_has_none() -> None:
 def test_several_readings_make_better_types() -> None:
     made = draft({"a": 1, "b": 1, "c": "x"}, {"a": 2.5, "c": "y", "d": None, "e": 3}, {"a": 3, "c": "z", "d": 1})
     c = made.contract
-    assert [(f.name, f.kind, f.nullable) for f in c.fields[2:-1]] == [
+    assert [(f.name, f.kind, f.nullable) for f in c.fields[2:-2]] == [
         ("a", "double", True), ("b", "double", True), ("c", "string", True), ("d", "double", True),
         ("e", "double", True),
     ]  # fmt: skip
@@ -233,7 +232,7 @@ def test_what_has_no_type_of_its_own_is_kept_as_json_text(readings: list[dict[st
 
 def test_a_later_message_settles_what_one_left_open() -> None:
     c = draft({"a": None, "b": [], "c": {}}, {"a": True, "b": [1], "c": {"x": 1}}).contract
-    assert [f.kind for f in c.fields[2:-1]] == ["boolean", "array", "record"]
+    assert [f.kind for f in c.fields[2:-2]] == ["boolean", "array", "record"]
 
 
 def test_the_same_holds_inside_objects() -> None:
@@ -241,7 +240,7 @@ def test_the_same_holds_inside_objects() -> None:
     x, gap, n = made.contract.field("a").type.members
     assert [x.type.kind, gap.type.kind, n.type.kind] == ["string", "string", "double"]
     assert (x.attributes["json"], gap.attributes["json"]) == (True, True)
-    assert ('a.""', "") in {(t.key, t.field) for t in made.told}
+    assert ('a.""', "_extra") in {(t.key, t.field) for t in made.told}
 
 
 def test_objects_beyond_the_depth_of_columns_are_json_text() -> None:
@@ -253,7 +252,11 @@ def test_objects_beyond_the_depth_of_columns_are_json_text() -> None:
 
 @pytest.mark.parametrize(
     ("reading", "words"),
-    [({"_quality": "x"}, "Headrace's own"), ({"event_time": "soon"}, "event_time is not a time")],
+    [
+        ({"_quality": "x"}, "Headrace's own"),
+        ({"_extra": "x"}, "Headrace's own"),
+        ({"event_time": "soon"}, "event_time is not a time"),
+    ],
 )
 def test_keys_that_are_ours_are_refused(reading: dict[str, Any], words: str) -> None:
     message = refusal(reading)
@@ -273,11 +276,9 @@ def test_numbers_in_texts_stay_text_and_are_told(text: str, why: str) -> None:
 
 
 def test_a_time_may_lie_deeper_and_the_route_says_where() -> None:
-    made = draft({"params": {"ts": NOW + 0.46, "switch:0": {"minute_ts": NOW}}}, decode=False)
+    made = draft({"params": {"ts": NOW + 0.46, "switch:0": {"minute_ts": NOW}}})
     assert made.mapping == {"event_time": {"path": "params.ts", "unit": "s"}}
-    assert draft({"m": {"at": {"time": "2026-11-23T10:00:12.775023242Z"}}}, decode=False).mapping == {
-        "event_time": "m.at.time"
-    }
+    assert draft({"m": {"at": {"time": "2026-11-23T10:00:12.775023242Z"}}}).mapping == {"event_time": "m.at.time"}
     made = draft({"received_at": "2026-11-23T10:00:12Z", "up": {"settings": {"timestamp": 2463457000}}})
     assert (made.mapping, made.contract.field("event_time").aliases) == ({}, ("received_at",))
     assert any("up.settings.timestamp: may be times too" in h for h in made.hints)
