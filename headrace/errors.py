@@ -58,6 +58,7 @@ class Reason(StrEnum):
     INCONSISTENT = "inconsistent"  # values that contradict each other, by a rule across fields
     FUTURE_TIME = "future_time"  # event_time too far ahead of its arrival
     PAST_TIME = "past_time"  # event_time too far behind its arrival
+    TRANSFORM = "transform"  # the stream's transform raised an error on it, or made it a row that can't be
     UNKNOWN_SCHEMA = "unknown_schema"  # the registry does not know the schema id
 
 

@@ -86,6 +86,11 @@ REMEDIES = {
         "If readings may come that late, widen `max_behind_seconds` in the contract, and redrive. Else set the "
         "device's clock, or correct `time_unit`",
     ),
+    Reason.TRANSFORM: Remedy(
+        "The stream's transform failed on the reading, or made it a row that the contract does not allow",
+        "Correct the transform, try it with `headrace transform test FILE --stream STREAM --from letters`, start clean "
+        "again, and redrive",
+    ),
     Reason.UNKNOWN_SCHEMA: Remedy(
         "The registry does not know the schema of the bytes, or it is no contract",
         "Restore the registry from its backup, then redrive. Bytes that somebody else wrote to the topic: drop them",

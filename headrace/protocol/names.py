@@ -8,6 +8,7 @@ ALPHABET = f"1 to {LONGEST} letters, digits, underscores and hyphens"
 _DEVICE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 STREAM = r"[a-z][a-z0-9_]{0,47}"  # the names that a stream may have
 RAW, CLEAN = ".raw", ".clean"
+ENTRY_POINT = r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)"  # package.module:function
 SERVICES = "headrace"  # how the identities of the services begin, in any case
 DEVICE_EVENTS, DEVICE_AUDIT = "device_events", "device_audit"  # the streams of hub
 DEVICE, TIME, QUALITY = "device_id", "event_time", "_quality"  # the fields that every contract has

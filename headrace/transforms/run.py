@@ -1,0 +1,150 @@
+"""A transform on a batch of rows: what it changed, and which rows it failed on.
+
+What becomes of a row depends on that row alone, if the function is row-wise: never on what it shares a batch with.
+"""
+
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from headrace.contracts.model import Field
+from headrace.errors import ConfigError
+from headrace.transforms.code import Code, Function, last_line, load
+from headrace.transforms.table import Columns, Wrong, back, differs, forbidden, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHAPE = "a transform gives the same rows with the same columns"
+
+
+class Failure(NamedTuple):
+    """Why a row can't be transformed. `field` and `value`: of the result, where one of them is wrong."""
+
+    message: str
+    field: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a transform made of a batch, by row: new values as stored, by field; and the rows that it failed on.
+
+    A row in neither stays as it is.
+    """
+
+    changes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[int, Failure] = field(default_factory=dict)
+
+
+class Transform:
+    """A transform that is loaded."""
+
+    def __init__(self, code: Code) -> None:
+        """ConfigError if the code can't be loaded."""
+        self.code = code
+        self._function: Function = load(code)
+
+    def run(self, fields: Sequence[Field], columns: Columns) -> Result:
+        """What it makes of the n rows in `columns`.
+
+        Where the function raises, or returns no table of the same rows, the batch is halved until the rows that make it
+        do so stand alone: about 2 log2(n) calls for each of them, and less than 2 n calls in all.
+        """
+        out = Result()
+        whole, records = table(fields, columns), [f.name for f in fields if f.kind == "record"]
+        parts = [(0, len(whole))] if len(whole) else []
+        while parts:
+            first, end = parts.pop()
+            try:
+                given = whole.iloc[first:end].copy()
+                for name in records:
+                    given[name] = given[name].map(deepcopy)
+                got = self._call(given)
+            except MemoryError:
+                raise
+            except (Exception, SystemExit) as e:  # noqa: BLE001 - whatever the function raises
+                if end - first > 1:
+                    middle = (first + end) // 2
+                    parts += [(first, middle), (middle, end)]
+                else:
+                    shape = isinstance(e, _WrongShape)
+                    out.failures[first] = Failure(str(e) if shape else last_line(e, self.code))
+                continue
+            for f in fields:
+                _compare(f, columns[f.name], whole[f.name].iloc[first:end], got[f.name], first, out)
+        for row in out.failures:
+            out.changes.pop(row, None)
+        return out
+
+    def check(self, fields: Sequence[Field], columns: Columns) -> None:
+        """ConfigError if what becomes of one of these rows depends on the others: their order, or their number."""
+        n = len(next(iter(columns.values())))
+        orders = [list(range(n // 2)), list(range(n - 1, n // 2 - 1, -1)), *([i] for i in range(min(n, 3)))]
+        whole = self.run(fields, columns)
+        for rows in orders:
+            part = self.run(fields, {name: [values[i] for i in rows] for name, values in columns.items()})
+            for place, row in enumerate(rows):
+                apart, together = part.changes.get(place), whole.changes.get(row)
+                if apart != together or (place in part.failures) != (row in whole.failures):
+                    raise ConfigError(
+                        f"{self.code.name}: it is not row-wise: what it makes of a row depends on the rows beside it "
+                        f"({_words(together)} in one batch, {_words(apart)} in another). Use the row's own values "
+                        "only: no mean, diff, shift, fillna from neighbours, counters, clocks or random numbers"
+                    )
+
+    def _call(self, given: "pd.DataFrame") -> "pd.DataFrame":
+        import pandas as pd
+
+        index, names = given.index, list(given.columns)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a process that makes errors of warnings must not decide otherwise
+            got = self._function(given)
+        if got is None:
+            raise _WrongShape("it returned nothing: end it with `return df`")
+        if not isinstance(got, pd.DataFrame):
+            raise _WrongShape("what it returned is no DataFrame")
+        if len(got) != len(index):
+            raise _WrongShape(
+                f"it made {len(got):,} rows of {len(index):,}: {_SHAPE}. To refuse a row, raise an error; several rows "
+                "of one belong in a stream of their own, which transforms can't write yet"
+            )
+        if not got.index.equals(index):
+            raise _WrongShape(f"it changed the index: {_SHAPE}, in the same order. Leave out sorts and reset_index")
+        new = [str(c) for c in got.columns if c not in names]
+        gone = [str(c) for c in names if c not in got.columns]
+        if new:
+            raise _WrongShape(f"it added {', '.join(new[:5])}: {_SHAPE}. Add the field to the contract, optional")
+        if gone or len(got.columns) != len(names):
+            raise _WrongShape(f"it left out, or doubled, {', '.join(gone[:5]) or 'a column'}: {_SHAPE}")
+        return got
+
+
+class _WrongShape(Exception):  # noqa: N818 - made into a Failure at once
+    """What the function returned is no table of the same rows."""
+
+
+def _compare(
+    f: Field, stored: Sequence[Any], old: "pd.Series[Any]", new: "pd.Series[Any]", first: int, out: Result
+) -> None:
+    """Note in `out` what became of the field in rows from `first` on."""
+    if new.dtype == old.dtype and new.equals(old):
+        return
+    for row, value in enumerate(new.tolist(), first):
+        try:
+            if not differs(f, stored[row], value):
+                continue
+            why = forbidden(f)
+            if why is not None:
+                raise Wrong(f"it was changed to {value!s:.60}: {why}")
+            out.changes.setdefault(row, {})[f.name] = back(f, value)
+        except Wrong as e:
+            out.failures.setdefault(row, Failure(f"{f.name}: {e}", f.name, str(value)[:200]))
+
+
+def _words(changes: dict[str, Any] | None) -> str:
+    if not changes:
+        return "unchanged"
+    return ", ".join(f"{name} = {value!s:.30}" for name, value in sorted(changes.items())[:2])
