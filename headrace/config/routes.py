@@ -97,8 +97,7 @@ def _reserved(found: Filter, where: str) -> Iterator[str]:
     if found.text.startswith("$"):
         yield (
             f"{where}: {found.text}: topics that begin with $ are the broker's own, and it lets no device publish "
-            "there. Name a topic that devices publish to; for the broker's figures see headrace_broker_... in "
-            "docs/observability.md"
+            "there. Name a topic that devices publish to. For Mosquitto's own figures see docs/observability.md"
         )
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import aiomqtt
@@ -141,6 +142,38 @@ def test_reloads_take_nothing_from_a_bridge_that_is_away_also_after_the_broker_w
             assert [int(p) for _, p in await heard(bridge)] == list(range(sent))
 
     asyncio.run(collect())
+
+
+def test_the_broker_forgets_what_devices_retain_also_what_it_kept_while_the_agent_was_away(world: World) -> None:
+    async def retain(topic: str) -> None:
+        async with world.broker.service("headrace-test", keep=False) as it:
+            await it.publish(topic, b"1", qos=1, retain=True)
+
+    async def kept() -> set[str]:
+        found = set()
+        async with world.broker.service("headrace-test", keep=False) as it:
+            await it.subscribe("#", qos=1)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    async for message in it.messages:
+                        found.add(message.topic.value)
+        return found
+
+    def forgotten() -> bool:
+        return asyncio.run(kept()) == {"elsewhere/x"}
+
+    until(lambda: "watching" in world.log.read_text(), 30, world.log.read_text)
+    for topic in ("sensors/a/imu", "sensors/a/mistyped", "elsewhere/x"):
+        asyncio.run(retain(topic))
+    until(forgotten, 20, lambda: asyncio.run(kept()))
+    world.agent.send_signal(signal.SIGSTOP)
+    asyncio.run(retain("sensors/b/imu"))
+    assert not forgotten()
+    world.broker.stop()
+    world.broker.start(None)
+    assert not forgotten(), "it is on the disk"
+    world.agent.send_signal(signal.SIGCONT)
+    until(forgotten, 60, lambda: asyncio.run(kept()))
 
 
 def test_a_changed_configuration_changes_the_access_file(world: World) -> None:
