@@ -22,6 +22,7 @@ COMMANDS = {
     "replay": "Send recorded readings (CSV) as if from devices.",
     "tail": "Show the readings of a stream as they come.",
     "query": "Run SQL over the lake: every stream is a table.",
+    "quality": "Show what each rule did with the readings, by device and day.",
     "verify": "Check that every reading is in the lake exactly once.",
     "devices": "Add devices and gateways, list them, shut them out.",
     "audit": "Show who did what with devices and tokens; check that the log is whole.",
