@@ -12,7 +12,7 @@ from headrace.contracts.infer import Draft
 from headrace.contracts.sample import Sample
 from headrace.contracts.sqlnames import quoted
 from headrace.protocol.filters import Filter
-from headrace.protocol.names import DEVICE
+from headrace.protocol.names import DEVICE, is_device_id
 from headrace.stack.state import State
 
 _SHOWN = 4  # columns in the query
@@ -69,7 +69,9 @@ def _sending(called: str, state: State, name: str, sent: Sent) -> list[str]:
     if sent.file is None:
         return []
     first = sent.sample.readings[0].get(DEVICE)
-    device = sent.device or (first if isinstance(first, str) else f"{name.replace('_', '-')}-01")
+    device = sent.device or (
+        first if isinstance(first, str) and is_device_id(first) else f"{name.replace('_', '-')}-01"
+    )
     who, gateway = (device, "") if sent.identity == DEVICE else ("gateway-01", " --gateway")
     host, port = (state.config() if state.exists else Config()).mqtt.for_devices
     topic = write.example_topic(sent.topic, device, {sent.identity: who})

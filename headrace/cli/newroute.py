@@ -28,7 +28,7 @@ def way(topic: str, draft: Draft, identity: str, sample: Sample, devices: Sequen
         asides.append("time_zone: Europe/Berlin  # where the times name no zone: UTC without this")
     for path, key in draft.lists.items():
         asides.append(f"explode: {path}  # a reading for each object of this list, which is JSON text without this")
-        if key:
+        if key and "fields" not in keys:
             asides.append(f"fields: {{{key}: {path}[0].{key}}}  # or of its first, for a field {key} of the contract")
     known = Route.model_fields
     return Way(

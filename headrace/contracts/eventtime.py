@@ -1,5 +1,6 @@
 """Finds which key of a payload, at any depth, says when a reading was taken, and how the times there are written."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +19,8 @@ _KEYS = (
     "sent_at", "time_utc", "utc", "epoch", "unix_time", "unixtime", "t", "dt", "last_seen", "last_updated",
     "reported_at", "published_at", "updated_at", "received_at", "server_time",
 )  # fmt: skip
+_DIGITS, _DATE_DIGITS = re.compile("[0-9]"), 6
 _SUFFIXES = ("", "_s", "_sec", "_ms", "_us", "_ns", "_millis", "_micros", "_nanos", "_utc")
-_NO_STEP = set(".[]")  # in a key that no path of a route can name
 _RANK = {f"{k}{suffix}": i for i, k in enumerate(_KEYS) for suffix in _SUFFIXES}
 
 
@@ -30,6 +31,11 @@ class Time:
     keys: tuple[str, ...]  # that lead to it from the top
     unit: TimeUnit | None
     zoned: bool  # every text names its zone
+
+    @property
+    def path(self) -> str:
+        """The keys as a route's path has them."""
+        return "".join(map(_step, self.keys)).removeprefix(".")
 
 
 def times(readings: Sequence[dict[str, Any]]) -> list[Time]:
@@ -42,13 +48,28 @@ def times(readings: Sequence[dict[str, Any]]) -> list[Time]:
     return [time for keys in likely if (time := _time(keys, found[keys])) is not None]
 
 
+def unread(readings: Sequence[dict[str, Any]]) -> tuple[str, str] | None:
+    """The path of a text that may be a time in a form of its own, and the text: for a payload without other times."""
+    for reading in readings:
+        for keys, value in _leaves(reading, ()):
+            if isinstance(value, str) and len(_DIGITS.findall(value)) >= _DATE_DIGITS:
+                return Time(keys, None, zoned=False).path, value
+    return None
+
+
+def _step(key: str) -> str:
+    if not set(".[]") & set(key):
+        return f".{key}"
+    return f"['{key}']" if '"' in key else f'["{key}"]'
+
+
 def _leaves(reading: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in reading.items():
         keys = (*above, key)
         if isinstance(value, dict):
-            if len(keys) < MAX_DEPTH and not _NO_STEP & set(key):
+            if len(keys) < MAX_DEPTH:
                 yield from _leaves(value, keys)
-        elif value is not None and snake(key) in _RANK and not (above and _NO_STEP & set(key)):
+        elif value is not None and snake(key) in _RANK:
             yield keys, value
 
 

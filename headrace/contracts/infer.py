@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.contracts import avro, guess
-from headrace.contracts.eventtime import FIRST, Time, times
+from headrace.contracts.eventtime import FIRST, Time, times, unread
 from headrace.contracts.kinds import kind_of
 from headrace.contracts.lint import NO_UNIT, WARNING, lint
 from headrace.contracts.model import Contract, parse
@@ -119,12 +119,18 @@ class _Maker:
 
     def _levels(self) -> list[str]:
         """The captures of the topic that become fields."""
-        for capture in self._captured:
-            if capture == "event_time" or not set(kinds_of(self._columns.get(capture, []))) <= {"text"}:
-                raise ConfigError(
-                    f"{self._where}: the topic captures {capture!r}, which is not text in the payload. Rename it"
-                )
-        return [c for c in self._captured if c != "device_id"]
+        if "event_time" in self._captured:
+            raise ConfigError(f"{self._where}: the topic captures 'event_time', which is a time. Rename it")
+        levels = [c for c in self._captured if c != "device_id"]
+        for name in levels:
+            if not set(kinds_of(self._columns.get(name, []))) <= {"text"}:
+                self._from_topic(name, "not text: the topic says it")
+        return levels
+
+    def _from_topic(self, name: str, why: str) -> None:
+        """The topic fills the field, and not the payload's key of that name, which is kept apart."""
+        self.mapping[name] = {"topic": f"{{{name}}}"}
+        self.told.append(Told(name, EXTRA, "JSON text", why=why, open=True))
 
     def _nameless(self, path: str) -> bool:
         self.told.append(Told(f'{path}""', EXTRA, "JSON text", why="a key without a name: kept apart", open=True))
@@ -142,11 +148,13 @@ class _Maker:
                 f"--topic 'plant/{{device_id}}/{self._name}', or a key device_id into the payload"
             )
         bad = [v for v in (self._columns[key] if key else []) if not (isinstance(v, str) and is_device_id(v))]
+        if bad and "device_id" in self._captured:
+            self._from_topic("device_id", f"{bad[0]!r:.40} is no device's id: the topic says which it is")
+            return None
         if bad:
             raise ConfigError(
                 f"{self._where}: {key} is {bad[0]!r:.80}, which can't name a device. It must be text of 1 to 64 "
-                "letters, digits, underscores and hyphens: have the device send that, or leave the key out and "
-                "put {device_id} into the topic"
+                "letters, digits, underscores and hyphens: have the device send that, or put {device_id} into the topic"
             )
         return key
 
@@ -175,12 +183,17 @@ class _Maker:
         }
         if time is None:
             self.hints.append("no time was found in the sample: event_time will be the time of arrival at the bridge")
+            if text := unread(self._readings):
+                self.hints.append(
+                    f"{text[0]} may be a time, in a form of its own ({text[1]!r:.40}): say it in the route, such as "
+                    f"fields: {{event_time: {{path: {text[0]}, format: '%d/%m/%Y %H:%M'}}}}"
+                )
             made["doc"] = "When the reading arrived at the bridge, UTC: the payload carries no time."
             return made
         path = ".".join(time.keys)
         if len(time.keys) > 1:
             self._timed = path
-            self.mapping["event_time"] = path if time.unit is None else {"path": path, "unit": time.unit}
+            self.mapping["event_time"] = time.path if time.unit is None else {"path": time.path, "unit": time.unit}
         elif path != "event_time":
             made["aliases"] = [path]
         if time.unit is not None and len(time.keys) == 1:

@@ -90,6 +90,11 @@ def test_without_a_time_the_time_of_arrival_counts(reading: dict[str, Any]) -> N
     assert len(made.contract.fields) == 5
 
 
+def test_a_time_in_a_form_of_its_own_is_told() -> None:
+    hints = draft({"x": {"time": "10/03/2004 18:00"}}).hints
+    assert any("x.time may be a time" in h and "{path: x.time, format:" in h for h in hints)
+
+
 def test_a_time_is_found_though_a_likelier_key_has_none() -> None:
     assert draft({"timestamp": "yesterday", "ts": NOW}).contract.field("event_time").aliases == ("ts",)
 
@@ -183,16 +188,23 @@ def test_the_device_comes_from_a_key_or_from_the_topic() -> None:
     # the topic says it: a key beside is a field like any other
     assert draft({"sensorId": "p1"}).contract.field("sensorId").kind == "string"
     assert "Put {device_id} into the topic" in refusal({"x": 1}, topic="plant/pump")
-    assert "can't name a device" in refusal({"device_id": 17})
+    assert "can't name a device" in refusal({"device_id": 17}, topic="plant/pump")
     assert "can't name a device" in refusal({"mac": "AA:BB:CC"}, topic="plant/pump")
+
+
+@pytest.mark.parametrize("value", [17, "AA:BB:CC:DD:EE:FF", "hall 1"])
+def test_a_device_id_that_is_none_is_kept_apart_where_the_topic_names_the_device(value: object) -> None:
+    made = infer("pump", [{"device_id": value, "x": 1}], ["device_id"])
+    assert made.mapping == {"device_id": {"topic": "{device_id}"}}
+    assert (made.told[0].key, made.told[0].field, made.told[0].open) == ("device_id", "_extra", True)
 
 
 def test_captures_are_fields() -> None:
     made = draft({"x": 1}, topic="plant/{site}/{device_id}/pump")
     assert (made.contract.field("site").kind, made.contract.field("site").nullable) == ("string", False)
     draft({"site": "a", "x": 1}, topic="plant/{site}/{device_id}/pump")
-    assert "not text in the payload" in refusal({"site": 5}, topic="plant/{site}/{device_id}/pump")
-    assert "not text in the payload" in refusal({"x": 5}, topic="plant/{event_time}/{device_id}/pump")
+    assert infer("pump", [{"site": 5}], ["site", "device_id"]).mapping == {"site": {"topic": "{site}"}}
+    assert "which is a time" in refusal({"x": 5}, topic="plant/{event_time}/{device_id}/pump")
 
 
 def test_keys_inside_objects_may_be_any_text() -> None:
@@ -282,7 +294,7 @@ def test_a_time_may_lie_deeper_and_the_route_says_where() -> None:
     made = draft({"received_at": "2026-11-23T10:00:12Z", "up": {"settings": {"timestamp": 2463457000}}})
     assert (made.mapping, made.contract.field("event_time").aliases) == ({}, ("received_at",))
     assert any("up.settings.timestamp: may be times too" in h for h in made.hints)
-    assert draft({"a.b": {"ts": NOW}}).mapping == {}  # no path of a route leads there
+    assert draft({"a.b": {"ts": NOW}}).mapping == {"event_time": {"path": '["a.b"].ts', "unit": "s"}}
 
 
 def test_times_without_a_zone_ask_for_one() -> None:
