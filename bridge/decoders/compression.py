@@ -11,7 +11,7 @@ from bridge.decoders.base import Decoder, Found, Refused, Source
 from headrace.config.formats import Compression
 from headrace.errors import PoisonError, Reason
 
-MAX_BYTES = 16 * 1024 * 1024  # of what a payload holds: 16 KB of gzip can hold that much
+MAX_BYTES = 4 * 1024 * 1024  # of what a payload holds, as without compression: 4 KB of gzip can hold that much
 _MAGIC: dict[bytes, Compression] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _STEP = 256  # bytes of zstd at a time
 

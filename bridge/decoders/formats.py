@@ -1,14 +1,15 @@
 """Every payload format by its name in the configuration, `Route.format`, with what makes its decoder for a route.
 
 To add one: its file beside this one with a `parse`, a line in PARSERS, its name in `headrace.config.route.Format`, its
-page in README.md. A format that is not a list of objects has a decoder of its own, in FORMATS. Either is imported when
-a route first asks for it.
+section in docs/formats.md. A format that is not a list of objects has a decoder of its own, in FORMATS. Either is
+imported when a route first asks for it.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from bridge.decoders.base import Decoder
-from bridge.decoders.objects import ObjectReader
+from bridge.decoders.objects import FromText, ObjectReader
 from bridge.decoders.parsed import ParsedDecoder, Parser
 from bridge.routing import Route
 from headrace.config.route import Format
@@ -54,13 +55,44 @@ def _msgpack(route: Route) -> Parser:  # noqa: ARG001 - it has no settings
     return msgpack.PARSER
 
 
+def _csv(route: Route) -> Parser:
+    from bridge.decoders import csv
+
+    return csv.parser(route.options.csv)
+
+
+def _senml(route: Route) -> Parser:
+    from bridge.decoders import senml
+
+    return senml.parser(route.options.senml)
+
+
+def _avro(route: Route) -> Parser:
+    from bridge.decoders import avro
+
+    assert route.options.avro is not None  # the configuration has been checked
+    return avro.parser(route.options.avro)
+
+
+def _protobuf(route: Route) -> Parser:
+    from bridge.decoders import protobuf
+
+    assert route.options.protobuf is not None  # the configuration has been checked
+    return protobuf.parser(route.options.protobuf)
+
+
 FORMATS: dict[Format, Make] = {"json": _json, "value": _value}
 PARSERS: dict[Format, Callable[[Route], Parser]] = {
     "columns": _columns,
     "packed": _packed,
+    "csv": _csv,
+    "senml": _senml,
     "cbor": _cbor,
     "msgpack": _msgpack,
+    "avro": _avro,
+    "protobuf": _protobuf,
 }
+_TEXTS = frozenset({"csv", "senml"})  # formats whose numbers are, or may be, text
 
 
 def decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
@@ -76,4 +108,14 @@ def decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
 def _decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
     if route.format in FORMATS:
         return FORMATS[route.format](contract, schema_id, route)
-    return ParsedDecoder(PARSERS[route.format](route), ObjectReader(contract, schema_id, route.fills, route.name))
+    reader = ObjectReader(contract, schema_id, route.fills, route.name, _from_text(route))
+    return ParsedDecoder(PARSERS[route.format](route), reader)
+
+
+def _from_text(route: Route) -> FromText | None:
+    if route.format not in _TEXTS:
+        return None
+    from bridge.decoders.value import from_text
+
+    csv = route.options.csv
+    return partial(from_text, comma=csv is not None and csv.decimal_comma)

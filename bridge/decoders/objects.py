@@ -4,8 +4,8 @@ An object is a dict of text, numbers, booleans, lists, dicts and None, as JSON g
 bytes and of times with a zone too.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.decoders import unknown
@@ -18,6 +18,8 @@ from headrace.protocol.devicenames import AS_WRITTEN, Naming
 from headrace.protocol.names import DEVICE, EXTRA, OURS, QUALITY, TIME
 from headrace.protocol.wire import frame
 
+FromText = Callable[[Field], Reader]
+_MICROSECOND = timedelta(microseconds=1)
 _MAX_DEVICES = 100_000  # device ids remembered
 _UNKNOWN = (
     "the contract has no such field. Add it there, or as an alias; or set the route's unknown_fields to keep or ignore"
@@ -27,17 +29,23 @@ _UNKNOWN = (
 class ObjectReader:
     """Makes readings of one contract. `captures`: the fields that the topic has, with names that are checked.
 
-    `name`: what makes the id of the device that a payload names.
+    `name`: what makes the id of the device that a payload names. `from_text`: where values are text, what makes of a
+    field's text what its reader takes.
     """
 
     def __init__(
-        self, contract: Contract, schema_id: int, captures: Sequence[str] = (), name: Naming = AS_WRITTEN
+        self,
+        contract: Contract,
+        schema_id: int,
+        captures: Sequence[str] = (),
+        name: Naming = AS_WRITTEN,
+        from_text: FromText | None = None,
     ) -> None:
         self._name = name
         self._ignored = 0
         self._notes: list[str] = []  # of the reading at hand
         fields = [f for f in contract.fields if f.name not in OURS]
-        self.rows = [Row(f, contract, self._notes) for f in fields]  # in the contract's order
+        self.rows = [Row(f, contract, self._notes, from_text) for f in fields]  # in the contract's order
         self._known = unknown.known(contract)
         self._marks = [(f.name, (f.name, *f.aliases)) for f in fields if f.name == TIME or f.role is not None]
         self._encode = encoder(contract, frame(schema_id, b""))
@@ -48,7 +56,7 @@ class ObjectReader:
         time = contract.field(TIME)
         tick = 1_000_000 if time.logical == "timestamp-millis" else 1_000
         self._received_tick = tick // 1_000
-        self._read_time = timestamp(TIME, time.time_unit, tick, time.minimum)
+        self._read_time = _texts(timestamp(TIME, time.time_unit, tick, time.minimum), time, from_text)
         roles = {f.role: i for i, f in enumerate(contract.fields)}
         both = {"sequence", "boot"} <= roles.keys()
         self._identity: tuple[int, ...] = (roles["sequence"], roles["boot"]) if both else ()
@@ -81,6 +89,8 @@ class ObjectReader:
         elif device != expected:
             device = values[self._device] = self._id(device, expected)
         time = values[self._time]
+        if type(time) is timedelta:  # of a format whose times may count from now
+            received, time = received + time // _MICROSECOND, None
         if time is not None:
             values[self._time] = self._read_time(time)
             identified = True
@@ -181,14 +191,14 @@ class ObjectReader:
 class Row:
     """How one field is found in an object, and read. `notes`: where its reader writes what it changed."""
 
-    def __init__(self, field: Field, contract: Contract, notes: list[str]) -> None:
+    def __init__(self, field: Field, contract: Contract, notes: list[str], from_text: FromText | None = None) -> None:
         self.name = field.name
         self.nullable = field.nullable
         self.sentinels = frozenset(s for s in field.sentinels if isinstance(s, str))
         self._keys = (field.name, *field.aliases)
         self._default = _default(field, contract)
         read = field_reader(field, notes)
-        self.read: Reader = nulled(field.name, read, notes) if field.nullable else read
+        self.read = _texts(nulled(field.name, read, notes) if field.nullable else read, field, from_text)
 
     def pick(self, found: Mapping[str, Any]) -> tuple[Any, bool]:
         """(the field's value, True); (its default, False) where it is absent. PoisonError when two of its keys are."""
@@ -202,3 +212,11 @@ class Row:
 
 def _default(field: Field, contract: Contract) -> Any:
     return next(f.get("default") for f in contract.schema["fields"] if f["name"] == field.name)
+
+
+def _texts(read: Reader, field: Field, from_text: FromText | None) -> Reader:
+    """The same reader, of text too where `from_text` is there."""
+    if from_text is None:
+        return read
+    value = from_text(field)
+    return lambda v: read(value(v) if type(v) is str else v)

@@ -12,6 +12,7 @@ from headrace.errors import PoisonError, Reason
 
 _DEPTH = 32  # objects and lists in one another
 _BITS = 1024  # of a whole number: more do not fit a double
+_MAX_VALUES = 500_000  # of one payload
 _AS_IT_IS = frozenset({str, float, bool, bytes, type(None)})
 
 
@@ -28,14 +29,29 @@ def objects(found: Any, codec: str) -> list[dict[str, Any]]:
         if not isinstance(one, Mapping):
             words = f"{codec}: an object expected, or a list of objects, not {kind(one)}"
             raise PoisonError(Reason.MALFORMED, words)
-    return [plain(one) for one in elements]
+    count = Count()
+    return [plain(one, count) for one in elements]
 
 
-def plain(value: Any, name: str = "", depth: int = 0) -> Any:
+class Count:
+    """How many values were met. A message of many small ones would hold up all others."""
+
+    def __init__(self) -> None:
+        self.met = 0
+
+    def more(self, values: int) -> None:
+        """PoisonError where that is too many."""
+        self.met += values
+        if self.met > _MAX_VALUES:
+            words = f"more than {_MAX_VALUES:,} values in one message: send them in several"
+            raise PoisonError(Reason.TOO_LARGE, words)
+
+
+def plain(value: Any, count: Count, name: str = "", depth: int = 0) -> Any:
     """A value of these kinds alone: text, bytes, numbers, booleans, None, times with a zone, lists, and dicts of them.
 
     Their keys are text: numbers as keys become text. PoisonError for a value of another kind, and for one that is
-    nested too deeply.
+    nested too deeply or has too many values.
     """
     kind_of = type(value)
     if kind_of in _AS_IT_IS:
@@ -45,9 +61,11 @@ def plain(value: Any, name: str = "", depth: int = 0) -> Any:
     if depth > _DEPTH:
         raise PoisonError(Reason.MALFORMED, "nested too deeply")
     if kind_of is list or kind_of is tuple:
-        return [plain(v, name, depth + 1) for v in value]
+        count.more(len(value))
+        return [plain(v, count, name, depth + 1) for v in value]
     if isinstance(value, Mapping):
-        out = {_key(k, name): plain(v, k if type(k) is str else name, depth + 1) for k, v in value.items()}
+        count.more(len(value))
+        out = {_key(k, name): plain(v, count, k if type(k) is str else name, depth + 1) for k, v in value.items()}
         return out if len(out) == len(value) else _refuse(name, "a key twice, as a number and as text")
     return _other(value, name)
 

@@ -27,6 +27,7 @@ _AROUND = " \t\r\n\0"
 # No digit can be matched in two ways: else 4 KB of digits and one letter took a second, and all messages waited for it.
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_COMMA = re.compile(r"([+-]?\d*),(\d+)", re.ASCII)
 _NOT_FINITE = frozenset({"nan", "inf", "infinity"})
 _TRUTH = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 
@@ -116,6 +117,20 @@ class ValueDecoder:
         values[self._position[QUALITY]] = ";".join(self._notes) or None
         device: str = values[self._position["device_id"]]
         return Reading(device, self._encode(values), identified=False)
+
+
+def from_text(field: Field, *, comma: bool = False) -> Reader:
+    """The function from a value of `field` as text to what its reader takes. `comma`: numbers are written as 21,5."""
+    slot = _slot(field, 0, [])
+
+    def value(text: str) -> Any:
+        if comma and slot.kind in {"number", "time"}:
+            text = _COMMA.sub(r"\1.\2", text)
+        if slot.kind == "number" and text.lstrip("+-").lower() in _NOT_FINITE:
+            return math.nan  # the reader decides
+        return _value(slot, text)
+
+    return value
 
 
 def _slot(field: Field, position: int, notes: list[str]) -> _Slot:

@@ -148,6 +148,7 @@ def _tls_problems(tls: ServeTls, where: str) -> Iterator[str]:
 
 _CARRYING: tuple[Check, ...] = (
     partial(routes.contract_problems, routed=True),
+    routes.format_problems,
     routes.filter_problems,
     routes.identity_problems,
     routes.receipt_problems,
@@ -158,6 +159,7 @@ CHECKS: dict[Service, tuple[Check, ...]] = {
     Service.DRAIN: _CARRYING,
     Service.INGEST: (
         partial(routes.contract_problems, routed=True),
+        routes.format_problems,
         routes.filter_problems,
         routes.identity_problems,
         _ingest_problems,

@@ -119,9 +119,15 @@ def _anchor(data: dict[str, Any], model: type[BaseModel], folder: Path) -> dict[
         info = fields_of(model).get(key)
         if info is None:
             continue
-        inner = _section(info.annotation)
+        inner, item = _section(info.annotation), _item(info.annotation)
         if isinstance(value, dict) and inner is not None and not _is_map(info.annotation):
             out[key] = _anchor(value, inner, folder)
+        elif isinstance(value, dict) and inner is not None:
+            out[key] = {k: _anchor(v, inner, folder) if isinstance(v, dict) else v for k, v in value.items()}
+        elif isinstance(value, list) and item is not None:
+            out[key] = [_anchor(v, item, folder) if isinstance(v, dict) else v for v in value]
+        elif isinstance(value, dict) and "Path" in _names(info.annotation):
+            out[key] = {k: str(folder / Path(v).expanduser()) if isinstance(v, str) else v for k, v in value.items()}
         elif "Path" in _names(info.annotation) and isinstance(value, str):
             out[key] = str(folder / Path(value).expanduser())
         elif "Path" in _names(info.annotation) and isinstance(value, list):

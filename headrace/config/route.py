@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from headrace.config.base import Section
-from headrace.config.formats import NEEDED, SETTINGS, Columns, Compression
+from headrace.config.formats import NEEDED, SETTINGS, Avro, Columns, Compression, Csv, Protobuf, Senml
 from headrace.config.naming import Device
 from headrace.config.packed import Packed
 from headrace.protocol import joins
@@ -14,7 +14,7 @@ from headrace.protocol.joins import Join
 from headrace.protocol.names import DEVICE
 
 # How payloads are written; bridge/decoders/formats.py has a decoder for each.
-Format = Literal["json", "value", "columns", "packed", "cbor", "msgpack"]
+Format = Literal["json", "value", "columns", "packed", "csv", "senml", "cbor", "msgpack", "avro", "protobuf"]
 Unknown = Literal["refuse", "ignore", "keep"]
 
 
@@ -31,6 +31,10 @@ class Route(Section):
     )
     columns: Columns | None = Field(None, description="format columns: by which keys a message tells its times")
     packed: Packed | None = Field(None, description="format packed: the fields of a binary message, one after another")
+    csv: Csv | None = Field(None, description="format csv: columns and delimiter")
+    senml: Senml | None = Field(None, description="format senml: how records become fields")
+    avro: Avro | None = Field(None, description="format avro: the files with the schemas")
+    protobuf: Protobuf | None = Field(None, description="format protobuf: the message, and where it is described")
     unknown_fields: Unknown = Field(
         "refuse",
         description="what the contract lacks, at any depth: refuse: the message is a dead letter; ignore: it is "

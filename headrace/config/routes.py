@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from headrace.config import identities, naming
+from headrace.config.formats import Avro
 from headrace.config.identities import Spoken
 from headrace.config.model import Config
 from headrace.config.route import Route
@@ -57,6 +58,20 @@ def _field_problems(contract: Contract, route: Route, where: str) -> Iterator[st
             yield f"{where}: format value: {problem}"
     elif route.field:
         yield f"{where}.field: only a route with `format: value` has a field. Remove it, or add `format: value`"
+
+
+def format_problems(config: Config) -> Iterator[str]:
+    """Files of schemas that a route's payloads are read by, and that can't be used."""
+    for name, stream in config.streams.items():
+        for i, route in enumerate(stream.routes):
+            where = f"streams.{name}.routes[{i}]"
+            for file in route.avro.files if route.avro is not None else ():
+                try:
+                    Avro.read(file)
+                except ConfigError as e:
+                    yield f"{where}.avro: {e}"
+            if route.protobuf is not None and not route.protobuf.descriptor.is_file():
+                yield f"{where}.protobuf: {route.protobuf.descriptor}: no such file. Write it with protoc"
 
 
 def filter_problems(config: Config) -> Iterator[str]:

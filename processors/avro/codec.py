@@ -9,11 +9,12 @@ import fastavro
 import numpy as np
 import polars as pl
 
+from headrace.contracts import datum as strict
 from headrace.contracts.avro import Member, Node, read_record
 from headrace.errors import PoisonError, Reason
 from headrace.protocol.wire import FRAME_BYTES, NOT_AVRO, frame
 from processors.arrays import Bools
-from processors.avro import container, lengths, strict
+from processors.avro import container, lengths
 from processors.avro.physical import physical_dtype, restore, stored
 
 _SYNC = b"headrace headrac"

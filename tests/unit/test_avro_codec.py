@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.contracts import datum as strict
 from headrace.contracts.avro import read_record
 from headrace.errors import ConfigError, Reason
 from headrace.protocol.wire import frame
-from processors.avro import strict
 from processors.avro.codec import Codec, Decoded
 from processors.avro.container import long_bytes, plain
 from tests.profiles import examples

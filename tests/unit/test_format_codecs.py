@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.decoders import cbor, msgpack
 from bridge.decoders.base import Reading, Refused
-from bridge.decoders.plain import plain
+from bridge.decoders.plain import objects
 from headrace.errors import PoisonError, Reason
 from tests.profiles import examples
 from tests.unit import payload_formats as pf
@@ -56,7 +56,8 @@ def read(name: str, payload: bytes) -> list[dict[str, Any]]:
     ],
 )
 def test_cbor_is_read_as_its_specification_says(hexadecimal: str, value: object) -> None:
-    found = plain(cbor.load(bytes.fromhex(hexadecimal)))
+    (found,) = objects([{"x": cbor.load(bytes.fromhex(hexadecimal))}], "CBOR")
+    found = found["x"]
     assert (type(found), found) == (type(value), value)
 
 
@@ -104,13 +105,13 @@ VALUES = st.recursive(
 
 
 @given(st.lists(st.dictionaries(st.text(), VALUES, max_size=4), min_size=1, max_size=4))
-def test_what_an_encoder_writes_is_read_back_and_split(objects: list[dict[str, Any]]) -> None:
+def test_what_an_encoder_writes_is_read_back_and_split(sent: list[dict[str, Any]]) -> None:
     for name, module in (("cbor", cbor), ("msgpack", msgpack)):
-        payload = PACK[name](objects)
-        assert module.parse(payload) == objects
-        assert [module.parse(part) for part in module.split(payload)] == [[one] for one in objects]
-        assert module.parse(PACK[name](objects[0])) == objects[:1]
-        assert module.split(PACK[name](objects[0])) == [PACK[name](objects[0])]
+        payload = PACK[name](sent)
+        assert module.parse(payload) == sent
+        assert [module.parse(part) for part in module.split(payload)] == [[one] for one in sent]
+        assert module.parse(PACK[name](sent[0])) == sent[:1]
+        assert module.split(PACK[name](sent[0])) == [PACK[name](sent[0])]
 
 
 @pytest.mark.parametrize("name", PACK)
@@ -143,6 +144,7 @@ def test_an_array_of_cbor_without_a_length_is_split_too() -> None:
         ("cbor", bytes.fromhex("a1 8101 02"), Reason.WRONG_TYPE, "a key that is "),
         ("cbor", bytes.fromhex("9bffffffffffffffff"), Reason.MALFORMED, "premature end"),
         ("cbor", b"\x99\x27\x11" + b"\xa0" * 10_001, Reason.TOO_LARGE, "a list of 10,001 readings"),
+        ("msgpack", b"\x81\xa1a\xdd\0\x10\0\0" + b"\x80" * 2**20, Reason.TOO_LARGE, "more than 500,000 values"),
         ("msgpack", b"", Reason.MALFORMED, "not MessagePack: Input data was truncated"),
         ("msgpack", bytes.fromhex("01"), Reason.MALFORMED, "not a whole number"),
         ("msgpack", bytes.fromhex("8080"), Reason.MALFORMED, "trailing"),

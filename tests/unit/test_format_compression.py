@@ -87,7 +87,7 @@ def test_a_bomb_is_refused_before_it_is_there(kind: Compression) -> None:
     it = pf.decoder(CONTRACT, compression=kind)
     error = pf.refusal(it, BOMBS[kind])
     assert error.reason is Reason.TOO_LARGE
-    assert f"more than 16 MiB, once its {kind} is unpacked" in str(error)
+    assert f"more than 4 MiB, once its {kind} is unpacked" in str(error)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,7 +16,7 @@ from tests.profiles import examples
 from tests.unit import payload_formats as pf
 from tests.unit.payload_formats import HERE, NOW
 
-README = Path(__file__).resolve().parents[2] / "bridge" / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "formats.md"
 CONTRACT = pf.contract(
     sequence="long", ax="double", ay="double", az="double", gx="double", gy="double", gz="double", a="double",
     temperature="double", label="string", counts=({"type": "array", "items": "int"}, {"max_items": 8}),
@@ -25,9 +25,9 @@ T = 1_700_000_000_000_000
 
 
 def documented(name: str) -> dict[str, Any]:
-    """The section `packed` of the README's example whose route has `name` in its filter."""
+    """The section `packed` of the page's example whose route has `name` in its filter."""
     block = next(
-        b for b in re.findall(r"\n\n((?:    .*\n|\n)+)", README.read_text()) if f"}}/{name}\n" in b and "packed:" in b
+        b for b in re.findall(r"\n\n((?:    .*\n|\n)+)", PAGE.read_text()) if f"}}/{name}\n" in b and "packed:" in b
     )
     (stream,) = yaml.safe_load(block)["streams"].values()
     found: dict[str, Any] = stream["routes"][0]["packed"]
