@@ -155,10 +155,11 @@ def _fields(route: Route, levels: dict[str, str]) -> dict[str, str]:
                 value=value,
             )
     if DEVICE in found:
-        found[DEVICE] = route.name(name := found[DEVICE])
-        if route.options.identity == DEVICE and is_device_id(name) and found[DEVICE] != name:
-            words = f"{DEVICE}: {name} would publish as {found[DEVICE]}. A device publishes under its own id"
-            raise PoisonError(Reason.BAD_NAME, words, field=DEVICE, value=name)
+        found[DEVICE] = route.name(found[DEVICE])
+        level = levels.get(DEVICE, "")
+        if route.options.identity == DEVICE and is_device_id(level) and found[DEVICE] != level:
+            words = f"{DEVICE}: {level} would publish as {found[DEVICE]}. A device publishes under its own id"
+            raise PoisonError(Reason.BAD_NAME, words, field=DEVICE, value=level)
     return found
 
 

@@ -34,17 +34,18 @@ class Device(Section):
         return names
 
 
-def problems(device: Device, identity: str, where: str) -> Iterator[str]:
+def problems(device: Device, identity: str, where: str, *, joined: bool) -> Iterator[str]:
     """Names that would let a device publish as another, in a route whose publisher is `identity`.
 
-    The broker lets a device publish under its own name, which is an id. So that name must stay what it is.
+    `joined`: whether the name is joined of captures. The broker lets a device publish under its own name, which is an
+    id. So that name must stay what it is.
     """
     if identity != DEVICE:
         return
     why = "the route is for devices that publish by themselves, each under its own id"
     how = "Where a gateway publishes for its devices, set identity to the capture that names the gateway"
-    if device.topic:
-        yield f"{where}.device.topic: {why}, which {{{DEVICE}}} has. Leave it out. {how}"
+    if joined:
+        yield f"{where}: the name is joined of captures, but {why}, which {{{DEVICE}}} has. Leave the join out. {how}"
     for name, found in device.names.items() if isinstance(device.names, dict) else ():
         if is_device_id(name) and found != name:
             yield f"{where}.device.names: {name} would publish as {found}: {why}. Leave {name} out. {how}"

@@ -132,11 +132,7 @@ def identity_problems(config: Config) -> Iterator[str]:
             if route.identity not in found.captures:
                 yield f"{where}: {_no_identity(found, route.identity)}"
                 continue
-            yield from naming.problems(route.device, route.identity, where)
-            try:
-                route.joins(found.captures, where)
-            except ConfigError as e:
-                yield str(e)
+            yield from _naming_problems(route, found, where)
             if not identities.is_writable(found):
                 yield (
                     f"{where}: {found.text}: a broker's access file can't have this filter. Leave out %u, %c, control "
@@ -158,6 +154,15 @@ def identity_problems(config: Config) -> Iterator[str]:
                         f"({other_where}), and a topic may match both. Narrow one of them, or set identity in one"
                     )
             before.append((where, this))
+
+
+def _naming_problems(route: Route, found: Filter, where: str) -> Iterator[str]:
+    try:
+        joined = DEVICE in route.joins(found.captures, where)
+    except ConfigError as e:
+        yield str(e)
+        return
+    yield from naming.problems(route.device, route.identity, where, joined=joined)
 
 
 def _no_identity(found: Filter, identity: str) -> str:

@@ -211,7 +211,7 @@ def test_receipts_go_to_who_published_as_the_broker_knows_it() -> None:
 @pytest.mark.parametrize(
     ("route", "words"),
     [
-        ({"filter": "a/{room}/{device_id}", "device": {"topic": "{room}-{device_id}"}}, "device.topic: the route is"),
+        ({"filter": "a/{room}/{device_id}", "device": {"topic": "{room}-{device_id}"}}, "the name is joined"),
         ({"filter": "a/{device_id}", "device": {"names": {"x": "y"}}}, "device.names: x would publish as y"),
         ({"filter": "a/{gw}/{room}", "identity": "gw", "device": {"topic": "{room}/{x}"}}, "captures no {x}"),
         ({"filter": "{gw}/{label}/{b}", "identity": "gw", "device": {"topic": "{gw}/{label}"}}, "{b} is not a text"),
