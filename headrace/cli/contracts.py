@@ -66,26 +66,35 @@ def publish(streams: Streams = None) -> None:
 
 
 @app.command()
-def diff(streams: Streams = None, as_json: AsJson = False) -> None:
-    """Show how contracts differ from the registered ones. Exit code 1 when one may not be registered."""
+def diff(
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STREAM|FILE]...",
+            help="Streams, or files that are to replace their contracts; all streams when none is named.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how contracts differ from the registered ones, what readers will see, and what to do.
+
+    Changes nothing. Exit code 1 when one may not follow the registered one.
+    """
+    from headrace.cli import contractdiff
     from headrace.schema_registry.client import Registry
 
     config = context.config()
-    results = {}
+    chosen = contractdiff.chosen(config, which or ())
     with Registry(config.registry) as registry:
-        for stream in _named(config, streams):
-            contract = _of_stream(config, stream)
-            results[stream] = _compared(registry.latest(_subjects(stream)[0]), contract)
-            results[stream]["refused"] = registry.check(_subjects(stream)[0], contract)
+        results = {s: contractdiff.compare(s, contract, registry) for s, contract in chosen.items()}
     if as_json:
-        typer.echo(json.dumps(results, indent=1))
+        typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
     else:
-        for stream, r in results.items():
-            state = "refused" if r["refused"] else r["state"]
-            typer.echo(f"{stream}: {state}")
-            for line in (*r["changes"], *(f"not possible: {p}" for p in r["refused"])):
-                typer.echo(f"  {line}")
-    raise typer.Exit(1 if any(r["refused"] for r in results.values()) else 0)
+        for stream, found in results.items():
+            for line in contractdiff.lines(stream, found):
+                typer.echo(line)
+    raise typer.Exit(1 if any(r["state"] == contractdiff.REFUSED for r in results.values()) else 0)
 
 
 @app.command()
@@ -147,19 +156,6 @@ def _checked(name: str, folders: Sequence[Path]) -> dict[str, Any]:
     found = lint.lint(contract)
     serious = lint.serious(found)
     return {"problems": serious, "warnings": [p.removeprefix(lint.WARNING) for p in found if p not in serious]}
-
-
-def _compared(registered: str | None, contract: Contract) -> dict[str, Any]:
-    from headrace.contracts.compat import differences
-    from headrace.contracts.model import parse
-
-    if registered is None:
-        return {"state": "new: nothing is registered", "changes": []}
-    try:
-        changes = differences(parse(contract.name, registered, "the registered contract"), contract)
-    except ConfigError as e:
-        return {"state": "changed", "changes": str(e).splitlines()}
-    return {"state": "changed" if changes else "same", "changes": changes}
 
 
 def _folders() -> Sequence[Path]:

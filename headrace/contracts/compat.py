@@ -7,9 +7,7 @@ timestamp must keep its unit. Avro would accept another unit, and every old read
 from typing import Any
 
 from headrace.contracts import allowed, avro
-from headrace.contracts.attributes import ATTRIBUTES
 from headrace.contracts.avro import Node
-from headrace.contracts.crossrules import CrossRule
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError
 
@@ -21,7 +19,6 @@ PROMOTIONS = {
     "string": {"bytes"},
     "bytes": {"string"},
 }
-_MEANING = (*(a for a in ATTRIBUTES if a != "on_violation"), "doc")  # what a field has beside its name and type
 
 
 def incompatibilities(old: dict[str, Any], new: Contract) -> list[str]:
@@ -40,47 +37,6 @@ def incompatibilities(old: dict[str, Any], new: Contract) -> list[str]:
                 f"field {field.name} is new and required, but older readings lack it. {_optional(field.kind)}"
             )
     return problems
-
-
-def differences(old: Contract, new: Contract) -> list[str]:
-    """Everything that differs between two contracts, a line each: fields, types, and what their values mean."""
-    lines = [f"field {f.name} removed" for f in old.fields if f.name not in new]
-    for f in new.fields:
-        if f.name not in old:
-            lines.append(f"field {f.name} added: {words(f.type)}")
-            continue
-        was = old.field(f.name)
-        if was.type != f.type:
-            lines.append(f"field {f.name}: type was {words(was.type)}, is {words(f.type)}")
-        lines += [
-            f"field {f.name}: {rule} was {getattr(was, rule)!r}, is {getattr(f, rule)!r}"
-            for rule in _MEANING
-            if getattr(was, rule) != getattr(f, rule)
-        ]
-        if _written(old, f.name) != _written(new, f.name):
-            actions = f"was {_written(old, f.name)!r}, is {_written(new, f.name)!r}"
-            lines.append(f"field {f.name}: on_violation {actions}")
-    before, after = ({r.name: r for r in c.rules} for c in (old, new))
-    lines += [f"rule {name} removed" for name in before if name not in after]
-    lines += [f"rule {name} added: {r.text} ({r.on_violation})" for name, r in after.items() if name not in before]
-    lines += [
-        f"rule {name}: was {_told(before[name])}, is {_told(r)}"
-        for name, r in after.items()
-        if name in before and before[name] != r
-    ]
-    kept = [f.name for f in old.fields if f.name in new]
-    if kept != [f.name for f in new.fields if f.name in old]:
-        lines.append("the order of the fields changed")
-    return lines
-
-
-def _written(contract: Contract, field: str) -> object:
-    """What the contract has under on_violation: one action, or one for each rule."""
-    return next(f.get("on_violation", "reject") for f in contract.schema["fields"] if f["name"] == field)
-
-
-def _told(rule: CrossRule) -> str:
-    return f"{rule.text} ({rule.on_violation} {', '.join(rule.fields)})"
 
 
 def words(node: Node) -> str:

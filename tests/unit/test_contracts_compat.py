@@ -8,7 +8,7 @@ import fastavro
 import pytest
 
 from headrace.contracts.avro import Node
-from headrace.contracts.compat import differences, incompatibilities
+from headrace.contracts.compat import incompatibilities
 from headrace.contracts.model import Contract, parse
 
 DEVICE = {"name": "device_id", "type": "string"}
@@ -132,43 +132,3 @@ def test_a_named_type_may_be_used_twice_inside_a_record() -> None:
     inner = {"type": "record", "name": "s", "fields": [A]}
     twice = contract(x(record({"name": "p", "type": inner}, {"name": "q", "type": "s"})))
     assert incompatibilities(twice.schema, twice) == []
-
-
-def test_differences_are_told_one_by_one() -> None:
-    old = contract(
-        x("double", unit="V", maximum=5), {"name": "gone", "type": "string"}, {"name": "kept", "type": "string"}
-    )
-    new = contract(
-        {"name": "kept", "type": "string"},
-        x("double", unit="A"),
-        {"name": "y", "type": ["null", "int"], "default": None},
-    )
-    assert differences(old, new) == [
-        "field gone removed",
-        "field x: unit was 'V', is 'A'",
-        "field x: maximum was 5, is None",
-        "field y added: optional int",
-        "the order of the fields changed",
-    ]
-    assert differences(new, new) == []
-
-
-def test_what_differs_in_actions_and_rules_is_told() -> None:
-    def with_rules(action: Any, *rules: Any) -> Contract:
-        x = {"name": "x", "type": ["null", "double"], "default": None, "maximum": 5, "on_violation": action}
-        fields = [
-            {"name": "device_id", "type": "string"},
-            {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
-            x,
-            {"name": "_quality", "type": ["null", "string"], "default": None},
-        ]
-        return parse("r", json.dumps({"type": "record", "name": "r", "fields": fields, "rules": rules}))
-
-    first, second = {"name": "a", "expression": "x < 1"}, {"name": "b", "expression": "x < 2", "on_violation": "null"}
-    old, new = with_rules("null", first, second), with_rules({"maximum": "flag"}, {**second, "on_violation": "flag"})
-    assert differences(old, new) == [
-        "field x: on_violation was 'null', is {'maximum': 'flag'}",
-        "rule a removed",
-        "rule b: was x < 2 (null x), is x < 2 (flag x)",
-    ]
-    assert differences(new, old)[1] == "rule a added: x < 1 (reject)"
