@@ -90,6 +90,13 @@ def test_a_file_for_each_schema_and_date_in_kafkas_order() -> None:
     assert [[r["_offset"] for r in rows_of(f)] for f in plan.files] == [[0, 2], [1, 3], [4, 6], [5, 7]]
 
 
+def test_versions_that_alternate_message_by_message_make_a_file_each() -> None:
+    """As old and new firmware do, or two bridges during an update."""
+    (plan,) = made([message(i, row(i, schema_id=(7, 9)[i % 2])) for i in range(1_000)])
+    assert [f.rows for f in plan.files] == [500, 500]
+    assert [r["_offset"] for f in plan.files for r in rows_of(f)] == [*range(0, 1_000, 2), *range(1, 1_000, 2)]
+
+
 def test_the_same_batch_makes_the_same_bytes() -> None:
     messages = [message(i, row(i, day=i % 3)) for i in range(50)]
     assert made(messages) == made(messages)
