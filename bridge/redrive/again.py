@@ -1,6 +1,6 @@
 """What a dead letter becomes when it is judged again, by the present contracts and routes. No Kafka here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from bridge import letters, registering
@@ -56,9 +56,11 @@ class Again:
         limits: Mapping[str, int],  # bytes of a record that the .raw topic takes
         text: Callable[[int], str],  # of a schema id
         refusals: Mapping[str, RefusedContractError] | None = None,
+        heirs: Mapping[str, Collection[str]] | None = None,  # by stream: itself and those that follow it
     ) -> None:
         self._routing, self._limits, self._refusals = routing, limits, refusals or {}
         self._contracts, self._ids = contracts, ids
+        self._heirs = heirs or {}
         self._decoders = registering.decoders(routing, contracts, ids, self._refusals)
         self._resolvers = {s: Resolver(contracts[s], number, text) for s, number in ids.items()}
 
@@ -96,10 +98,11 @@ class Again:
         """A payload that the bridge refused, or one element of it: what the bridge would make of it now.
 
         A payload without a stream, which no route took, goes to every stream that takes it now. Any other goes to its
-        own stream only: what the payload holds for other streams was not refused.
+        own stream only, or to one that follows it: what the payload holds for other streams was not refused.
         """
         topic, stream = letter.text(wire.MQTT_TOPIC), letter.text("stream")
-        targets = [t for t in self._routing.match(topic).targets if stream in {"", t.route.stream}]
+        streams = self._heirs.get(stream, (stream,))
+        targets = [t for t in self._routing.match(topic).targets if stream == "" or t.route.stream in streams]
         if not targets:
             where = f" into {stream}" if stream else ""
             raise PoisonError(Reason.NO_ROUTE, f"no route takes the topic {topic[:200]!r}{where}. Add one")

@@ -140,7 +140,8 @@ def _judge(config: Config, registry: Registry, limits: dict[str, int], *, regist
         routing = startup.prepare(config).routing
     contracts = {s: files.find(config.contract_of(s), config.contracts) for s in config.streams}
     ids, refusals = registering.register(contracts, lambda s, c: _schema_id(registry, s, c, register=register))
-    return Again(routing, contracts, ids, limits, registry.schema_text, refusals).judge
+    heirs = {s: config.lineage(s) for s in config.streams}
+    return Again(routing, contracts, ids, limits, registry.schema_text, refusals, heirs).judge
 
 
 def _schema_id(registry: Registry, stream: str, contract: Contract, *, register: bool) -> int:

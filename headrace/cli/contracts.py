@@ -98,6 +98,30 @@ def diff(
 
 
 @app.command()
+def upgrade(
+    stream: Annotated[str, typer.Argument(help="The stream whose contract was changed.")],
+    name: Annotated[str, typer.Option(help="Of the new stream; STREAM_v2 when not given.", show_default=False)] = "",
+    force: Annotated[bool, typer.Option("--force", help="Also where the changed contract may follow.")] = False,
+) -> None:
+    """Make a changed contract that may not follow the registered one a stream of its own, STREAM_v2.
+
+    The new stream gets the changed contract and the routes of STREAM, which gets its registered contract back and keeps
+    its readings. The view STREAM has the rows of both: columns of one name unite, and those that can't are named.
+    Changes the contract's file and the configuration, and no server.
+    """
+    from headrace.cli import contractupgrade
+    from headrace.schema_registry.client import Registry
+    from headrace.stack import show
+
+    config = context.config()
+    with Registry(config.registry) as registry:
+        step = contractupgrade.plan(config, stream, name, registry, force=force)
+    contractupgrade.carry_out(step)
+    for line in contractupgrade.told(step, stream, show.command(context.state())):
+        typer.echo(line)
+
+
+@app.command()
 def new(
     sample: Annotated[
         list[Path] | None,

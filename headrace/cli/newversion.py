@@ -10,7 +10,8 @@ import orjson
 from headrace.cli import context
 from headrace.cli.output import printable, say
 from headrace.contracts.again import merge
-from headrace.contracts.compat import differences, incompatibilities
+from headrace.contracts.changes import differences
+from headrace.contracts.compat import incompatibilities
 from headrace.contracts.infer import Draft
 from headrace.contracts.model import Contract
 from headrace.contracts.sample import Sample
@@ -46,8 +47,8 @@ def next_of(
         say(f"\n{path} takes the sample as it is, and stays")
         return replace(draft, contract=before, told=())
     say(f"\n{path}: the next version takes the sample too. What changes:\n")
-    for line in changes:
-        say(f"  - {printable(line)}")
+    for change in changes:
+        say(f"  - {printable(change.line)}" + (f" ({printable(change.seen)})" if change.seen else ""))
     if not force:
         raise ConfigError(f"{path} exists, and nothing is written yet. Write the next version with --force")
     return replace(draft, contract=again.contract, told=())

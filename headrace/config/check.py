@@ -58,6 +58,16 @@ def _stream_problems(config: Config) -> Iterator[str]:
         yield routes.NO_STREAMS
 
 
+def _follow_problems(config: Config) -> Iterator[str]:
+    for name, stream in config.streams.items():
+        where = f"streams.{name}.follows"
+        if stream.follows and stream.follows not in config.streams:
+            known = ", ".join(s for s in config.streams if s != name) or "none"
+            yield f"{where}: {stream.follows!r} is no stream. There are: {known}. Correct the name, or remove the key"
+        elif stream.follows in config.lineage(name):
+            yield f"{where}: {stream.follows} follows {name} already. Remove the key in one of them"
+
+
 def _clean_problems(config: Config) -> Iterator[str]:
     for name in config.clean.streams:
         if name not in config.streams:
@@ -169,5 +179,5 @@ CHECKS: dict[Service, tuple[Check, ...]] = {
     Service.ARCHIVE: (_archive_problems,),
     Service.COPY: (_copy_problems,),
     Service.HUB: (_hub_problems, _behaviour_problems),
-    Service.PROVISION: (routes.contract_problems,),
+    Service.PROVISION: (routes.contract_problems, _follow_problems),
 }

@@ -17,6 +17,9 @@ class Stream(Section):
     """A contract in operation. A route may be written as its filter alone."""
 
     contract: str = Field("", description="name of the contract; the stream's own when empty")
+    follows: str = Field(
+        "", description="the stream that it takes the place of, with an incompatible contract: its view has both"
+    )
     routes: tuple[Annotated[Route, BeforeValidator(as_route)], ...] = ()
     partitions: Positive = Field(3, description="of its .raw and .clean topics; fixed once created")
     retention_hours: Positive = Field(168, description="of its .raw and .clean topics")
@@ -230,6 +233,13 @@ class Config(Section):
     def contract_of(self, stream: str) -> str:
         """The name of the stream's contract."""
         return self.streams[stream].contract or stream
+
+    def lineage(self, stream: str) -> tuple[str, ...]:
+        """The stream and those that follow it, and so on: oldest first."""
+        found = [stream]
+        for one in found:  # it grows meanwhile
+            found += [name for name, it in self.streams.items() if it.follows == one and name not in found]
+        return tuple(found)
 
     @property
     def cleaned(self) -> tuple[str, ...]:

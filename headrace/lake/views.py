@@ -9,7 +9,7 @@ from headrace.contracts.avro import Node
 from headrace.contracts.files import find
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError
-from headrace.lake import letters, remote
+from headrace.lake import letters, remote, united
 from headrace.protocol import provenance
 from headrace.protocol.names import clean_topic, lake_folder, stream_of
 from headrace.store.open import open_store
@@ -44,8 +44,9 @@ _CATALOGUE = re.compile(r"\b(show|information_schema|duckdb_\w+|pg_catalog|pragm
 def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Callable[[str], None]) -> None:
     """Make a view for each archived topic whose stream `sql` names. Listing the files of others would take time.
 
-    The stream `imu` is the view imu; its raw topic, if archived, is imu.raw. `empty` gets the names without rows. The
-    dead letters are dead_letters, unless a stream is called so.
+    The stream `imu` is the view imu; its raw topic, if archived, is imu.raw. The view of a stream has the rows of those
+    that follow it, too. `empty` gets the names without rows. The dead letters are dead_letters, unless a stream is
+    called so.
     """
     catalogue = _CATALOGUE.search(sql) is not None
     for topic in _topics(cfg):
@@ -57,7 +58,8 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
             suffix = topic.removeprefix(stream).lstrip(".")
             lake.execute(f'CREATE SCHEMA IF NOT EXISTS "{stream}"')
             name = f'"{stream}"."{suffix}"' if suffix else f'"{topic}"'
-        body = _stored(lake, cfg, topic)
+        lineage = cfg.lineage(stream) if topic == clean_topic(stream) and stream in cfg.streams else ()
+        body = _united(lake, cfg, lineage) if len(lineage) > 1 else _stored(lake, cfg, topic)
         if not body and not catalogue:
             empty(name.replace('"', ""))
         lake.execute(f"CREATE VIEW {name} AS {body or _empty(contract_of(cfg, stream))}")
@@ -103,6 +105,21 @@ def _stored(lake: "duckdb.DuckDBPyConnection", cfg: Config, topic: str) -> str:
         for (schema_id,) in found
         if schema_id
     ]
+    return " UNION ALL BY NAME ".join(parts)
+
+
+def _united(lake: "duckdb.DuckDBPyConnection", cfg: Config, lineage: tuple[str, ...]) -> str:
+    """The SELECT over the files of several streams, with the columns of all; empty when there are no files."""
+    contracts = {s: contract_of(cfg, s) for s in lineage}
+    apart = united.renamed(contracts)
+    bodies = {s: _stored(lake, cfg, clean_topic(s)) for s in lineage}
+    if not any(bodies.values()):
+        return ""
+    parts = []
+    for stream, body in bodies.items():
+        all_columns = " UNION ALL BY NAME ".join(filter(None, (body, _empty(contracts[stream]))))
+        names = ", ".join(f'"{old}" AS "{new}"' for old, new in apart.get(stream, {}).items())
+        parts.append(f"SELECT *{f' RENAME ({names})' if names else ''} FROM ({all_columns})")  # noqa: S608 - names are checked
     return " UNION ALL BY NAME ".join(parts)
 
 

@@ -81,26 +81,20 @@ class World:
         return orjson.loads(self._stack.run("--config", str(path), *args, ok=ok).stdout)
 
     @contextmanager
-    def bridge(self, path: Path) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
-        """A bridge that receives, and the lines that it has logged until then."""
-        command = [sys.executable, "-m", "bridge", "--config", str(path)]
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    def bridge(self, path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", list[Any]]]:
+        """A bridge that receives, and what it has logged until then."""
+        command, log = [sys.executable, "-m", "bridge", "--config", str(path)], path.with_suffix(".log")
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, cwd=ROOT, stderr=output)
         try:
-            assert process.stderr is not None
-            lines: list[str] = []
-            for line in process.stderr:
-                lines.append(line)
-                if '"receiving"' in line:
-                    break
-            else:
-                pytest.fail(f"the bridge ended: {''.join(lines)}")
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            yield process, lines
+            until(lambda: process.poll() is not None or b'"receiving"' in log.read_bytes(), "bridge", 60)
+            assert process.poll() is None, log.read_text()
+            yield process, [orjson.loads(line) for line in log.read_bytes().splitlines()]
         finally:
             process.kill()
             process.wait()
 
-    def stop(self, process: "subprocess.Popen[str]") -> None:
+    def stop(self, process: "subprocess.Popen[bytes]") -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
@@ -139,33 +133,29 @@ def test_a_refused_contract_stops_its_own_stream_only_and_what_came_for_it_is_re
         return len(records(config, f"{stream}.raw", 0))
 
     topics = [f"{good}/dev-1", f"{bad}/dev-1"]
-    with world.bridge(path) as (bridge, _):
-        publish(config, topics, range(1))
-        until(lambda: raw(good) == raw(bad) == 1, "first reading")
-        world.stop(bridge)
     changed = world.version("second", "a", **{good: [HEAT], bad: [{**HEAT, "type": "string", "unit": None}]})
     said: list[str] = []
     provision.contracts(load(changed, {}), said.append)
     assert len(said) == 1
     assert "field heat changed from double to string" in said[0]
     with world.bridge(changed) as (bridge, lines):
-        (line,) = [orjson.loads(x) for x in lines if '"a stream is refused"' in x]
+        (line,) = [x for x in lines if x["event"] == "a stream is refused"]
         assert (line["level"], line["stream"]) == ("ERROR", bad)
         assert "field heat changed from double to string" in line["why"]
-        port = next(orjson.loads(x)["health_port"] for x in lines if "health_port" in x)
+        port = next(x["health_port"] for x in lines if "health_port" in x)
         status, body = http.status_of(f"http://127.0.0.1:{port}/readyz")
         assert status == 200
         assert "contracts upgrade chg_bad" in orjson.loads(body)["warnings"][f"contract of {bad}"]
-        publish(config, topics, range(1, 21))
-        until(lambda: raw(good) == 21, "reading of the other stream")
+        publish(config, topics, range(20))
+        until(lambda: raw(good) == 20, "reading of the other stream")
         letters = world.run(path, "dlq", "list", "--json")["letters"]
         assert Counter((x["stream"], x["reason"]) for x in letters) == {(bad, "contract_refused"): 20}
-        assert raw(bad) == 1
+        assert raw(bad) == 0
         world.stop(bridge)
     mended = world.version("third", "a", **{good: [HEAT], bad: [HEAT, FLOW]})
     redriven = world.run(mended, "dlq", "redrive", "--yes", "--json", "--wait", "0", ok=False)
     assert sum(redriven["counts"].values()) == 20
-    assert raw(bad) == 21
+    assert raw(bad) == 20
 
 
 def test_an_old_and_a_new_bridge_share_a_stream_and_each_reading_is_one_row(stack: Stack, tmp_path: Path) -> None:
@@ -210,7 +200,7 @@ def test_services_that_start_at_the_same_moment_register_one_contract(stack: Sta
 
     def serve() -> None:
         with Registry(stack.config().registry) as registry:
-            for n in range(10):
+            for n in range(5):
                 gate.wait(30)
                 found.append((f"once-{n}", registry.register(f"once-{n}", contract)))
 
@@ -219,5 +209,5 @@ def test_services_that_start_at_the_same_moment_register_one_contract(stack: Sta
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 10 * workers
-    assert len(set(found)) == 10
+    assert len(found) == 5 * workers
+    assert len(set(found)) == 5

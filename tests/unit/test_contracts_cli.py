@@ -184,7 +184,7 @@ def test_new_overwrites_nothing(here: Path) -> None:
     assert "Write the next version with --force" in refusal(new("--from", "more.json"))
     assert (here / "contracts" / "pump.avsc").read_text(encoding="utf-8") == before
     result = new("--from", "more.json", "--force")
-    assert "field extra added: optional string" in result.stderr
+    assert "added extra: optional string (older rows have null there)" in result.stderr
     assert result.exit_code == 0
     assert (here / "my.yaml").read_text(encoding="utf-8") == "# mine\n"
     shown = result.stderr.partition("Make sure that it has:")[2].partition("\n\nNext")[0]

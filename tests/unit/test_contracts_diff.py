@@ -16,14 +16,19 @@ from headrace.contracts.model import Contract, parse
 from headrace.errors import ConfigError
 
 KEYS: list[Any] = [
-    {"name": "device_id", "type": "string"},
-    {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+    {"name": "device_id", "type": "string", "doc": "Which."},
+    {
+        "name": "event_time",
+        "type": {"type": "long", "logicalType": "timestamp-micros"},
+        "doc": "When.",
+        "minimum": 946684800000000,
+    },
 ]
-QUALITY: Any = {"name": "_quality", "type": ["null", "string"], "default": None}
+QUALITY: Any = {"name": "_quality", "type": ["null", "string"], "default": None, "doc": "What cleaning did."}
 
 
 def text(*fields: Any, **more: Any) -> str:
-    return json.dumps({"type": "record", "name": "pump", "fields": [*KEYS, *fields, QUALITY], **more})
+    return json.dumps({"type": "record", "name": "pump", "doc": "Pumps.", "fields": [*KEYS, *fields, QUALITY], **more})
 
 
 def contract(*fields: Any, **more: Any) -> Contract:
@@ -35,11 +40,11 @@ def told(old: list[Any], new: list[Any]) -> list[str]:
 
 
 def optional(name: str, kind: Any, **more: Any) -> dict[str, Any]:
-    return {"name": name, "type": ["null", kind], "default": None, **more}
+    return {"name": name, "type": ["null", kind], "default": None, "doc": "It.", **more}
 
 
 def required(name: str, kind: Any, **more: Any) -> dict[str, Any]:
-    return {"name": name, "type": kind, **more}
+    return {"name": name, "type": kind, "doc": "It.", **more}
 
 
 def test_each_kind_of_change_is_told_with_what_readers_see() -> None:
@@ -49,7 +54,7 @@ def test_each_kind_of_change_is_told_with_what_readers_see() -> None:
     new = contract(
         required("volts", "double", aliases=["v"]), optional("t", "double", unit="K", minimum=-20, doc="Of the water."),
         optional("flow", "double", unit="L/min"),
-        doc="Pumps.",
+        doc="Pumps in hall 2.",
     )  # fmt: skip
     found = differences(old, new)
     assert [c.line for c in found] == [
@@ -62,7 +67,7 @@ def test_each_kind_of_change_is_told_with_what_readers_see() -> None:
         "minimum t: was -40, is -20",
         "doc t: was Heat., is Of the water.",
         "added flow: optional double, in L/min",
-        "doc: was none, is Pumps.",
+        "doc: was Pumps., is Pumps in hall 2.",
     ]
     seen = {(c.what, c.field): c.seen for c in found}
     assert seen["added", "flow"] == "older rows have null there"

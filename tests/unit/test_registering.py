@@ -91,3 +91,16 @@ def test_they_are_all_redriven_once_the_contract_is_good() -> None:
     ids = dict.fromkeys(CONTRACTS, 7)
     again = Again(build(CONFIG), CONTRACTS, ids, dict.fromkeys(CONTRACTS, 10_000), lambda _: "")
     assert len(again.judge(letter("heat"), PAYLOAD, 1).records) == 1
+
+
+def test_letters_of_a_stream_that_another_follows_go_to_that_one() -> None:
+    config = Config.model_validate({
+        "streams": {"heat": {}, "heat_v2": {"follows": "heat", "routes": ["heat/{device_id}"]}}
+    })  # fmt: skip
+    contracts, ids = {s: contract(s) for s in config.streams}, dict.fromkeys(config.streams, 7)
+    heirs = {s: config.lineage(s) for s in config.streams}
+    again = Again(build(config), contracts, ids, dict.fromkeys(ids, 10_000), lambda _: "", None, heirs)
+    assert [r.topic for r in again.judge(letter("heat"), PAYLOAD, 1).records] == ["heat_v2.raw"]
+    error = again.judge(letter("flow"), PAYLOAD, 1).refused
+    assert error is not None
+    assert error.reason is Reason.NO_ROUTE
