@@ -95,6 +95,13 @@ def _max_behind_seconds(raw: Raw, node: Node, place: str) -> float | None:
     return behind
 
 
+def _max_gap_seconds(raw: Raw, _: Node, place: str) -> float | None:
+    gap = number("max_gap_seconds", raw, place)
+    if gap is not None and (raw.get("name") != TIME or gap <= 0):
+        raise ConfigError(f"{place}: max_gap_seconds must be a number of seconds above 0, on event_time")
+    return gap
+
+
 def _max_step(raw: Raw, node: Node, place: str) -> float | None:
     step = number("max_step", raw, place)
     if step is None:
@@ -206,6 +213,7 @@ class Attributes:
     max_stuck: Annotated[int | None, Read(_max_stuck)]  # readings in a row with the same number
     max_stuck_seconds: Annotated[float | None, Read(_max_stuck_seconds)]  # from the first of them
     json: Annotated[bool, Read(_json, nested=True)]  # the text is JSON, of whatever the payload has there
+    max_gap_seconds: Annotated[float | None, Read(_max_gap_seconds)]  # of event_time, from the device's reading before
     aliases: Annotated[tuple[str, ...], Read(_aliases, nested=True)]  # further JSON keys that feed the field
 
 

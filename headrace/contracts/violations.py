@@ -19,6 +19,7 @@ class Named(NamedTuple):
     attributes: tuple[str, ...]  # a field that has one of them has the rule
     clamps: bool = False  # whether it has a bound that a value could become
     falls_back: bool = False  # with `clamp` for the whole field: null, or reject where the field is required
+    notes: bool = False  # whether all it does is note: nothing is wrong with the value itself
 
 
 RULES: dict[str, Named] = {
@@ -33,7 +34,9 @@ RULES: dict[str, Named] = {
     "max_step": Named(("max_step",)),
     "monotonic": Named(("monotonic",)),
     "max_stuck": Named(("max_stuck", "max_stuck_seconds")),
+    "max_gap": Named(("max_gap_seconds",), falls_back=True, notes=True),
 }
+_NOTED: dict[str, Violation] = {rule: "flag" for rule, it in RULES.items() if it.notes}
 _FLAGGED_TIME = {"max_behind", "monotonic"}  # what is only noted of event_time: the time itself is a true one
 
 
@@ -66,12 +69,12 @@ def on_violation(raw: Raw, node: Node, place: str) -> Mapping[str, Violation]:
         _check_clamp(mine, place)
     fallback: Violation = "null" if node.nullable else "reject"
     out = {rule: fallback if action == "clamp" and not it.clamps else action for rule, it in RULES.items()}
-    return {**out, "sentinel": fallback}
+    return {**out, "sentinel": fallback, **_NOTED}
 
 
 def check_event_time(actions: Mapping[str, Violation]) -> str | None:
     """The problem with what the contract does with a wrong event_time; None when there is none."""
-    wrong = [r for r, a in actions.items() if a != "reject" and not (a == "flag" and r in _FLAGGED_TIME)]
+    wrong = [r for r, a in actions.items() if a != "reject" and not (a == "flag" and r in _FLAGGED_TIME | {*_NOTED})]
     if not wrong:
         return None
     return (
@@ -92,11 +95,13 @@ def _each(written: dict[str, Any], mine: list[str], node: Node, place: str) -> M
             raise ConfigError(f"{where}: the field has no such rule. {has}")
         if action not in ACTIONS:
             raise ConfigError(f"{where} is {action!r:.60}; it must be one of {', '.join(ACTIONS)}")
+        if RULES[rule].notes and action != "flag":
+            raise ConfigError(f"{where} can only be flag: nothing is wrong with the value itself. Leave it out")
         _check_null(action, f" for {rule}", node, place)
         if action == "clamp" and not RULES[rule].clamps:
             raise ConfigError(f"{where}: only minimum and maximum have a bound to clamp to. Use null, flag or reject")
     sentinel: Violation = "null" if node.nullable else "reject"
-    return {**dict.fromkeys(RULES, "reject"), "sentinel": sentinel, **written}
+    return {**dict.fromkeys(RULES, "reject"), "sentinel": sentinel, **_NOTED, **written}
 
 
 def _check_null(action: Violation, what: str, node: Node, place: str) -> None:

@@ -61,7 +61,8 @@ def test_every_rule_is_listed_with_an_example_that_holds() -> None:
             is_text, is_time = "pattern" in rule or "allowed" in rule, "max_ahead" in text or "max_behind" in text
             kind = "string" if is_text else {"type": "long", "logicalType": "timestamp-micros"} if is_time else "double"
             x = {"name": "x", "type": ["null", kind], "default": None, **rule}
-            parse("r", json.dumps({"type": "record", "name": "r", "fields": [DEVICE, TIME, x, QUALITY]}))
+            fields = [DEVICE, {**TIME, **rule}] if "max_gap" in text else [DEVICE, TIME, x]
+            parse("r", json.dumps({"type": "record", "name": "r", "fields": [*fields, QUALITY]}))
 
 
 def test_every_identity_is_listed_with_its_units_and_its_source() -> None:

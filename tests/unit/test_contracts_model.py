@@ -195,6 +195,7 @@ def test_aliases_inside_a_record_that_are_refused(alias: Any, words: str) -> Non
         ({"max_stuck": 0}, "a whole number from 1 to"),
         ({"max_stuck": 1.5}, "a whole number from 1 to"),
         ({"max_stuck_seconds": 0}, "above 0"),
+        ({"max_gap_seconds": 5}, "above 0, on event_time"),
         ({"aliases": "x"}, "aliases must be a list"),
         ({"aliases": [""]}, "aliases must be a list"),
         ({"aliases": ["device_id"]}, "already feeds the field device_id"),
@@ -273,6 +274,8 @@ def test_fields_that_are_refused(field: dict[str, Any], words: str) -> None:
         ([DEVICE, TIME], "the last field must be _quality"),
         ([QUALITY, DEVICE, TIME], "the last field must be _quality"),
         ([DEVICE, TIME, {"name": "_quality", "type": "string"}], "the last field must be _quality"),
+        ([DEVICE, {**TIME, "max_gap_seconds": 9, "on_violation": {"max_gap": "reject"}}, QUALITY], "can only be flag"),
+        ([DEVICE, {**TIME, "max_gap_seconds": 0}, QUALITY], "above 0, on event_time"),
         ([DEVICE, {**TIME, "minimum": 1, "on_violation": "clamp"}, QUALITY], "on_violation must be reject"),
         (
             [DEVICE, {**TIME, "minimum": 1, "on_violation": {"minimum": "flag"}}, QUALITY],

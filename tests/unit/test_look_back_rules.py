@@ -104,6 +104,15 @@ def test_a_clock_that_goes_back_and_a_time_that_repeats() -> None:
     ]  # fmt: skip
 
 
+def test_the_reading_after_a_gap_is_noted_and_one_that_arrives_late_is_not() -> None:
+    time = {**BASE[1], "max_gap_seconds": 1.5}
+    log = Log(contract_of([BASE[0], time, {"name": "x", "type": ["null", "double"], "default": None}]))
+    for at in (0, 1, 3, 4, 2, 5, 5, 900):
+        log.write(1.0, at)
+    gap = "event_time:max_gap:flag"
+    assert [row["_quality"] for row in log.rows()] == [None, None, gap, None, None, None, None, gap]
+
+
 def test_a_rejected_reading_says_why() -> None:
     log = Log(contract(monotonic="increasing", max_stuck_seconds=3))
     for at, x in enumerate([5.0, 4.0, 4.0]):

@@ -8,6 +8,7 @@ from processors.clean.rules import (
     limit,
     max_ahead,
     max_behind,
+    max_gap,
     max_items,
     max_step,
     max_stuck,
@@ -30,6 +31,7 @@ ORDER: tuple[Callable[[Field], Rule | None], ...] = (
     max_step.rule,  # only values that keep the rules above have a reading before them, or are one
     monotonic.rule,
     max_stuck.rule,
+    max_gap.rule,
 )
 
 
