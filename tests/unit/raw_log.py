@@ -34,9 +34,9 @@ def contract(kind: Any = "double", **rules: Any) -> Contract:
     return contract_of([*BASE, x])
 
 
-def contract_of(fields: list[dict[str, Any]]) -> Contract:
-    """The contract with these fields."""
-    return parse("room", json.dumps({"type": "record", "name": "room", "fields": [*fields, QUALITY]}))
+def contract_of(fields: list[dict[str, Any]], **more: Any) -> Contract:
+    """The contract with these fields. `more`: further keys beside them."""
+    return parse("room", json.dumps({"type": "record", "name": "room", "fields": [*fields, QUALITY], **more}))
 
 
 NULLING = contract(max_step=5, minimum=-50, maximum=100, sentinels=[-200], on_violation="null")
@@ -46,7 +46,7 @@ class Log:
     """Writes raw messages, and cleans them."""
 
     def __init__(self, it: Contract = NULLING, lookback: int = 100) -> None:
-        self._codec = Codec(it.schema)
+        self.codec = Codec(it.schema)
         self.schemas = Schemas(lambda _: it.text, known_of)
         self._length = lookback
         self.records: list[Message] = []
@@ -58,7 +58,7 @@ class Log:
     ) -> None:
         """A reading of `device`, taken at second `at`. Those of one `event` are copies. `more`: its other fields."""
         row = {"device_id": device, "event_time": (NOW_MS // 1000 + at) * 1_000_000, "x": x, "_quality": None, **more}
-        self.append(self._codec.write(schema, row), event)
+        self.append(self.codec.write(schema, row), event)
 
     def append(self, value: bytes | None, event: int | None = None, gap: int = 0) -> None:
         offset = self.end + gap
@@ -93,7 +93,7 @@ class Log:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows that pass, when all is cleaned in one batch."""
-        return [self._codec.read(value or b"") for _, value, _ in self.clean(0, len(self.records)).rows]
+        return [self.codec.read(value or b"") for _, value, _ in self.clean(0, len(self.records)).rows]
 
     def values(self) -> list[Any]:
         """What became of x in each row that passed: a number, or the note of the change."""
