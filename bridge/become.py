@@ -13,6 +13,7 @@ from headrace import deadletters
 from headrace.config import Config
 from headrace.deadletters import Letter, MqttSource, Stage
 from headrace.protocol import wire
+from headrace.protocol.names import DEVICE
 from headrace.protocol.wire import Headers
 from headrace.runtime.metrics import BRIDGE_IGNORED_FIELDS, BRIDGE_SKIPPED, DEAD_LETTERS
 
@@ -58,7 +59,7 @@ class Becoming:
                 elif isinstance(one, Refused):
                     self._log.add(one.error, lane.stream, topic.text)
                     source = MqttSource(topic.text, index, ids[0])
-                    device = lane.source.captures.get("device_id", "")
+                    device = lane.source.captures.get(DEVICE) or one.error.device
                     letter = letters.make(one, lane.stream, source, [(wire.EVENT_ID, ids[index]), *came], device)
                     records.append(self._letter_record(letter, lane.stream, one))
                     dead.append(letter.headers)

@@ -65,7 +65,9 @@ class Lane:
                 words = (
                     f"the reading has {len(one.value):,} bytes, {self.topic} takes {self.limit:,} (max_message_bytes)"
                 )
-                found[index] = Refused(PoisonError(Reason.TOO_LARGE, words), self.decoder.element(payload, index))
+                error = PoisonError(Reason.TOO_LARGE, words)
+                error.device = one.device
+                found[index] = Refused(error, self.decoder.element(payload, index))
         return found
 
 

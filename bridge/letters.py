@@ -24,7 +24,7 @@ _SHELVING = 4  # letters on their way to the object store at once
 def make(refused: Refused, stream: str, source: MqttSource, headers: Headers, device: str = "") -> Letter:
     """The letter for what a stream's decoder refused; "": no stream. `headers`: those that the reading would have.
 
-    `device`: who sent it, as far as the topic says.
+    `device`: who sent it, as far as topic and payload say.
     """
     return deadletters.letter(
         refused.error,

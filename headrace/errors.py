@@ -70,4 +70,5 @@ class PoisonError(HeadraceError):
         self.reason = reason
         self.field = field
         self.rule = rule  # of cleaning, as `_quality` names it
+        self.device = ""  # whose bytes they are, where whoever refused them knows
         self.value = value[:200]

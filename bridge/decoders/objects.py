@@ -65,11 +65,16 @@ class ObjectReader:
         self.may_be_blank = bool(own) and all(f.nullable or _default(f, contract) is not None for f in own)
         self._own = tuple(i for i, f in enumerate(fields) if f.name not in {DEVICE, TIME, *captures})
         self._told = self._own[0] if own else self._time  # which field had a value last: it will have one again
+        self._device_keys = (DEVICE, *contract.field(DEVICE).aliases)
         self._ids: dict[str, str] = {}  # of devices, by what payloads call them
 
     def read(self, found: Mapping[str, Any], source: Source, received: int) -> Reading:
-        """The reading of an object. PoisonError: there is none, with the field and why."""
-        return self.finish(self._values(found, source), source, received)
+        """The reading of an object. PoisonError: there is none, with the field, why, and the device if it is named."""
+        try:
+            return self.finish(self._values(found, source), source, received)
+        except PoisonError as e:
+            e.device = self._named(found)
+            raise
 
     def finish(self, values: list[Any], source: Source, received: int) -> Reading:
         """The reading of these values, in the contract's order, as `values.reader` makes them; the time as it came.
@@ -108,6 +113,14 @@ class ObjectReader:
         """How many fields were left out since the last call, as the contract does not have them."""
         count, self._ignored = self._ignored, 0
         return count
+
+    def _named(self, found: Mapping[str, Any]) -> str:
+        """The id of the device that an object names; empty where it names none, or that has no id."""
+        name = next((found[k] for k in self._device_keys if k in found), None)
+        try:
+            return self._name(name) if isinstance(name, str) else ""
+        except PoisonError:
+            return ""
 
     def _id(self, name: str, expected: str | None) -> str:
         found = self._ids.get(name)

@@ -78,4 +78,6 @@ def _numbered(error: PoisonError, index: int, count: int) -> PoisonError:
     if count == 1:
         return error
     words = f"reading {index + 1} of {count:,}: {error}"
-    return PoisonError(error.reason, words, field=error.field, value=error.value)
+    numbered = PoisonError(error.reason, words, field=error.field, value=error.value)
+    numbered.device = error.device
+    return numbered

@@ -143,7 +143,9 @@ def _letter(letter: ReadLetter, number: int, stream: str, index: int, refused: R
     identity = journal.event_id(letter.key, number, stream, index)
     topic = letter.text(wire.MQTT_TOPIC)
     headers = _headers(letter, identity, number)
-    return letters.make(refused, stream, MqttSource(topic, index, identity), headers, letter.text("device"))
+    return letters.make(
+        refused, stream, MqttSource(topic, index, identity), headers, letter.text("device") or refused.error.device
+    )
 
 
 def _headers(letter: ReadLetter, event_id: bytes, number: int) -> Headers:

@@ -87,7 +87,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected `key: value` lines at the top level, found a {type(data).__name__}")
+        raise ConfigError(f"{path}: expected `key: value` lines at the top level, but it is something else")
     return data
 
 

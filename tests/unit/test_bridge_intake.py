@@ -84,6 +84,19 @@ def test_bad_input_is_a_letter_with_the_bytes_that_came(
         assert other.key != letter.key
 
 
+def test_a_letter_says_whose_it_is_by_topic_or_payload() -> None:
+    world = World()
+    for payload, device in ((dumps(device_id="w", ax="high"), b"w"), (dumps(device_id="w", label="x" * 70_000), b"w")):
+        found = world.take(Packet("both/w/imu", payload))
+        assert {it.headers["stream"]: it.headers["device"] for it in found} == {b"all": device, b"twin": device}
+    found = world.take(Packet("both/w/imu", b"{"))
+    assert {it.headers["stream"]: it.headers["device"] for it in found} == {b"all": b"w", b"twin": b""}
+    for named in ("../w", 5, None):
+        (letter,) = [it for it in world.take(Packet("both/w/imu", dumps(device_id=named, ax="high")))
+                     if it.headers["stream"] == b"twin"]  # fmt: skip
+        assert letter.headers["device"] == b""
+
+
 def test_a_letter_that_kafka_cannot_take_is_shelved_whole_and_pointed_to() -> None:
     world = World()
     payload = b"x" * 300_000
