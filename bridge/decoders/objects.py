@@ -21,6 +21,7 @@ from headrace.protocol.wire import frame
 FromText = Callable[[Field], Reader]
 _MICROSECOND = timedelta(microseconds=1)
 _MAX_DEVICES = 100_000  # device ids remembered
+_NULL = "is null. If it may be, make it optional in the contract"
 _UNKNOWN = (
     "the contract has no such field. Add it there, or as an alias; or set the route's unknown_fields to keep or ignore"
 )
@@ -131,7 +132,7 @@ class ObjectReader:
             self._ids[name] = found
         if expected is None or found == expected:
             return found
-        words = f"{DEVICE}: the topic says {expected}, the payload {name[:80]!r}"
+        words = f"{DEVICE}: the topic says {expected}, the payload {name[:80]!r}. A device publishes under its own id"
         raise PoisonError(Reason.DEVICE_MISMATCH, words, field=DEVICE, value=name)
 
     def is_blank(self, values: Sequence[Any]) -> bool:
@@ -168,7 +169,7 @@ class ObjectReader:
             elif value is not None:
                 values[i] = row.read(value)
             elif not row.nullable and row.name != DEVICE and row.name not in source.captures:
-                raise missing(row.name)
+                raise missing(row.name, _NULL) if given else missing(row.name)
             said = said or (given and value is not None and i in self._own)
         if not said:
             raise self._says_nothing(found)

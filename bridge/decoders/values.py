@@ -144,7 +144,7 @@ def _from_float(v: float, scale: int, tick: int) -> int:
     return (nanoseconds + tick // 2) // tick
 
 
-def missing(name: str, what: str = "is missing") -> PoisonError:
+def missing(name: str, what: str = "is missing. If it may be, make it optional in the contract") -> PoisonError:
     """The error for a required field without a value."""
     return PoisonError(Reason.MISSING_FIELD, f"{name}: the field {what}", field=name)
 
@@ -156,7 +156,7 @@ def _wrong(name: str, wanted: str, v: Any, hint: str = "") -> NoReturn:
 
 def _short(v: Any) -> str:
     if isinstance(v, list | dict):
-        return f"{len(v)} items"
+        return f"{len(v)} items" if len(v) != 1 else "1 item"
     if isinstance(v, bool):
         return "true" if v else "false"
     if isinstance(v, datetime):
@@ -195,9 +195,10 @@ def _whole(name: str, v: Any, bits: int) -> int:
     if type(v) is float and v.is_integer() and -_EXACT <= v <= _EXACT:
         v = int(v)
     if type(v) is not int:
-        _wrong(name, "a whole number", v, number_hint(v))
+        hint = ". Make it a double in the contract" if type(v) is float else number_hint(v)
+        _wrong(name, "a whole number", v, hint)
     if not -(1 << (bits - 1)) <= v < 1 << (bits - 1):
-        _wrong(name, f"a whole number of {bits} bits", v)
+        _wrong(name, f"a whole number of {bits} bits", v, ". Make it a decimal or text in the contract")
     return v
 
 
@@ -253,12 +254,12 @@ def _array(name: str, items: Node, max_items: int | None, notes: list[str] | Non
         if max_items is not None and len(v) > max_items:
             raise PoisonError(
                 Reason.TOO_LARGE,
-                f"{name}: {len(v)} items, the contract allows {max_items}",
+                f"{name}: {len(v):,} items, the contract allows {max_items:,} (max_items)",
                 field=name,
                 value=str(len(v)),
             )
         if None in v:
-            raise missing(name, "holds null")
+            raise missing(name, "holds null, and a list has a value in each place")
         return [item(x) for x in v]
 
     return read

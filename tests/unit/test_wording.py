@@ -18,12 +18,13 @@ from processors.clean.rules.contract import ContractRules
 NOW_MS = 1_795_428_000_000
 FIRST = 946684800000000  # 2000-01-01
 TIME = {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}, "minimum": FIRST}
+N = {"name": "n", "type": ["null", "long"], "default": None}
 QUALITY = {"name": "_quality", "type": ["null", "string"], "default": None}
 PYTHON = {"NoneType", "str", "int", "float", "bool", "dict", "tuple", "codec", "DecodeError"}  # and no word of English
 
 
 def contract(**attributes: Any) -> Contract:
-    fields = [{"name": "device_id", "type": "string"}, TIME | attributes, {"name": "x", "type": "double"}, QUALITY]
+    fields = [{"name": "device_id", "type": "string"}, TIME | attributes, {"name": "x", "type": "double"}, N, QUALITY]
     return parse("r", json.dumps({"type": "record", "name": "r", "fields": fields}))
 
 
@@ -36,7 +37,9 @@ def refused(payload: bytes) -> str:
 def judged(ticks: int, **attributes: Any) -> str:
     it = contract(**attributes)
     codec = Codec(it.schema)
-    batch = codec.decode([codec.write(1, {"device_id": "d", "event_time": ticks, "x": 1.0, "_quality": None})])
+    batch = codec.decode(
+        [codec.write(1, {"device_id": "d", "event_time": ticks, "x": 1.0, "n": None, "_quality": None})]
+    )
     verdicts = ContractRules(it).judge(batch.frame, np.full(1, NOW_MS, dtype=np.int64))
     return str(verdicts.refused[0])
 
@@ -64,6 +67,30 @@ def judged(ticks: int, **attributes: Any) -> str:
 )
 def test_bytes_that_are_no_json_object_are_told_from_each_other(payload: bytes, words: str) -> None:
     assert words in refused(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        ({"x": None}, "x: the field is null. If it may be, make it optional in the contract"),
+        ({"event_time": 1795428000000000}, "x: the field is missing. If it may be, make it optional"),
+        ({"x": "21,5"}, "x: a number expected, not text: 21,5. Send 21.5: with a decimal point"),
+        ({"x": "NaN"}, "not text: NaN. If it means that there is no value, add it to the field's sentinels"),
+        ({"x": "21 C"}, "Send the number alone, without a unit"),
+        ({"x": True}, "x: a number expected, not true or false: true"),
+        ({"x": [1]}, "not a list: 1 item"),
+        ({"x": 1, "n": 1.5}, "n: a whole number expected, not a number: 1.5. Make it a double in the contract"),
+        (
+            {"x": 1, "n": 2**64 - 1},
+            "n: a whole number of 64 bits expected, not a whole number: 18446744073709551615. Make",
+        ),
+        ({"x": 1, "event_time": 1795428000}, "1970-01-01T00:29:55Z (did you mean seconds, 2026-11-23? Then set"),
+        ({"x": 1, "y": 2}, "y: the contract has no such field. Add it there, or as an alias"),
+        ({"x": 1, "device_id": "e"}, "the topic says d, the payload 'e'. A device publishes under its own id"),
+    ],
+)
+def test_a_value_that_is_refused_is_named_with_what_to_do(payload: dict[str, Any], words: str) -> None:
+    assert words in refused(json.dumps(payload).encode())
 
 
 @given(st.binary(max_size=40) | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps))
