@@ -91,6 +91,10 @@ REMEDIES = {
         "Correct the transform, try it with `headrace transform test FILE --stream STREAM --from letters`, start clean "
         "again, and redrive",
     ),
+    Reason.INCONSISTENT: Remedy(
+        "Values of the reading contradict each other, by a rule across fields",
+        "If the device is right, correct the rule in the contract, or make it `flag`, and redrive",
+    ),
     Reason.UNKNOWN_SCHEMA: Remedy(
         "The registry does not know the schema of the bytes, or it is no contract",
         "Restore the registry from its backup, then redrive. Bytes that somebody else wrote to the topic: drop them",
