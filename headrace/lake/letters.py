@@ -14,6 +14,7 @@ from headrace import kafka
 from headrace.config import Config
 from headrace.deadletters import NOTE, ReadLetter, journal, of_message
 from headrace.kafka import partition
+from headrace.protocol.names import key_part
 from headrace.store.base import ObjectStore
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 FOLDER = "_dead_letters/kept"
 TABLE = "dead_letters"
-_NAME = re.compile(rf"{FOLDER}/([\w-]+)/(\d+)/(\d+)-(\d+)\.parquet")
+_NAME = re.compile(rf"{FOLDER}/([^/]+)/(\d+)/(\d+)-(\d+)\.parquet")
 _AT_ONCE = 20_000  # records of a file: letters have up to a megabyte
 _AT_ONCE_BYTES = 64 * 1024 * 1024
 _TEXTS = (
@@ -42,7 +43,7 @@ _TEXTS = (
 class File(NamedTuple):
     """A file of the records from offset `start` to before `end`."""
 
-    topic_id: str
+    topic_id: str  # as names of objects have it
     partition: int
     start: int
     end: int
@@ -71,12 +72,12 @@ def keep(cfg: Config, store: ObjectStore) -> Kept:
     try:
         for number in range(info.partitions):
             low, high = kafka.watermarks(client, topic, number)
-            start = ends.get((info.id, number), 0)
+            start = ends.get((key_part(info.id), number), 0)
             missed += max(min(low, high) - start, 0)
             found = (of_message(m) for m in partition.read(client, topic, number, start, high))
             for part in _parts(found):
                 end = part[-1].offset + 1
-                name = f"{FOLDER}/{info.id}/{number}/{start:020}-{end:020}.parquet"
+                name = f"{FOLDER}/{key_part(info.id)}/{number}/{start:020}-{end:020}.parquet"
                 store.put(name, encode(part), if_absent=True)
                 records, start = records + len(part), end
     finally:
@@ -102,7 +103,7 @@ def records(cfg: Config, store: ObjectStore) -> Iterator[ReadLetter]:
     client = partition.reader(cfg.kafka)
     try:
         for number in range(info.partitions):
-            for m in partition.read(client, topic, number, ends.get((info.id, number), 0)):
+            for m in partition.read(client, topic, number, ends.get((key_part(info.id), number), 0)):
                 yield of_message(m)
     finally:
         client.close()

@@ -333,7 +333,7 @@ def test_letters_are_chosen_by_device_and_time_and_dropped_on_the_record(world: 
 def test_letters_mended_by_hand_become_readings_once_though_their_redrive_is_killed(
     world: World, tmp_path: Path
 ) -> None:
-    count = 300
+    count = 1000
     texts = [b'{"event_time": %d, "heat": 2%d' % (FIRST + i, i % 9) for i in range(count)]  # cut off
     world.publish_bytes([("again/cut/heat", text) for text in texts])
     world.publish(too_hot("cut", 1))
@@ -348,8 +348,8 @@ def test_letters_mended_by_hand_become_readings_once_though_their_redrive_is_kil
     lines = [line | {"payload": line["payload"] + "}"} for line in lines if "payload" in line]
     file.write_bytes(b"\n".join(orjson.dumps(line) for line in lines))
     before = len(world.event_ids())
-    kill_redrive(world, 0, mending.read_back(file))
-    kill_redrive(world, 100, mending.read_back(file))
+    for answers in (0, 1):  # a full pipe holds it back: it is never far ahead
+        kill_redrive(world, answers, mending.read_back(file))
     begun = world.letters("cut").get("begun", 0)
     if begun:
         assert world.redrive("--reason", "malformed", "--device", "cut", ok=False).get("unsure", 0) == begun

@@ -35,7 +35,7 @@ class Log:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.records: list[ReadLetter] = []
         self.low = 0
-        monkeypatch.setattr(kafka, "describe", lambda *_: {TOPIC: kafka.TopicInfo("topic-id", 1, 1_000_000)})
+        monkeypatch.setattr(kafka, "describe", lambda *_: {TOPIC: kafka.TopicInfo("to+ic/id==", 1, 1_000_000)})
         monkeypatch.setattr(kafka, "watermarks", lambda *_: (self.low, len(self.records)))
         monkeypatch.setattr(partition, "reader", lambda _: self)
         monkeypatch.setattr(partition, "read", self._read)
