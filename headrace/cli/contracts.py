@@ -11,7 +11,7 @@ from headrace.cli import context
 from headrace.config import Config
 from headrace.contracts import files, lint
 from headrace.contracts.model import Contract
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, RefusedContractError
 from headrace.protocol.names import clean_topic, raw_topic
 
 app = typer.Typer(help="Make, check, compare and register data contracts.")
@@ -53,16 +53,24 @@ def check(
 def publish(streams: Streams = None) -> None:
     """Register contracts for their streams. Safe to repeat: what is registered already stays as it is.
 
-    Exit code 2, with the reason, when a contract could not read the readings that are stored already.
+    One that could not read the readings that are stored already is refused, and keeps no other from being registered.
+    Exit code 2 then, with the reason.
     """
     from headrace.schema_registry.client import Registry
 
     config = context.config()
     chosen = {name: lint.require(_of_stream(config, name)) for name in _named(config, streams)}
+    refused: list[str] = []
     with Registry(config.registry) as registry:
         for stream, contract in chosen.items():
-            ids = {registry.register(subject, contract) for subject in _subjects(stream)}
-            typer.echo(f"{stream}: contract {contract.name}, schema id {', '.join(map(str, sorted(ids)))}")
+            try:
+                ids = {registry.register(subject, contract) for subject in _subjects(stream)}
+            except RefusedContractError as e:
+                refused.append(str(e))
+            else:
+                typer.echo(f"{stream}: contract {contract.name}, schema id {', '.join(map(str, sorted(ids)))}")
+    if refused:
+        raise ConfigError("\n".join(refused))
 
 
 @app.command()

@@ -5,9 +5,11 @@ from typing import Literal, NamedTuple
 
 from headrace import kafka
 from headrace.config import Config, check
+from headrace.contracts import files
 from headrace.errors import ConfigError, HeadraceError, TransientError
 from headrace.identity import tls
 from headrace.operate import mqttprobe, provision
+from headrace.protocol.names import raw_topic
 from headrace.runtime.sockets import listening
 
 
@@ -28,6 +30,7 @@ def installation(config: Config) -> Iterator[Finding]:
     yield _reach("Kafka", lambda: f"{config.kafka.bootstrap}, {kafka.probe(config.kafka)} broker(s)")
     yield from _kafka(config)
     yield _reach("registry", lambda: _registry(config))
+    yield from _contracts(config)
     yield _reach("object store", lambda: _store(config))
     if config.hub.token is not None:
         yield from _hub(config)
@@ -83,6 +86,20 @@ def _registry(config: Config) -> str:
     with Registry(config.registry) as registry:
         registry.latest("_doctor")
     return config.registry.url
+
+
+def _contracts(config: Config) -> Iterator[Finding]:
+    from headrace.schema_registry.client import Registry
+
+    try:
+        with Registry(config.registry) as registry:
+            for stream in config.streams:
+                contract = files.find(config.contract_of(stream), config.contracts)
+                if problems := registry.check(f"{raw_topic(stream)}-value", contract):
+                    remedy = "`headrace contracts diff` says more, and what to do"
+                    yield Finding("bad", f"contract of {stream}", f"is refused: {'; '.join(problems)}", remedy)
+    except HeadraceError:  # said already: of the configuration, or of the registry
+        return
 
 
 def _store(config: Config) -> str:

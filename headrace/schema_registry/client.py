@@ -78,10 +78,9 @@ class Registry:
         schema = Schema(contract.text, "AVRO")
         why = ""
         for pause in (*_CONFLICT_PAUSES, 0.0):
-            known = self._maybe(lambda: self._client.lookup_schema(subject, schema))
-            if known is not None and known.schema_id is not None:
-                return int(known.schema_id)
-            if problems := self.check(subject, contract):
+            if (known := self._known(subject, schema)) is not None:
+                return known
+            if problems := self._problems(subject, contract):
                 raise RefusedContractError(contract.name, subject, problems)
             try:
                 return int(self._call(lambda: self._client.register_schema(subject, schema)))
@@ -91,7 +90,19 @@ class Registry:
         raise RefusedContractError(contract.name, subject, [f"the registry refuses it: {why}"])
 
     def check(self, subject: str, contract: Contract) -> list[str]:
-        """Why `contract` may not follow the latest version of `subject`, in words; empty when it may follow."""
+        """Why `register` would refuse `contract` under `subject`, in words; empty when it would not.
+
+        Any version that is registered already is taken, as after a rollback.
+        """
+        if self._known(subject, Schema(contract.text, "AVRO")) is not None:
+            return []
+        return self._problems(subject, contract)
+
+    def _known(self, subject: str, schema: Schema) -> int | None:
+        found = self._maybe(lambda: self._client.lookup_schema(subject, schema))
+        return None if found is None or found.schema_id is None else int(found.schema_id)
+
+    def _problems(self, subject: str, contract: Contract) -> list[str]:
         latest = self._maybe(lambda: self._client.get_version(subject, "latest"))
         if latest is None:
             return []

@@ -13,7 +13,8 @@ from headrace.config import Config
 from headrace.contracts.changes import differences
 from headrace.contracts.compat import incompatibilities
 from headrace.contracts.model import Contract, parse
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, RefusedContractError
+from headrace.operate import doctor
 
 KEYS: list[Any] = [
     {"name": "device_id", "type": "string", "doc": "Which."},
@@ -141,8 +142,9 @@ class Registry:
     def latest(self, subject: str) -> str | None:
         return self.registered.text if self.registered is not None and subject == "pump.raw-value" else None
 
-    def check(self, _: str, new: Contract) -> list[str]:
-        return [] if self.registered is None else incompatibilities(self.registered.schema, new)
+    def check(self, subject: str, new: Contract) -> list[str]:
+        known = self.registered if subject == "pump.raw-value" else None
+        return [] if known is None else incompatibilities(known.schema, new)
 
 
 @pytest.fixture
@@ -208,3 +210,26 @@ def test_what_can_not_be_compared_is_named(folder: Path, name: str, words: str) 
     result = diff(given)
     assert isinstance(result.exception, ConfigError)
     assert words in str(result.exception)
+
+
+def test_publish_registers_the_others_and_says_which_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "pump.avsc").write_text(text(required("t", "string")))
+
+    def register(it: Registry, subject: str, new: Contract) -> int:
+        if subject.startswith("pump") and (problems := it.check(subject, new)):
+            raise RefusedContractError(new.name, subject, problems)
+        return 3
+
+    monkeypatch.setattr(Registry, "register", register, raising=False)
+    result = CliRunner().invoke(app, ["publish"])
+    assert isinstance(result.exception, ConfigError)
+    assert "field t changed from double to string" in str(result.exception)
+    assert result.stdout == "imu: contract imu, schema id 3\n"
+
+
+def test_the_doctor_finds_a_refused_contract(folder: Path) -> None:
+    assert list(doctor._contracts(context.config())) == []
+    (folder / "pump.avsc").write_text(text(required("t", "string")))
+    (found,) = doctor._contracts(context.config())
+    assert (found.level, found.subject) == ("bad", "contract of pump")
+    assert "field t changed from double to string" in found.text
