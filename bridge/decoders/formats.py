@@ -9,8 +9,10 @@ from collections.abc import Callable
 from functools import partial
 
 from bridge.decoders.base import Decoder
-from bridge.decoders.objects import FromText, ObjectReader
+from bridge.decoders.objects import ObjectReader
 from bridge.decoders.parsed import ParsedDecoder, Parser
+from bridge.decoders.plan import of_route
+from bridge.decoders.row import FromText
 from bridge.routing import Route
 from headrace.config.route import Format
 from headrace.contracts.model import Contract
@@ -21,7 +23,12 @@ Make = Callable[[Contract, int, Route], Decoder]
 def _json(contract: Contract, schema_id: int, route: Route) -> Decoder:
     from bridge.decoders.json.decoder import JsonDecoder
 
-    return JsonDecoder(contract, schema_id, route.fills, route.name)
+    plan = of_route(route.options)
+    if plan.explode:
+        from bridge.decoders.json.exploded import ExplodedDecoder
+
+        return ExplodedDecoder(ObjectReader(contract, schema_id, route.fills, route.name, plan), plan.explode)
+    return JsonDecoder(contract, schema_id, route.fills, route.name, plan)
 
 
 def _value(contract: Contract, schema_id: int, route: Route) -> Decoder:
@@ -108,7 +115,8 @@ def decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
 def _decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
     if route.format in FORMATS:
         return FORMATS[route.format](contract, schema_id, route)
-    reader = ObjectReader(contract, schema_id, route.fills, route.name, _from_text(route))
+    plan = of_route(route.options)
+    reader = ObjectReader(contract, schema_id, route.fills, route.name, plan, _from_text(route))
     return ParsedDecoder(PARSERS[route.format](route), reader)
 
 

@@ -4,22 +4,25 @@ An object is a dict of text, numbers, booleans, lists, dicts and None, as JSON g
 bytes and of times with a zone too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.decoders import unknown
 from bridge.decoders.base import Reading, Source
-from bridge.decoders.values import Reader, field_reader, missing, nulled, timestamp
+from bridge.decoders.plan import Plan, known
+from bridge.decoders.row import FromText, Row, default, of_texts, time_reader
+from bridge.decoders.values import missing
 from bridge.encode import encoder
-from headrace.contracts.model import Contract, Field
+from headrace.contracts.model import Contract
 from headrace.errors import PoisonError, Reason
 from headrace.protocol.devicenames import AS_WRITTEN, Naming
 from headrace.protocol.names import DEVICE, EXTRA, OURS, QUALITY, TIME
 from headrace.protocol.wire import frame
 
-FromText = Callable[[Field], Reader]
 _MICROSECOND = timedelta(microseconds=1)
+PLAIN = Plan()
+_SCALARS = frozenset({str, int, float})
 _MAX_DEVICES = 100_000  # device ids remembered
 _NULL = "is null. If it may be, make it optional in the contract"
 _UNKNOWN = (
@@ -30,8 +33,8 @@ _UNKNOWN = (
 class ObjectReader:
     """Makes readings of one contract. `captures`: the fields that the topic has, with names that are checked.
 
-    `name`: what makes the id of the device that a payload names. `from_text`: where values are text, what makes of a
-    field's text what its reader takes.
+    `name`: what makes the id of the device that a payload names. `plan`: where fields are, as the route says.
+    `from_text`: where values are text, what makes of a field's text what its reader takes.
     """
 
     def __init__(
@@ -40,15 +43,16 @@ class ObjectReader:
         schema_id: int,
         captures: Sequence[str] = (),
         name: Naming = AS_WRITTEN,
+        plan: Plan = PLAIN,
         from_text: FromText | None = None,
     ) -> None:
         self._name = name
         self._ignored = 0
         self._notes: list[str] = []  # of the reading at hand
         fields = [f for f in contract.fields if f.name not in OURS]
-        self.rows = [Row(f, contract, self._notes, from_text) for f in fields]  # in the contract's order
-        self._known = unknown.known(contract)
-        self._marks = [(f.name, (f.name, *f.aliases)) for f in fields if f.name == TIME or f.role is not None]
+        self.rows = [Row(f, contract, self._notes, plan, from_text) for f in fields]  # in the contract's order
+        self._known = known(fields, plan, unknown.known(contract))
+        self._marks = [row for f, row in zip(fields, self.rows, strict=True) if f.name == TIME or f.role is not None]
         self._encode = encoder(contract, frame(schema_id, b""))
         position = {f.name: i for i, f in enumerate(contract.fields)}
         self._device, self._time, self._quality = (position[n] for n in (DEVICE, TIME, QUALITY))
@@ -57,22 +61,27 @@ class ObjectReader:
         time = contract.field(TIME)
         tick = 1_000_000 if time.logical == "timestamp-millis" else 1_000
         self._received_tick = tick // 1_000
-        self._read_time = _texts(timestamp(TIME, time.time_unit, tick, time.minimum), time, from_text)
+        read = time_reader(time, plan.sources.get(TIME), plan.zone, time.minimum)
+        self._read_time = of_texts(read, time, plan.sources.get(TIME), from_text)
         roles = {f.role: i for i, f in enumerate(contract.fields)}
         both = {"sequence", "boot"} <= roles.keys()
         self._identity: tuple[int, ...] = (roles["sequence"], roles["boot"]) if both else ()
         self._captured = tuple((position[n], n) for n in captures if n != DEVICE)
-        own = [f for f in fields if f.name not in {DEVICE, TIME, *captures}]
-        self.may_be_blank = bool(own) and all(f.nullable or _default(f, contract) is not None for f in own)
-        self._own = tuple(i for i, f in enumerate(fields) if f.name not in {DEVICE, TIME, *captures})
+        given = {DEVICE, TIME, *captures, *(n for n, s in plan.sources.items() if not s.path)}
+        own = [f for f in fields if f.name not in given]
+        self.may_be_blank = bool(own) and all(f.nullable or default(f, contract) is not None for f in own)
+        self._own = tuple(i for i, f in enumerate(fields) if f.name not in given)
         self._told = self._own[0] if own else self._time  # which field had a value last: it will have one again
-        self._device_keys = (DEVICE, *contract.field(DEVICE).aliases)
         self._ids: dict[str, str] = {}  # of devices, by what payloads call them
 
     def read(self, found: Mapping[str, Any], source: Source, received: int) -> Reading:
         """The reading of an object. PoisonError: there is none, with the field, why, and the device if it is named."""
         try:
-            return self.finish(self._values(found, source), source, received)
+            values = self._values(found, source)
+            if type(values[self._time]) is timedelta:  # of a format whose times may count from now
+                received += values[self._time] // _MICROSECOND
+                values[self._time] = None
+            return self.finish(values, source, received)
         except PoisonError as e:
             e.device = self._named(found)
             raise
@@ -95,8 +104,6 @@ class ObjectReader:
         elif device != expected:
             device = values[self._device] = self._id(device, expected)
         time = values[self._time]
-        if type(time) is timedelta:  # of a format whose times may count from now
-            received, time = received + time // _MICROSECOND, None
         if time is not None:
             values[self._time] = self._read_time(time)
             identified = True
@@ -107,7 +114,7 @@ class ObjectReader:
 
     def marks(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """The time, and the fields with the roles sequence and boot, as an object has them."""
-        marks = {name: next((found[k] for k in keys if k in found), None) for name, keys in self._marks}
+        marks = {row.name: _picked(row, found) for row in self._marks}
         return {name: v.isoformat() if isinstance(v, datetime) else v for name, v in marks.items()}
 
     def take_ignored(self) -> int:
@@ -117,7 +124,7 @@ class ObjectReader:
 
     def _named(self, found: Mapping[str, Any]) -> str:
         """The id of the device that an object names; empty where it names none, or that has no id."""
-        name = next((found[k] for k in self._device_keys if k in found), None)
+        name = _picked(self.rows[self._device], found)
         try:
             return self._name(name) if isinstance(name, str) else ""
         except PoisonError:
@@ -158,7 +165,7 @@ class ObjectReader:
             values[self._extra], said = left, True
         for i, row in enumerate(self.rows):
             value, given = row.pick(found)
-            if type(value) is str and value in row.sentinels:
+            if row.sentinels and type(value) in _SCALARS and value in row.sentinels:
                 if not row.nullable:
                     why = f"{row.name}: {value!r} means no value, and the field must have one"
                     raise PoisonError(Reason.SENTINEL, why, field=row.name, value=value)
@@ -202,35 +209,8 @@ class ObjectReader:
         return PoisonError(Reason.MISSING_FIELD, words)
 
 
-class Row:
-    """How one field is found in an object, and read. `notes`: where its reader writes what it changed."""
-
-    def __init__(self, field: Field, contract: Contract, notes: list[str], from_text: FromText | None = None) -> None:
-        self.name = field.name
-        self.nullable = field.nullable
-        self.sentinels = frozenset(s for s in field.sentinels if isinstance(s, str))
-        self._keys = (field.name, *field.aliases)
-        self._default = _default(field, contract)
-        read = field_reader(field, notes)
-        self.read = _texts(nulled(field.name, read, notes) if field.nullable else read, field, from_text)
-
-    def pick(self, found: Mapping[str, Any]) -> tuple[Any, bool]:
-        """(the field's value, True); (its default, False) where it is absent. PoisonError when two of its keys are."""
-        keys = [k for k in self._keys if k in found]
-        if len(keys) > 1:
-            raise PoisonError(
-                Reason.MALFORMED, f"{self.name}: given twice, as {' and as '.join(keys)}", field=self.name
-            )
-        return (found[keys[0]], True) if keys else (self._default, False)
-
-
-def _default(field: Field, contract: Contract) -> Any:
-    return next(f.get("default") for f in contract.schema["fields"] if f["name"] == field.name)
-
-
-def _texts(read: Reader, field: Field, from_text: FromText | None) -> Reader:
-    """The same reader, of text too where `from_text` is there."""
-    if from_text is None:
-        return read
-    value = from_text(field)
-    return lambda v: read(value(v) if type(v) is str else v)
+def _picked(row: Row, found: Mapping[str, Any]) -> Any:
+    try:
+        return row.pick(found)[0]
+    except PoisonError:
+        return None

@@ -9,7 +9,14 @@ from headrace.contracts.avro import Member
 from headrace.contracts.model import Contract
 from headrace.protocol.names import OURS
 
-Known = dict[str, "Known | None"]  # the keys that are read; None: all that is inside is read too
+Known = dict[Any, "Known | None"]  # the keys (and elements) that are read; None: all that is inside is read too
+
+
+class Way(Known):
+    """Keys inside something that a path goes through: of what is no object or list there, nothing is read."""
+
+
+_NONE: Known = {}
 
 
 def known(contract: Contract) -> Known:
@@ -40,7 +47,20 @@ def unknown(found: Mapping[str, Any], of: Known) -> dict[str, Any]:
             left = unknown(value, inside)
             if left:
                 out[key] = left
+        elif isinstance(inside, Way) and value is not None and (type(value) is not list or _left_in(value, inside)):
+            out[key] = value
     return out
+
+
+def _left_in(elements: list[Any], of: Known) -> bool:
+    """Whether elements, or parts of them, are not read: then the list is left over whole."""
+    for i, value in enumerate(elements):
+        inside = of.get(i, of.get(i - len(elements), _NONE))
+        if inside is None:
+            continue
+        if type(value) is not dict or unknown(value, inside):
+            return True
+    return False
 
 
 def paths(part: Mapping[str, Any], of: Known) -> list[str]:
@@ -48,7 +68,7 @@ def paths(part: Mapping[str, Any], of: Known) -> list[str]:
     out = []
     for key, value in part.items():
         inside = of.get(key)
-        out += [f"{key}.{path}" for path in paths(value, inside)] if inside is not None else [key]
+        out += [f"{key}.{p}" for p in paths(value, inside)] if inside is not None and type(value) is dict else [key]
     return sorted(out)
 
 

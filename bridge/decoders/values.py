@@ -11,9 +11,10 @@ import base64
 import binascii
 import decimal
 import math
+import re
 import struct
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NoReturn
 
 from bridge.decoders.unknown import json_text
@@ -30,15 +31,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _YEAR_10000 = 253_402_300_800  # its first second, since 1970 UTC
 _EXACT = 2**53  # whole numbers up to here survive in a float
+_NUMBER = re.compile(r"-?\d{1,19}(?:\.\d{0,19})?", re.ASCII)
 _DECIMAL = decimal.Context(prec=decimal.MAX_PREC)  # the default context rounds to 28 digits
 _FLOAT = struct.Struct("<f")
 _BITS = {"int": 32, "long": 64}
 
 
-def field_reader(field: Field, notes: list[str] | None = None) -> Reader:
+def field_reader(field: Field, notes: list[str] | None = None, zone: tzinfo = UTC) -> Reader:
     """As `reader`, of a contract's own field."""
     unit, most = field.time_unit, field.max_items
-    return reader(field.name, field.type, time_unit=unit, max_items=most, as_json=field.json, notes=notes)
+    return reader(field.name, field.type, time_unit=unit, max_items=most, as_json=field.json, notes=notes, zone=zone)
 
 
 def reader(
@@ -49,14 +51,15 @@ def reader(
     max_items: int | None = None,
     as_json: bool = False,
     notes: list[str] | None = None,
+    zone: tzinfo = UTC,
 ) -> Reader:
     """The reader of the field `name`, of the type `node`, for values that are not null.
 
-    `as_json`: the field is text that holds any value as JSON.
+    `zone`: of times that name none. `as_json`: the field is text that holds any value as JSON.
     `notes`: where it writes what it changed. Then, too, keys of an object that the contract does not have are passed
     over (they are `unknown.unknown`'s), and NaN and the infinities are looked for, which only some formats have.
     """
-    read = json_text if as_json else _reader(name, node, time_unit, max_items, notes)
+    read = json_text if as_json else _reader(name, node, time_unit, max_items, notes, zone)
     return read if notes is None else lambda v: read(v) if type(v) is not float else read(finite(name, v))
 
 
@@ -68,10 +71,12 @@ def finite(name: str, v: float) -> float:
     raise PoisonError(Reason.NOT_FINITE, words, field=name, value=str(v))
 
 
-def _reader(name: str, node: Node, time_unit: str, max_items: int | None, notes: list[str] | None) -> Reader:
+def _reader(
+    name: str, node: Node, time_unit: str, max_items: int | None, notes: list[str] | None, zone: tzinfo
+) -> Reader:
     kind = node.kind
     if node.logical in {"timestamp-micros", "timestamp-millis"}:
-        return timestamp(name, time_unit, 1_000 if node.logical == "timestamp-micros" else 1_000_000)
+        return timestamp(name, time_unit, 1_000 if node.logical == "timestamp-micros" else 1_000_000, zone=zone)
     if node.logical == "decimal":
         return _decimal(name, node)
     match kind:
@@ -93,11 +98,22 @@ def _reader(name: str, node: Node, time_unit: str, max_items: int | None, notes:
             assert node.items is not None
             return _array(name, node.items, max_items, notes)
         case _:
-            return _record(name, node.members, notes)
+            return _record(name, node.members, notes, zone)
 
 
-def timestamp(name: str, unit: str, tick: int, first: float | None = None) -> Reader:
-    """A reader of times: ISO 8601 text (UTC where it names no zone), a number of `unit`s since 1970, or a datetime.
+def timestamp(
+    name: str,
+    unit: str,
+    tick: int,
+    first: float | None = None,
+    *,
+    zone: tzinfo = UTC,
+    form: str = "",
+    digits: bool = False,
+) -> Reader:
+    """A reader of times: ISO 8601 text (of `zone` where it names none), a number of `unit`s since 1970, or a datetime.
+
+    `form`: text is in this format of strptime instead. `digits`: text may be a number of `unit`s too.
 
     The answer is in ticks of `tick` nanoseconds; what is finer is cut off, and a float goes to the nearest tick.
     Times before `first` (in ticks) or after the year 9999 can't be: refused here, and not by clean, their dead letters
@@ -114,11 +130,9 @@ def timestamp(name: str, unit: str, tick: int, first: float | None = None) -> Re
         elif type(v) is datetime:  # of a parser that knows unit and zone
             ticks = (v - _EPOCH) // _MICROSECOND * 1_000 // tick
         elif type(v) is str:
-            try:
-                when = datetime.fromisoformat(v)
-            except ValueError:
-                _wrong(name, "a time as ISO 8601 text or a number", v)
-            when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+            if digits and _NUMBER.fullmatch(v):
+                return read(int(v) if v.isdecimal() else float(v))
+            when = zoned(name, v, zone, form)
             ticks = (when - _EPOCH) // _MICROSECOND * 1_000 // tick
         else:
             _wrong(name, "a time as ISO 8601 text or a number", v)
@@ -127,6 +141,30 @@ def timestamp(name: str, unit: str, tick: int, first: float | None = None) -> Re
         return ticks
 
     return read
+
+
+def zoned(name: str, v: str, zone: tzinfo, form: str = "") -> datetime:
+    """The time that text says, in ISO 8601 or in the format `form` of strptime; in `zone` where it names none.
+
+    Of a local time that came twice, as the clocks went back, the first; PoisonError for one that never came.
+    """
+    try:
+        when = datetime.strptime(v, form) if form else datetime.fromisoformat(v)  # noqa: DTZ007 - the zone follows
+    except ValueError:
+        _wrong(name, f"a time as {form} has it" if form else "a time as ISO 8601 text or a number", v)
+    if when.tzinfo is not None:
+        return when
+    there = when.replace(tzinfo=zone)
+    if zone is UTC:
+        return there
+    try:
+        came = there.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == when
+    except OverflowError:
+        came = False
+    if not came:
+        words = f"{name}: {_short(v)} never came in {zone}: the clocks went forward over it. Is the time zone right?"
+        raise PoisonError(Reason.OUT_OF_RANGE, words, field=name, value=v)
+    return there
 
 
 def _impossible(name: str, v: Any, nanoseconds: int, unit: str, first: int | None) -> NoReturn:
@@ -265,8 +303,8 @@ def _array(name: str, items: Node, max_items: int | None, notes: list[str] | Non
     return read
 
 
-def _record(name: str, of: Sequence[Member], notes: list[str] | None) -> Reader:
-    members = [(m.name, m.attributes.get("default"), _member(f"{name}.{m.name}", m, notes)) for m in of]
+def _record(name: str, of: Sequence[Member], notes: list[str] | None, zone: tzinfo) -> Reader:
+    members = [(m.name, m.attributes.get("default"), _member(f"{name}.{m.name}", m, notes, zone)) for m in of]
     field_of = {key: m.name for m in of for key in (*m.attributes.get("aliases", ()), m.name)}
 
     def read(v: Any) -> tuple[Any, ...]:
@@ -287,11 +325,11 @@ def _record(name: str, of: Sequence[Member], notes: list[str] | None) -> Reader:
     return read
 
 
-def _member(name: str, member: Member, notes: list[str] | None) -> Reader:
+def _member(name: str, member: Member, notes: list[str] | None, zone: tzinfo) -> Reader:
     nullable, rules = member.type.nullable, member.attributes
     unit, most = rules.get("time_unit", "us"), rules.get("max_items")
     as_json = rules.get("json", False)
-    inner = reader(name, member.type, time_unit=unit, max_items=most, as_json=as_json, notes=notes)
+    inner = reader(name, member.type, time_unit=unit, max_items=most, as_json=as_json, notes=notes, zone=zone)
     if notes is not None and nullable:
         inner = nulled(name, inner, notes)
 

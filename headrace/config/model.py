@@ -26,8 +26,11 @@ class Stream(Section):
 
     @property
     def json_route(self) -> Route | None:
-        """The first route for JSON, by which Headrace's own commands publish readings; None when there is none."""
-        return next((route for route in self.routes if route.format == "json"), None)
+        """The first route for JSON with the contract's own names, by which Headrace's own commands publish readings.
+
+        None when there is none.
+        """
+        return next((r for r in self.routes if r.format == "json" and not r.fields and not r.explode), None)
 
 
 class Http(Section):

@@ -1,15 +1,18 @@
 """The section of a route: which MQTT topics feed a stream, and how their payloads are read."""
 
 from collections.abc import Collection
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from headrace.config.base import Section
+from headrace.config.fields import FieldSource, as_source
 from headrace.config.formats import NEEDED, SETTINGS, Avro, Columns, Compression, Csv, Protobuf, Senml
 from headrace.config.naming import Device
 from headrace.config.packed import Packed
-from headrace.protocol import joins
+from headrace.errors import ConfigError
+from headrace.protocol import joins, paths
 from headrace.protocol.joins import Join
 from headrace.protocol.names import DEVICE
 
@@ -40,6 +43,13 @@ class Route(Section):
         description="what the contract lacks, at any depth: refuse: the message is a dead letter; ignore: it is "
         "dropped; keep: it becomes JSON text in the contract's field _extra",
     )
+    fields: dict[str, Annotated[FieldSource, BeforeValidator(as_source)]] = Field(
+        default_factory=dict, description="where fields are that are not called so in the payload; a text is a path"
+    )
+    explode: str = Field(
+        "", description="path of a list in a JSON payload: a reading for each element, with what is around the list"
+    )
+    time_zone: str = Field("", description="of times that name none, such as Europe/Berlin; empty: UTC")
     receipt: str = Field(
         "", description="topic for a receipt of each message that is in Kafka, such as receipts/{device_id}"
     )
@@ -61,11 +71,37 @@ class Route(Section):
                 raise ValueError(f"{name}: settings of another format. Write `format: {name}`, or remove them")
         if self.format in NEEDED and getattr(self, self.format) is None:
             raise ValueError(f"format {self.format} needs settings, in a section {self.format}")
+        if self.explode and self.format != "json":
+            raise ValueError("explode is for payloads of format json. Leave it out")
+        if self.format == "value" and self.fields:
+            raise ValueError("a plain value has no fields: leave `fields` out, or choose another format")
         return self
+
+    @field_validator("explode")
+    @classmethod
+    def _check_explode(cls, path: str) -> str:
+        try:
+            steps = paths.parse(path, "explode") if path else ()
+        except ConfigError as e:
+            raise ValueError(str(e).removeprefix("explode: ")) from None
+        if any(isinstance(step, int) for step in steps):
+            raise ValueError(f"{path}: the whole list is exploded. Leave out the number of the element")
+        return path
+
+    @field_validator("time_zone")
+    @classmethod
+    def _check_zone(cls, name: str) -> str:
+        try:
+            if name:
+                ZoneInfo(name)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise ValueError(f"{name!r:.80} is not a time zone such as Europe/Berlin") from None
+        return name
 
     def joins(self, captures: Collection[str], where: str) -> dict[str, Join]:
         """The joins of the filter's `captures`, by field. ConfigError, beginning with `where`: a wrong template."""
         wanted = {DEVICE: ("device.topic", self.device.topic)} if self.device.topic else {}
+        wanted |= {name: (f"fields.{name}.topic", it.topic) for name, it in self.fields.items() if it.topic}
         return {field: joins.parse(text, captures, f"{where}.{key}") for field, (key, text) in wanted.items()}
 
 

@@ -19,7 +19,7 @@ def check_field(node: Node, attributes: Mapping[str, Any], place: str) -> None:
     check_type(node, place)
     if node.kind == "array" and not is_whole(attributes.get("max_items"), 1, MAX_ITEMS):
         raise ConfigError(f'{place}: an array needs a bound. Add "max_items": a whole number from 1 to {MAX_ITEMS:,}')
-    if "default" in attributes and not _fits(attributes["default"], node):
+    if "default" in attributes and not fits(attributes["default"], node):
         want = "null (the first type of the union)" if node.nullable else f"a value of {node.kind}"
         raise ConfigError(f"{place}: the default {attributes['default']!r:.80} must be {want}")
 
@@ -71,7 +71,7 @@ def _check_members(members: tuple[Member, ...], place: str) -> None:
         raise ConfigError(f"{place}: two fields have the same name (SQL does not tell small letters from capitals)")
 
 
-def _fits(value: Any, node: Node) -> bool:
+def fits(value: Any, node: Node) -> bool:
     """Whether a default, as JSON has it, is a value of the type; of a union, of its first branch."""
     if node.nullable:
         return value is None
@@ -87,7 +87,7 @@ def _fits(value: Any, node: Node) -> bool:
         case "array":
             assert node.items is not None
             items = node.items
-            return isinstance(value, list) and all(_fits(v, items) for v in value)
+            return isinstance(value, list) and all(fits(v, items) for v in value)
         case "record":
             return isinstance(value, dict) and all(_member_fits(value, m) for m in node.members)
         case "enum":
@@ -101,4 +101,4 @@ def _fits(value: Any, node: Node) -> bool:
 def _member_fits(value: dict[str, Any], member: Member) -> bool:
     if member.name not in value:
         return "default" in member.attributes
-    return _fits(value[member.name], member.type)
+    return fits(value[member.name], member.type)

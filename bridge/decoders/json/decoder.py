@@ -9,14 +9,15 @@ If a JSON object has a key twice, the last one counts. NaN and the infinities, w
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 from msgspec.structs import astuple
 
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
 from bridge.decoders.json.elements import MAX_ELEMENTS, element, first, is_array, loads, split, too_many, trimmed
-from bridge.decoders.objects import ObjectReader
+from bridge.decoders.objects import PLAIN, ObjectReader
+from bridge.decoders.plan import Plan
 from bridge.decoders.values import Reader, field_reader
 from bridge.decoders.wording import not_an_object, not_json
 from headrace.contracts.model import Contract, Field
@@ -25,7 +26,7 @@ from headrace.protocol.devicenames import AS_WRITTEN, Naming
 from headrace.protocol.names import OURS, TIME
 
 _REFUSED = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, struct.error, PoisonError)
-_TOO_MANY = PoisonError(
+TOO_MANY = PoisonError(
     Reason.TOO_LARGE, f"an array of more than {MAX_ELEMENTS:,} elements: send them in several messages"
 )
 _BLANK = PoisonError(Reason.MISSING_FIELD, "blank")  # the exact way finds the words
@@ -43,24 +44,31 @@ _STRUCT_TYPES: dict[str, Any] = {
 
 
 class JsonDecoder:
-    """Decodes the payloads of one contract. `captures` and `name`: as `ObjectReader` has them."""
+    """Decodes the payloads of one contract. `captures`, `name` and `plan`: as `ObjectReader` has them."""
 
     def __init__(
-        self, contract: Contract, schema_id: int, captures: Sequence[str] = (), name: Naming = AS_WRITTEN
+        self,
+        contract: Contract,
+        schema_id: int,
+        captures: Sequence[str] = (),
+        name: Naming = AS_WRITTEN,
+        plan: Plan = PLAIN,
     ) -> None:
         self.ignored = 0
-        self._objects = ObjectReader(contract, schema_id, captures, name)
+        self._objects = ObjectReader(contract, schema_id, captures, name, plan)
         self._is_blank, self._finish = self._objects.is_blank, self._objects.finish
         self._may_be_blank = self._objects.may_be_blank
         made = _struct(contract, set(captures))
         self._as_struct = msgspec.json.Decoder(made | list[made]).decode  # type: ignore[valid-type]
-        self._fast_reads = tuple(_fast_reads(contract, self._objects))
+        if plan.maps:
+            self._as_struct = _no_struct
+        self._fast_reads = tuple(_fast_reads(contract, self._objects, plan))
         self._ours = [None] * len(OURS.intersection(f.name for f in contract.fields))
 
     def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:
         """As `Decoder` has it: an entry for the object, or for each object of the array."""
         if too_many(payload):
-            return [Refused(_TOO_MANY, payload)]
+            return [Refused(TOO_MANY, payload)]
         try:
             found = self._as_struct(payload)
             if type(found) is not list:
@@ -91,7 +99,7 @@ class JsonDecoder:
     def _decode_exactly(self, payload: bytes, source: Source, received: int) -> list[Found]:
         text = trimmed(payload)
         if text is not payload and too_many(text):
-            return [Refused(_TOO_MANY, payload)]
+            return [Refused(TOO_MANY, payload)]
         try:
             if not is_array(text):
                 return [self._one(text, payload, source, received)]
@@ -107,17 +115,22 @@ class JsonDecoder:
             return Refused(e, original)
 
 
-def _fast_reads(contract: Contract, objects: ObjectReader) -> Iterator[tuple[int, Reader]]:
+def _no_struct(_: object) -> NoReturn:
+    """In place of the fast way, where fields are not at the keys with their names."""
+    raise _BLANK
+
+
+def _fast_reads(contract: Contract, objects: ObjectReader, plan: Plan) -> Iterator[tuple[int, Reader]]:
     """What the fast way has left to do: the position of a field, and how to read what the struct has there."""
     for i, row in enumerate(objects.rows):
         field = contract.field(row.name)
         if field.name != TIME and _struct_type(field) is Any:
-            yield i, field_reader(field)
+            yield i, field_reader(field, zone=plan.zone)
         elif field.kind == "string" and row.sentinels:
             yield i, _no_sentinel(row.sentinels)
 
 
-def _no_sentinel(sentinels: frozenset[str]) -> Reader:
+def _no_sentinel(sentinels: frozenset[Any]) -> Reader:
     def read(value: str) -> str:
         if value in sentinels:
             raise PoisonError(Reason.SENTINEL, value)  # the exact way decides
