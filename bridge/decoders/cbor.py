@@ -12,6 +12,7 @@ import cbor2
 
 from bridge.decoders.parsed import Parser
 from bridge.decoders.plain import objects
+from bridge.decoders.wording import broken
 from headrace.errors import PoisonError, Reason
 
 _DEPTH = 64
@@ -26,7 +27,7 @@ def parse(payload: bytes) -> list[dict[str, Any]]:
 def load(payload: bytes) -> Any:
     """The one item that a payload is. PoisonError where it is none, or more than one."""
     stream = io.BytesIO(payload)
-    found = _decode(cbor2.CBORDecoder(stream, **_SETTINGS))
+    found = _decode(cbor2.CBORDecoder(stream, **_SETTINGS), payload)
     if stream.tell() != len(payload):
         more = len(payload) - stream.tell()
         raise PoisonError(Reason.MALFORMED, f"not CBOR: {more:,} bytes more behind the first item. Send an array")
@@ -43,17 +44,17 @@ def split(payload: bytes) -> list[bytes]:
     decoder = cbor2.CBORDecoder(stream, **_SETTINGS)
     parts = []
     while (start := stream.tell()) < end:
-        _decode(decoder)
+        _decode(decoder, payload)
         parts.append(payload[start : stream.tell()])
     return parts
 
 
-def _decode(decoder: cbor2.CBORDecoder) -> Any:
+def _decode(decoder: cbor2.CBORDecoder, payload: bytes) -> Any:
     try:
         found = decoder.decode()
     except (cbor2.CBORError, ValueError, OverflowError, RecursionError, TypeError) as e:
         cause = e.__cause__ if isinstance(e.__cause__, PoisonError) else None
-        raise cause or PoisonError(Reason.MALFORMED, f"not CBOR: {e}") from None
+        raise cause or broken("CBOR", payload, e) from None
     return found
 
 

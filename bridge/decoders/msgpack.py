@@ -6,7 +6,7 @@ import msgspec
 
 from bridge.decoders.parsed import Parser
 from bridge.decoders.plain import objects
-from headrace.errors import PoisonError, Reason
+from bridge.decoders.wording import broken
 
 _LIST = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
@@ -16,8 +16,7 @@ def parse(payload: bytes) -> list[dict[str, Any]]:
     try:
         found = _ANY.decode(payload)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, TypeError) as e:
-        words = "nested too deeply" if isinstance(e, RecursionError) else str(e)
-        raise PoisonError(Reason.MALFORMED, f"not MessagePack: {words}") from None
+        raise broken("MessagePack", payload, e) from None
     return objects(found, "MessagePack")
 
 

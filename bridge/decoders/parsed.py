@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from bridge.decoders.base import Found, Refused, Skipped, Source
 from bridge.decoders.objects import ObjectReader
+from bridge.decoders.wording import empty
 from headrace.errors import PoisonError, Reason
 
 MAX_ELEMENTS = 10_000  # of one payload: its readings, or dead letters, are all in memory at once
@@ -38,6 +39,8 @@ class ParsedDecoder:
 
     def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:
         """As `Decoder` has it: an entry for each object."""
+        if not payload:
+            return [Refused(empty(), payload)]
         try:
             objects = self._parse(payload)
             if len(objects) > MAX_ELEMENTS:

@@ -13,6 +13,7 @@ import msgspec
 
 from bridge.decoders import cbor, times
 from bridge.decoders.parsed import MAX_ELEMENTS, Parser
+from bridge.decoders.wording import broken
 from headrace.config.formats import Senml
 from headrace.errors import PoisonError, Reason
 
@@ -66,8 +67,7 @@ def _records(payload: bytes, bases: dict[str, Any]) -> list[Any]:
         try:
             found = _JSON.decode(text)
         except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-            words = "nested too deeply" if isinstance(e, RecursionError) else str(e)
-            raise PoisonError(Reason.MALFORMED, f"not SenML in JSON: {words}") from None
+            raise broken("SenML in JSON", payload, e) from None
     else:
         found = cbor.load(payload)
     if isinstance(found, dict) and isinstance(found.get("e"), list):  # as before RFC 8428

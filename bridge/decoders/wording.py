@@ -8,7 +8,7 @@ from headrace.errors import PoisonError, Reason
 
 _AROUND = 12  # bytes shown before and after the place where JSON ends to be JSON
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_PLAIN = re.compile(r'\s*(?:[+-]?[\d.,]+\s?\S{0,8}|true|false|on|off|"[^"]*")\s*', re.IGNORECASE)
+_PLAIN = re.compile(r'\s*(?:[+-]?[.,]?\d[\d.,]*\s?\S{0,8}|true|false|on|off|"[^"]*")\s*', re.IGNORECASE)
 _HINTS = {"object keys must be strings": ". Keys and texts stand in double quotes", "trailing comma": ". Leave it out"}
 _AT = re.compile(r"\(byte (\d+)\)")
 
@@ -41,6 +41,23 @@ def kind(value: Any) -> str:
             return "a time"
         case _:
             return "another kind of value"
+
+
+def empty() -> PoisonError:
+    """The refusal of a payload without a byte, in any format."""
+    return PoisonError(Reason.MALFORMED, "the payload is empty. Have the device send its values, or nothing")
+
+
+def broken(codec: str, payload: bytes, error: Exception) -> PoisonError:
+    """The refusal of a payload that is not `codec`, as the error of its library says."""
+    said = str(error)
+    if isinstance(error, RecursionError):
+        why = "nested too deeply. Have the device send flatter objects"
+    elif "truncated" in said or "premature end" in said:
+        why = f"it ends in the middle, after {len(payload):,} bytes. Is a buffer too small?"
+    else:
+        why = said.rpartition("malformed: ")[2]
+    return PoisonError(Reason.MALFORMED, f"not {codec}: {why}")
 
 
 def not_json(payload: bytes, error: Exception) -> PoisonError:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from bridge.decoders import formats
-from bridge.decoders.base import Reading, Refused, Skipped, Source
+from bridge.decoders.base import Reading, Refused, Source
 from bridge.decoders.objects import ObjectReader
 from bridge.decoders.parsed import MAX_ELEMENTS, ParsedDecoder, Parser
 from headrace.config.route import Format
@@ -62,7 +62,9 @@ def test_what_is_not_the_format_is_one_dead_letter_and_nothing_is_skipped() -> N
     (found,) = decoder.decode(b"\xff", HERE, NOW)
     assert isinstance(found, Refused)
     assert found.original == b"\xff"
-    assert decoder.decode(b"", HERE, NOW) == [Skipped("empty")]
+    (found,) = decoder.decode(b"", HERE, NOW)
+    assert isinstance(found, Refused)
+    assert "the payload is empty" in str(found.error)
     (found,) = decoder.decode(b";".join([b"x=1"] * (MAX_ELEMENTS + 1)), HERE, NOW)
     assert isinstance(found, Refused)
     assert found.error.reason is Reason.TOO_LARGE

@@ -84,7 +84,7 @@ def test_a_bad_line_is_a_dead_letter_of_its_own_that_can_be_read_again(head: byt
 @pytest.mark.parametrize(
     ("payload", "reason", "words"),
     [
-        (b"", Reason.MISSING_FIELD, "the payload has no line"),
+        (b"", Reason.MALFORMED, "the payload is empty"),
         (b" \n\n", Reason.MISSING_FIELD, "the payload has no line"),
         (b"t,t\n1,2", Reason.MALFORMED, "t: the first line has this name twice"),
         (b"\xff\n1", Reason.MALFORMED, "byte 0 of the line is no text in UTF-8"),

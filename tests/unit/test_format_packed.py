@@ -139,7 +139,7 @@ GOOD = struct.pack("<BB4shfhf", 1, 2, b"abcd", 5, 0.5, 6, 1.5)
 @pytest.mark.parametrize(
     ("payload", "reason", "words"),
     [
-        (b"", Reason.MALFORMED, "0 bytes: header and trailer of the layout alone take 6"),
+        (b"", Reason.MALFORMED, "the payload is empty"),
         (GOOD[:-1], Reason.MALFORMED, "11 bytes of samples, and one of the layout has 6"),
         (GOOD[:-6], Reason.MALFORMED, "n: 2 samples are promised, and there are 1"),
         (b"\x02" + GOOD[1:], Reason.MALFORMED, "v: the layout is for 1, and the payload has another number there"),

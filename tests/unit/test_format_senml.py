@@ -136,7 +136,7 @@ def test_riotbench_is_read_whole() -> None:
 @pytest.mark.parametrize(
     ("payload", "reason", "words"),
     [
-        (b"", Reason.MALFORMED, "not CBOR"),
+        (b"", Reason.MALFORMED, "the payload is empty"),
         (b"{}", Reason.MALFORMED, "a list of records expected"),
         (b"[1]", Reason.MALFORMED, "record 1: an object expected"),
         (b'[{"n":"t","v":1},{"v":1}]', Reason.MISSING_FIELD, "record 2: neither it nor a record before it has a name"),

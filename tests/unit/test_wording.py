@@ -14,6 +14,8 @@ from headrace.contracts import times
 from headrace.contracts.model import Contract, parse
 from processors.avro.codec import Codec
 from processors.clean.rules.contract import ContractRules
+from tests.unit.payload_formats import HERE, decoder, refusal
+from tests.unit.payload_formats import contract as columns_of
 
 NOW_MS = 1_795_428_000_000
 FIRST = 946684800000000  # 2000-01-01
@@ -127,6 +129,28 @@ def test_a_time_that_cannot_be_has_its_unit_its_date_and_a_guess(
     ticks: int, attributes: dict[str, Any], words: str
 ) -> None:
     assert words in judged(ticks, **attributes)
+
+
+FORMATS = {
+    f: decoder(columns_of(x="double"), format=f, **({"field": "x"} if f == "value" else {}))
+    for f in ("json", "value", "cbor", "msgpack", "senml", "csv", "columns")
+}
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_an_empty_payload_is_called_so_and_half_a_payload_cut_off(name: str) -> None:
+    assert "empty" in str(refusal(FORMATS[name], b""))
+    halves = {"json": b'{"x": 1', "cbor": b"\xa1\x61x\xfb\0", "msgpack": b"\x81\xa1x\xcb\0", "senml": b'[{"n":'}
+    if name in halves:
+        assert f"it ends in the middle, after {len(halves[name])} bytes" in str(refusal(FORMATS[name], halves[name]))
+
+
+@given(st.sampled_from(sorted(FORMATS)), st.binary(max_size=12))
+def test_no_refusal_of_any_format_names_a_type_of_python(name: str, payload: bytes) -> None:
+    for found in FORMATS[name].decode(payload, HERE, 0):
+        if isinstance(found, Refused):
+            words = str(found.error).split("'")[0].split('"')[0].split("not text")[0]  # not what the payload says
+            assert not PYTHON & set(words.replace(":", " ").replace(".", " ").split()), words
 
 
 @given(st.integers(-(2**63), 2**63 - 1), st.sampled_from(sorted(times.TICKS)), st.sampled_from(["s", "ms", "us", "ns"]))
