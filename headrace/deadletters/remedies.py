@@ -59,7 +59,7 @@ REMEDIES = {
         "(the topics take it over when they are made), and redrive",
     ),
     Reason.OUT_OF_RANGE: Remedy(
-        "A value is outside its range, too far from the reading before, or a list has too many items",
+        "A value is outside its range or at odds with those before (a step, back, stuck), or a list has too many items",
         "If the value can be, widen `minimum`, `maximum`, `max_step` or `max_items` in the contract, and redrive. If "
         "only the value should go, make the field optional with `on_violation` null, and redrive. Else see to the "
         "sensor",

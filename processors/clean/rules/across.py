@@ -12,7 +12,7 @@ from headrace.contracts.crossrules import CrossRule, kind_of
 from headrace.contracts.expressions import Const, Name, Op, Tree
 from headrace.contracts.model import Contract, Field
 from headrace.errors import PoisonError, Reason
-from processors.clean.rules.numbers import PER_SECOND
+from processors.clean.rules.numbers import FLOATS, PER_SECOND
 from processors.clean.rules.rule import Change, shown
 
 Leaf = Callable[[str], pl.Expr]  # the values of a field, as stored
@@ -91,7 +91,9 @@ def _value(field: Field, stored: pl.Expr) -> pl.Expr:
     if kind_of(field) != "number":
         return stored
     value = stored.cast(pl.Float64)
-    return value / PER_SECOND[field.logical] if field.logical in PER_SECOND else _finite(value)
+    if field.logical in PER_SECOND:
+        return value / PER_SECOND[field.logical]
+    return pl.when(value.is_finite()).then(value) if field.kind in FLOATS else value
 
 
 def _finite(number: pl.Expr) -> pl.Expr:
