@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.contracts.sqlnames import is_word, quoted
 from headrace.errors import ConfigError
 from headrace.lake import remote
 
@@ -107,6 +108,8 @@ def explained(cfg: "Config") -> Iterator[None]:
             # DuckDB guesses among its own tables, since there are views only of streams that the SQL names.
             text = re.sub(r'\nDid you mean "[^"]*"\?', "", text)
             text += f"\n\nThis configuration has the tables {', '.join(views.names(cfg)) or '(none)'}"
+        elif text.startswith("Parser Error") and (words := [quoted(s) for s in cfg.streams if is_word(s)]):
+            text += f"\n\nA table that is called as a word of SQL stands in double quotes: {', '.join(words)}"
         raise ConfigError(f"this SQL does not run:\n{text}") from None
 
 

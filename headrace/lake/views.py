@@ -8,6 +8,7 @@ from headrace.config import Config
 from headrace.contracts.avro import Node
 from headrace.contracts.files import find
 from headrace.contracts.model import Contract
+from headrace.contracts.sqlnames import is_word, quoted
 from headrace.errors import ConfigError
 from headrace.lake import letters, remote, united
 from headrace.protocol import provenance
@@ -51,7 +52,7 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
     catalogue = _CATALOGUE.search(sql) is not None
     for topic in _topics(cfg):
         stream = stream_of(topic)
-        if not (catalogue or re.search(rf"\b{re.escape(stream)}\b", sql, re.IGNORECASE)):
+        if not (catalogue or _is_named(sql, stream)):
             continue
         name = f'"{stream}"'
         if topic != clean_topic(stream):
@@ -67,10 +68,16 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
         lake.register(letters.TABLE, letters.table(letters.records(cfg, open_store(cfg.store))))
 
 
+def _is_named(sql: str, stream: str) -> bool:
+    """Whether `sql` may name the stream: one that is called as a word of SQL, such as order, in double quotes only."""
+    word = f'"{stream}"' if is_word(stream) else rf"\b{re.escape(stream)}\b"
+    return re.search(word, sql, re.IGNORECASE) is not None
+
+
 def names(cfg: Config) -> list[str]:
     """The tables that SQL may name, such as imu and imu.raw."""
     streams = [stream_of(topic) if topic == clean_topic(stream_of(topic)) else topic for topic in _topics(cfg)]
-    return list(dict.fromkeys([*streams, letters.TABLE]))
+    return list(dict.fromkeys(map(quoted, [*streams, letters.TABLE])))
 
 
 def _topics(cfg: Config) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 
 import headrace
 from headrace.config import Config
+from headrace.config.model import Stream
 from headrace.contracts.files import find
 from headrace.errors import ConfigError, TransientError
 from headrace.lake import layout
@@ -59,6 +60,20 @@ def test_a_table_that_is_not_there_is_answered_with_those_that_are(lake: Path) -
     assert words.endswith("This configuration has the tables imu, environment, vibration, imu.raw, dead_letters")
     assert "pumps" in words
     assert "Did you mean" not in words
+
+
+def test_a_stream_may_be_called_as_a_word_of_sql(lake: Path) -> None:
+    store(lake, "order.clean", 1, 7, {"ax": [1.5]})
+    cfg = config(lake).model_copy(update={"streams": {"order": Stream(contract="imu"), "imu": Stream()}})
+    assert headrace.query('select ax from "order" order by ax', config=cfg).to_dict("records") == [{"ax": 1.5}]
+    with pytest.raises(ConfigError, match='stands in double quotes: "order"'):
+        headrace.query("select ax from order", config=cfg)
+    with pytest.raises(ConfigError, match='the tables "order", imu, dead_letters'):
+        headrace.query("select * from pumps order by 1", config=cfg)
+    empty: list[str] = []
+    with connect(cfg, "select * from imu order by 1", empty=empty.append) as sql:
+        assert sql.execute("select count(*) from duckdb_views() where view_name = 'order'").fetchall() == [(0,)]
+    assert empty == []
 
 
 def test_times_are_utc_and_the_partition_is_a_date(lake: Path) -> None:
