@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from headrace.config.route import Route
 from headrace.contracts.guess import is_mac
 from headrace.contracts.infer import Draft
+from headrace.contracts.naming import field_name
 from headrace.contracts.sample import Sample
-from headrace.contracts.write import Way
+from headrace.contracts.write import Way, flow
 from headrace.protocol.devicenames import fitting
 from headrace.protocol.names import DEVICE
 
@@ -27,13 +27,14 @@ def way(topic: str, draft: Draft, identity: str, sample: Sample, devices: Sequen
     if draft.zone:
         asides.append("time_zone: Europe/Berlin  # where the times name no zone: UTC without this")
     for path, key in draft.lists.items():
-        asides.append(f"explode: {path}  # a reading for each object of this list, which is JSON text without this")
+        asides.append(
+            f"explode: {flow(path)}  # a reading for each object of this list, which is JSON text without this"
+        )
         if key and "fields" not in keys:
-            asides.append(f"fields: {{{key}: {path}[0].{key}}}  # or of its first, for a field {key} of the contract")
-    known = Route.model_fields
-    return Way(
-        topic, {k: v for k, v in keys.items() if k in known}, tuple(a for a in asides if a.split(":")[0] in known)
-    )
+            name = field_name(key, [])
+            first = flow({name: f"{path}[0].{key}"})
+            asides.append(f"fields: {first}  # or of its first, for a field {name} of the contract")
+    return Way(topic, keys, tuple(asides))
 
 
 def address(sample: Sample) -> str:

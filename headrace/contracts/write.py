@@ -47,9 +47,9 @@ def stream_yaml(stream: str, way: Way) -> str:
     lines = [f"      - filter: {_json(way.topic)}"]
     for key, value in way.keys.items():
         if key == "fields":
-            lines += ["        fields:", *(f"          {k}: {_flow(v)}" for k, v in value.items())]
+            lines += ["        fields:", *(f"          {k}: {flow(v)}" for k, v in value.items())]
         else:
-            lines.append(f"        {key}: {_flow(value)}")
+            lines.append(f"        {key}: {flow(value)}")
     lines += [f"        # {aside}" for aside in way.asides]
     return "\n".join([f"  {name}:", "    routes:", *lines, ""])
 
@@ -62,10 +62,10 @@ streams:
 {stream_yaml(stream, way)}"""
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value in YAML on one line, without quotes where it needs none."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {_flow(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{k}: {flow(v)}" for k, v in value.items()) + "}"
     plain = isinstance(value, str) and _PLAIN.match(value) and value.lower() not in _YAML_WORDS
     return str(value) if plain else _json(value)
 

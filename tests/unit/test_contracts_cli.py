@@ -121,6 +121,21 @@ def test_new_makes_a_route_by_which_every_device_gets_in(
         assert (line[line.index("-u") + 1], line[line.index("-t") + 1]) == ("gateway-01", f"a/gateway-01/{device}")
 
 
+def test_each_line_that_the_route_has_to_uncomment_is_good(here: Path) -> None:
+    sample = {"time": "2026-11-23T10:00:12", "up": {"rx": [{"rssi": -35}, {"rssi": -40}]}}
+    (here / "s.json").write_text(json.dumps(sample), encoding="utf-8")
+    new("--from", "s.json")
+    written = (here / "my.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
+    asides = [line for line in written if line.startswith("        # ")]
+    assert [line.split()[1] for line in asides] == ["time_zone:", "explode:", "fields:"]
+    avsc = here / "contracts" / "pump.avsc"
+    rssi = '{"name": "rssi", "type": ["null", "double"], "default": null, "doc": "Of the first."},\n'
+    text = avsc.read_text(encoding="utf-8")
+    avsc.write_text(text.replace('{"name": "_extra"', rssi + '{"name": "_extra"'), encoding="utf-8")
+    (here / "all.yaml").write_text("".join(written).replace("        # ", "        "), encoding="utf-8")
+    assert run("check", "all.yaml", command=config_command).exit_code == 0
+
+
 def test_new_quotes_the_words_of_sql(here: Path) -> None:
     (here / "o.json").write_text('{"group": 1.5, "motor": {"end": 2}, "on": "x"}', encoding="utf-8")
     result = run("new", "--from", "o.json", "--topic", "plant/{device_id}/order")
