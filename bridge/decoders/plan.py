@@ -30,7 +30,7 @@ class Plan(NamedTuple):
 def of_route(route: Route) -> Plan:
     """The plan of a route whose configuration has been checked."""
     explode = paths.parse(route.explode, "explode") if route.explode else ()
-    return Plan(route.fields, explode, ZoneInfo(route.time_zone) if route.time_zone else UTC)
+    return Plan(route.sources, explode, ZoneInfo(route.time_zone) if route.time_zone else UTC)
 
 
 def known(fields: Iterable[Field], plan: Plan, names: Known) -> Known:

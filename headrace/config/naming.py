@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pydantic import Field, field_validator
 
 from headrace.config.base import Section
+from headrace.config.fields import FieldSource
 from headrace.protocol.devicenames import Rule
 from headrace.protocol.names import ALPHABET, DEVICE, is_device_id
 
@@ -17,9 +18,15 @@ class Device(Section):
         description="id: the name is the id; mac: a MAC address or EUI, without its separators and in small letters; "
         "encode: any text, escaped; or a table of ids by name",
     )
+    path: str = Field("", description="of the name in the payload, such as deviceInfo.devEui; empty: device_id")
     topic: str = Field(
         "", description="captures that are the name together, such as {floor}/{room}; empty: {device_id}"
     )
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str) -> str:
+        return FieldSource(path=path).path if path else path
 
     @field_validator("names")
     @classmethod

@@ -73,9 +73,18 @@ class Route(Section):
             raise ValueError(f"format {self.format} needs settings, in a section {self.format}")
         if self.explode and self.format != "json":
             raise ValueError("explode is for payloads of format json. Leave it out")
-        if self.format == "value" and self.fields:
-            raise ValueError("a plain value has no fields: leave `fields` out, or choose another format")
+        if self.format == "value" and self.sources:
+            raise ValueError(
+                "a plain value has no fields: leave `fields` and device.path out, or choose another format"
+            )
+        if (self.device.path != "") + (self.device.topic != "") + (DEVICE in self.fields) > 1:
+            raise ValueError(f"say once where the device's name is: by device.path, device.topic or fields.{DEVICE}")
         return self
+
+    @property
+    def sources(self) -> dict[str, FieldSource]:
+        """Where fields are, that of the device's name too."""
+        return {**self.fields, **({DEVICE: FieldSource(path=self.device.path)} if self.device.path else {})}
 
     @field_validator("explode")
     @classmethod

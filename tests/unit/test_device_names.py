@@ -1,5 +1,6 @@
 """What devices are called becomes ids: by rules that never make one id of two names, in topics and in payloads."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from headrace.errors import ConfigError, PoisonError
 from headrace.protocol import joins
 from headrace.protocol.devicenames import decoded, fitting, naming
 from headrace.protocol.names import is_device_id
+from tests.unit import mapping_world
 from tests.unit.intake_world import Packet, Produced, World, dumps
+from tests.unit.mapping_world import NOW, field
 
 MAC = "FC:53:94:C3:7C:00"
 ODD = st.text(st.sampled_from("_-x n2f0aA/ .é😀\0"), max_size=24)
@@ -130,14 +133,14 @@ def problems(*routes: dict[str, Any]) -> list[str]:
     return [*filter_problems(cfg), *identity_problems(cfg), *contract_problems(cfg)]
 
 
-def world(route: dict[str, Any]) -> World:
+def intake(route: dict[str, Any]) -> World:
     assert problems(route) == []
     return World(streams={"imu": {"routes": [route]}})
 
 
 def became(route: dict[str, Any], topic: str, **fields: Any) -> str:
     """The device's id, or the reason and the words of the dead letter."""
-    (one,) = world(route).take(Packet(topic, dumps(**fields)))
+    (one,) = intake(route).take(Packet(topic, dumps(**fields)))
     return one.key.decode() if one.topic == "imu.raw" else letter(one)
 
 
@@ -223,3 +226,43 @@ def test_routes_that_would_let_one_speak_for_another_or_lack_a_capture_are_refus
     (problem,) = problems(route)
     assert problem.startswith("streams.s0.routes[0]")
     assert words in problem
+
+
+@pytest.mark.parametrize("device", [{"path": "a", "topic": "{b}"}, {"path": "a["}])
+def test_a_name_that_is_in_two_places_or_none_is_refused(device: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match=r"say once where|is not a path"):
+        routed({"filter": "a/{b}/{c}", "identity": "c", "device": device})
+
+
+def test_device_original_and_gateway_of_a_ruuvi_gateway(tmp_path: Path) -> None:
+    """https://docs.ruuvi.com/gw-data-formats/mqtt-time-stamped-data-from-bluetooth-sensors"""
+    route = {
+        "filter": "ruuvi/{gateway}/{device_id}", "identity": "gateway", "device": {"names": "mac"},
+        "unknown_fields": "ignore",
+        "fields": {"tag": {"topic": "{device_id}"}, "place": {"topic": "{gateway}/{device_id}"}, "gw": "gw_mac"},
+    }  # fmt: skip
+    it = mapping_world.World(tmp_path, route, *(field(name, "string") for name in ("tag", "place", "gw", "data")))
+    (row,) = it.rows(f"ruuvi/hall/{MAC}", {"gw_mac": "C8:25:2D:AA:9C:2C", "rssi": -40, "data": "0201", "coords": ""})
+    assert row == {
+        "device_id": "fc5394c37c00", "event_time": NOW, "tag": MAC, "place": f"hall/{MAC}", "gw": "C8:25:2D:AA:9C:2C",
+        "data": "0201",
+    }  # fmt: skip
+
+
+def test_the_payload_names_the_device_of_a_network_server(tmp_path: Path) -> None:
+    route = {
+        "filter": "application/{application}/device/+/event/up", "identity": "application", "unknown_fields": "ignore",
+        "device": {"path": "deviceInfo.devEui", "names": "mac"},
+        "fields": {"eui": "deviceInfo.devEui", "application": {"topic": "{application}"}, "x": "object.x"},
+    }  # fmt: skip
+    it = mapping_world.World(tmp_path, route, field("x"), field("eui", "string"), field("application", "string"))
+    payload = {"deviceInfo": {"devEui": "01010101010101AA", "deviceName": "th 1"}, "object": {"x": 1.5}}
+    (row,) = it.rows("application/17c82e96/device/01010101010101aa/event/up", payload)
+    assert row == {
+        "device_id": "01010101010101aa", "event_time": NOW, "x": 1.5, "eui": "01010101010101AA",
+        "application": "17c82e96",
+    }  # fmt: skip
+    (refused,) = it.rows(
+        "application/17c82e96/device/x/event/up", {"deviceInfo": {"devEui": "th 1"}, "object": {"x": 1}}
+    )
+    assert refused[:2] == ("bad_name", "device_id")
