@@ -88,6 +88,12 @@ def _protobuf(route: Route) -> Parser:
     return protobuf.parser(route.options.protobuf)
 
 
+def _sparkplug(route: Route) -> Parser:
+    from bridge.decoders import sparkplug
+
+    return sparkplug.parser(route.options.sparkplug)
+
+
 FORMATS: dict[Format, Make] = {"json": _json, "value": _value}
 PARSERS: dict[Format, Callable[[Route], Parser]] = {
     "columns": _columns,
@@ -98,6 +104,7 @@ PARSERS: dict[Format, Callable[[Route], Parser]] = {
     "msgpack": _msgpack,
     "avro": _avro,
     "protobuf": _protobuf,
+    "sparkplug": _sparkplug,
 }
 _TEXTS = frozenset({"csv", "senml"})  # formats whose numbers are, or may be, text
 

@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from headrace.config.base import Section, Unit
 from headrace.contracts.avro import Node, read_record
 from headrace.errors import ConfigError
 
 # Sections of a route, each for the format of its name.
-SETTINGS = ("columns", "packed", "csv", "senml", "avro", "protobuf")
+SETTINGS = ("columns", "packed", "csv", "senml", "avro", "protobuf", "sparkplug")
 NEEDED = frozenset({"packed", "avro", "protobuf"})  # formats that can't be read without
 
 Compression = Literal["none", "gzip", "zstd", "deflate", "auto"]
@@ -92,3 +92,38 @@ class Protobuf(Section):
 
     descriptor: Path = Field(description="file of protoc --include_imports --descriptor_set_out=FILE")
     message: str = Field(description="the message's name, with its package", pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
+
+
+SparkplugType = Literal[
+    "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float", "Double", "Boolean", "String",
+    "DateTime", "Text", "UUID", "Bytes", "File",
+]  # fmt: skip
+# Their numbers in payloads: Sparkplug 3.0, 6.4.16.
+SPARKPLUG_TYPES: dict[SparkplugType, int] = {
+    name: number for number, name in enumerate(get_args(SparkplugType)[:15], 1)
+} | {"Bytes": 17, "File": 18}
+
+
+class Metric(Section):
+    """A metric of Sparkplug: the field that it fills, and its type where data messages do not say it."""
+
+    field: str
+    type: SparkplugType | None = None
+
+
+def _as_metric(value: object) -> object:
+    return {"field": value} if isinstance(value, str) else value
+
+
+class Sparkplug(Section):
+    """Payloads of Sparkplug B: which metric fills which field."""
+
+    metrics: dict[str, Annotated[Metric, BeforeValidator(_as_metric)]] = Field(
+        default_factory=dict,
+        description="fields by the metric's name, or by its alias in birth messages; others have their own name",
+    )
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _as_text(cls, metrics: Any) -> Any:
+        return {str(k): v for k, v in metrics.items()} if isinstance(metrics, dict) else metrics

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from headrace.config.base import Section
 from headrace.config.fields import FieldSource, as_source
-from headrace.config.formats import NEEDED, SETTINGS, Avro, Columns, Compression, Csv, Protobuf, Senml
+from headrace.config.formats import NEEDED, SETTINGS, Avro, Columns, Compression, Csv, Protobuf, Senml, Sparkplug
 from headrace.config.naming import Device
 from headrace.config.packed import Packed
 from headrace.errors import ConfigError
@@ -17,7 +17,9 @@ from headrace.protocol.joins import Join
 from headrace.protocol.names import DEVICE
 
 # How payloads are written; bridge/decoders/formats.py has a decoder for each.
-Format = Literal["json", "value", "columns", "packed", "csv", "senml", "cbor", "msgpack", "avro", "protobuf"]
+Format = Literal[
+    "json", "value", "columns", "packed", "csv", "senml", "cbor", "msgpack", "avro", "protobuf", "sparkplug"
+]
 Unknown = Literal["refuse", "ignore", "keep"]
 
 
@@ -38,6 +40,7 @@ class Route(Section):
     senml: Senml | None = Field(None, description="format senml: how records become fields")
     avro: Avro | None = Field(None, description="format avro: the files with the schemas")
     protobuf: Protobuf | None = Field(None, description="format protobuf: the message, and where it is described")
+    sparkplug: Sparkplug | None = Field(None, description="format sparkplug: which metric fills which field")
     unknown_fields: Unknown = Field(
         "refuse",
         description="what the contract lacks, at any depth: refuse: the message is a dead letter; ignore: it is "
