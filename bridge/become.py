@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import orjson
 from prometheus_client import Counter
 
 from bridge import letters
@@ -40,16 +41,27 @@ class Becoming:
         self._config = config
         self._log = letters.Log()
 
-    def read(self, topic: Topic, lanes: Iterable[Lane], payload: bytes, now: int, came: Headers) -> Became:
+    def read(
+        self,
+        topic: Topic,
+        lanes: Iterable[Lane],
+        payload: bytes,
+        now: int,
+        came: Headers,
+        properties: Iterable[tuple[str, str]] = (),
+    ) -> Became:
         """What a payload that came by `topic` becomes in those of its lanes.
 
-        `now`: microseconds since 1970 UTC. `came`: headers that say when, where and how it came.
+        `now`: microseconds since 1970 UTC. `came`: headers that say when, where and how it came. `properties`: the
+        message's user properties; of those that the topic's lanes ask for, dead letters have a header.
         """
+        asked = wire.properties(topic.asks, properties) if topic.asks else {}
+        known = [(wire.MQTT_PROPERTIES, orjson.dumps(asked))] if asked else []
         records: list[Record | Large] = []
         dead: list[Headers] = []
         skipped = ""
         for lane in lanes:
-            found = lane.read(payload, now)
+            found = lane.read(payload, now, asked)
             ids = wire.event_ids(topic.name, payload, len(found))
             for index, one in enumerate(found):
                 if isinstance(one, Reading):
@@ -60,7 +72,9 @@ class Becoming:
                     self._log.add(one.error, lane.stream, topic.text)
                     source = MqttSource(topic.text, index, ids[0])
                     device = lane.source.captures.get(DEVICE) or one.error.device
-                    letter = letters.make(one, lane.stream, source, [(wire.EVENT_ID, ids[index]), *came], device)
+                    letter = letters.make(
+                        one, lane.stream, source, [(wire.EVENT_ID, ids[index]), *came, *known], device
+                    )
                     records.append(self._letter_record(letter, lane.stream, one))
                     dead.append(letter.headers)
                 else:

@@ -129,7 +129,9 @@ class Intake:
             lanes = tuple(lane for lane in lanes if lane.retained)
             if not lanes:
                 return _skip("retained")
-        return self._becoming.read(topic, lanes, payload, now, [*came, _DUP[packet.duplicate], _RETAIN[retain]])
+        properties = packet.user_properties if topic.asks else ()
+        headers = [*came, _DUP[packet.duplicate], _RETAIN[retain]]
+        return self._becoming.read(topic, lanes, payload, now, headers, properties)
 
     async def _store(self, link: Link | None, ticket: int, large: Large) -> None:
         async def then(letter: Letter) -> None:

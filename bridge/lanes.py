@@ -15,6 +15,7 @@ from headrace.protocol import receipts, wire
 from headrace.protocol.names import is_device_id, raw_topic
 from headrace.runtime.metrics import BRIDGE_MESSAGES, DEAD_LETTERS
 
+_NONE: Mapping[str, str] = {}
 _MAX_TOPICS = 50_000  # MQTT topics whose lanes are remembered
 _MAX_REMEMBERED = 512  # characters of such a topic: 65,535 are allowed, and a device can make up more and more
 _RECORD_MARGIN = 320  # bytes of a record beside its value and the MQTT topic: key, fixed headers and Kafka's own
@@ -55,11 +56,13 @@ class Lane:
     limit: int = 0  # bytes of a reading's value
     subscription: int = 0  # the identifier of the one that brings its messages
     standing: StandingReceipt | None = None  # the receipt of each message, where the route has one
+    asks: frozenset[str] = frozenset()  # the user properties that fill fields
     retained: bool = False  # whether copies that the broker had kept are readings too
 
-    def read(self, payload: bytes, received: int) -> list[Found]:
+    def read(self, payload: bytes, received: int, properties: Mapping[str, str] = _NONE) -> list[Found]:
         """As `Decoder.decode`; a reading that is too large for the `.raw` topic is refused."""
-        found = self.decoder.decode(payload, self.source, received)
+        source = self.source._replace(properties=properties) if self.asks else self.source
+        found = self.decoder.decode(payload, source, received)
         for index, one in enumerate(found):
             if isinstance(one, Reading) and len(one.value) > self.limit:
                 words = (
@@ -78,6 +81,7 @@ class Topic(NamedTuple):
     name: bytes
     header: tuple[str, bytes]
     lanes: tuple[Lane, ...]  # at least one
+    asks: frozenset[str]  # the user properties that its lanes ask for
     copies: bool  # whether a message may come once for each of several subscriptions
     standing: StandingReceipt | None
     identity: str  # who published, as the topic says; empty: unknown
@@ -107,7 +111,9 @@ class Lanes:
         lanes = tuple(self._lane(target, len(name)) for target in match.targets)
         standing = next((lane.standing for lane in lanes if lane.standing is not None), None)
         copies = bool(lanes) and match.copies
-        topic = Topic(text, name, (wire.MQTT_TOPIC, name), lanes or (_nowhere(text),), copies, standing, match.identity)
+        asks = frozenset(name for lane in lanes for name in lane.asks)
+        header = (wire.MQTT_TOPIC, name)
+        topic = Topic(text, name, header, lanes or (_nowhere(text),), asks, copies, standing, match.identity)
         if len(self.topics) >= _MAX_TOPICS:
             self.topics.clear()
         if len(text) <= _MAX_REMEMBERED:
@@ -127,6 +133,7 @@ class Lanes:
             counter=BRIDGE_MESSAGES.labels(route.stream),
             limit=self._raw_limits[route.stream] - _RECORD_MARGIN - name_bytes,
             subscription=route.subscription,
+            asks=frozenset(it.property for it in route.options.fields.values() if it.property),
             standing=standing,
             retained=route.options.retained == "keep",
         )

@@ -38,6 +38,7 @@ class Source(NamedTuple):
 
     captures: Mapping[str, str] = _NO_VALUES  # levels of the topic, by the names that the route's filter gives them
     unknown_fields: Unknown = "refuse"  # what becomes of what the contract lacks
+    properties: Mapping[str, str] = _NO_VALUES  # of the message's user properties, those that the route asks for
 
 
 class Decoder(Protocol):

@@ -165,6 +165,8 @@ class ObjectReader:
             values[self._extra], said = left, True
         for i, row in enumerate(self.rows):
             value, given = row.pick(found)
+            if row.property:
+                value = source.properties.get(row.property)
             if row.sentinels and type(value) in _SCALARS and value in row.sentinels:
                 if not row.nullable:
                     why = f"{row.name}: {value!r} means no value, and the field must have one"

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from bridge import letters, registering
 from bridge.decoders.base import Decoder, Found, Reading, Refused, Source
 from bridge.decoders.json.decoder import parse
@@ -17,7 +19,7 @@ from headrace.protocol.names import is_device_id, raw_topic
 from headrace.protocol.wire import Headers
 
 _TIME_DIGITS = 18  # of microseconds, so that they fit 64 bits
-_KEPT = (wire.MQTT_TOPIC, wire.MQTT_QOS, wire.MQTT_DUP, wire.MQTT_RETAIN)
+_KEPT = (wire.MQTT_TOPIC, wire.MQTT_QOS, wire.MQTT_DUP, wire.MQTT_RETAIN, wire.MQTT_PROPERTIES)
 
 
 class Record(NamedTuple):
@@ -136,7 +138,15 @@ class Again:
 def _decode(target: Target, decoder: Decoder, letter: ReadLetter, payload: bytes) -> list[Found]:
     if target.refused is not None:
         return [Refused(target.refused, payload)]
-    return decoder.decode(payload, Source(target.captures, target.route.unknown_fields), _received(letter))
+    source = Source(target.captures, target.route.unknown_fields, _properties(letter))
+    return decoder.decode(payload, source, _received(letter))
+
+
+def _properties(letter: ReadLetter) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(letter.text(wire.MQTT_PROPERTIES) or "{}", type=dict[str, str])
+    except msgspec.MsgspecError:
+        return {}
 
 
 def _letter(letter: ReadLetter, number: int, stream: str, index: int, refused: Refused) -> Letter:

@@ -17,10 +17,11 @@ from headrace.protocol.names import DEVICE, OURS, TIME
 
 
 class FieldSource(Section):
-    """Where a field's value is: one of path, value and topic. A text alone is a path."""
+    """Where a field's value is: one of path, value, property and topic. A text alone is a path."""
 
     path: str = Field("", description="in the payload, such as params.ts or gateways[0].rssi")
     value: str | bool | int | float | None = Field(None, description="the same for every reading")
+    property: str = Field("", description="an MQTT 5 user property of the message, of up to 1,024 characters")
     topic: str = Field("", description="captures of the topic, joined: {floor}/{room}")
     unit: str = Field(
         "", description="of the payload's numbers: they are converted to the contract's; of a time, s, ms, us or ns"
@@ -29,8 +30,8 @@ class FieldSource(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.path != "") + (self.value is not None) + (self.topic != "") != 1:
-            raise ValueError("say one of path, value and topic")
+        if (self.path != "") + (self.value is not None) + (self.property != "") + (self.topic != "") != 1:
+            raise ValueError("say one of path, value, property and topic")
         if not self.path and (self.unit or self.format):
             raise ValueError("unit and format are of a value in the payload: give its path")
         if self.unit and self.format:
@@ -82,6 +83,8 @@ def problems(contract: Contract, sources: dict[str, FieldSource], where: str) ->
         elif source.unit and not is_time:
             for problem in conversion.problems(field, source.unit):
                 yield f"{place}.unit: {problem}"
+        if source.property and (name in {DEVICE, TIME} or field.kind not in {"string", "enum"}):
+            yield f"{place}.property: a user property is text, and {name} is no field for it. Give another source"
         if source.value is not None:
             if name in {DEVICE, TIME}:
                 yield f"{place}.value: {name} differs from reading to reading. Give its path"

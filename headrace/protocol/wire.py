@@ -2,6 +2,7 @@
 
 import os
 import struct
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ MQTT_TOPIC = "mqtt-topic"
 MQTT_QOS = "mqtt-qos"
 MQTT_DUP = "mqtt-dup"
 MQTT_RETAIN = "mqtt-retain"
+MQTT_PROPERTIES = "mqtt-properties"  # of a dead letter: the user properties that its route asks for, as JSON
 POSITION = "position"  # of `.clean` only: see pack_position
 
 NOT_AVRO = "not Avro of the schema: the bytes end in the middle, or another program wrote them"  # words of a refusal
@@ -25,6 +27,7 @@ _POSITION = struct.Struct(POSITION_FORMAT)
 FRAME_BYTES = _FRAME.size
 POSITION_BYTES = _POSITION.size
 EVENT_ID_BYTES = 16
+MAX_PROPERTY = 1024  # characters of a user property that fills a field
 # A record's own length fields, and a batch of one record around it (Kafka's protocol, message format v2).
 _RECORD_BYTES = 128
 
@@ -51,6 +54,15 @@ def event_ids(mqtt_topic: bytes, payload: bytes, count: int) -> list[bytes]:
         h.update(b"\0%d" % index)
         out.append(h.digest())
     return out
+
+
+def properties(asked: Collection[str], given: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The user properties of a message that are `asked` for: of equal names the first, and none that is too long."""
+    found: dict[str, str] = {}
+    for name, value in given:
+        if name in asked and len(value) <= MAX_PROPERTY:
+            found.setdefault(name, value)
+    return found
 
 
 def unique_event_id() -> bytes:

@@ -30,6 +30,7 @@ class Packet:
     retain: bool = False
     subscription_ids: list[int] = field(default_factory=list)
     response_topic: str | None = None
+    user_properties: list[tuple[str, str]] = field(default_factory=list)
     correlation_data: bytes | None = None
 
 

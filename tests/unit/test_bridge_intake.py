@@ -48,6 +48,21 @@ def test_a_message_is_acknowledged_after_all_that_it_became_dead_letters_include
     assert world.wire.acknowledged == [1, 2, 3]
 
 
+def test_a_user_property_fills_a_field_where_the_route_asks_and_stays_with_a_dead_letter() -> None:
+    route = {"filter": "sensors/{device_id}/imu", "fields": {"label": {"property": "model"}}}
+    world = World(streams={"imu": {"routes": [route]}})
+    given = [("other", "x"), ("model", "m-1"), ("model", "m-2")]
+    good, bad, long = world.take(
+        Packet("sensors/w/imu", dumps(), user_properties=given),
+        Packet("sensors/w/imu", dumps(ax="x"), user_properties=given),
+        Packet("sensors/w/imu", dumps(), user_properties=[("model", "m" * 1025)]),
+    )
+    assert b"\x06m-1" in good.value
+    assert "mqtt-properties" not in good.headers
+    assert bad.headers["mqtt-properties"] == b'{"model":"m-1"}'
+    assert b"mmm" not in long.value
+
+
 def test_ids_repeat_only_where_the_payload_tells_readings_apart() -> None:
     world = World()
     a, b = world.take(*[Packet("sensors/w/imu", dumps())] * 2)

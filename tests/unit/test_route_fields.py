@@ -66,8 +66,8 @@ def test_a_mapping_that_does_not_fit_the_contract_is_refused_at_start(
     ("more", "words"),
     [
         ({"fields": {"x": "a..b"}}, "is not a path such as air.co2"),
-        ({"fields": {"x": {}}}, "say one of path, value and topic"),
-        ({"fields": {"x": {"path": "a", "value": 1}}}, "say one of path, value and topic"),
+        ({"fields": {"x": {}}}, "say one of path, value, property and topic"),
+        ({"fields": {"x": {"path": "a", "value": 1}}}, "say one of path, value, property and topic"),
         ({"fields": {"x": {"value": 1, "unit": "g"}}}, "give its path"),
         ({"fields": {"x": {"path": "a", "format": "noon"}}}, "is not a format of strptime"),
         ({"fields": {"x": {"path": "a", "format": "%Q"}}}, "is not a format of strptime"),
