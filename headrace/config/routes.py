@@ -159,10 +159,11 @@ def identity_problems(config: Config) -> Iterator[str]:
 
 def _naming_problems(route: Route, found: Filter, where: str) -> Iterator[str]:
     try:
-        joined = DEVICE in route.joins(found.captures, where)
+        join = route.joins(found.captures, where).get(DEVICE)
     except ConfigError as e:
         yield str(e)
         return
+    joined = join is not None and join.text != f"{{{DEVICE}}}"  # the level alone, where a payload has the key too
     yield from naming.problems(route.device, route.identity, where, joined=joined)
 
 
