@@ -142,9 +142,8 @@ class World:
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         with connect(self.config, sql) as lake:
-            found = run(lake, sql)
-            names = [column[0] for column in found.description]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+            rows: list[dict[str, Any]] = run(lake, sql).to_arrow_reader(1000).read_all().to_pylist()
+            return rows
 
     def printed(self, case: Case) -> str:
         words = shlex.split(next(s for s in self.said[case.name].splitlines() if " query " in s))
