@@ -1,7 +1,7 @@
 """The views that SQL sees: one for each stream, one for each further topic that is archived."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from headrace.config import Config
@@ -60,10 +60,12 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
             lake.execute(f'CREATE SCHEMA IF NOT EXISTS "{stream}"')
             name = f'"{stream}"."{suffix}"' if suffix else f'"{topic}"'
         lineage = cfg.lineage(stream) if topic == clean_topic(stream) and stream in cfg.streams else ()
-        body = _united(lake, cfg, lineage) if len(lineage) > 1 else _stored(lake, cfg, topic)
-        if not body and not catalogue:
+        topics = {s: clean_topic(s) for s in lineage} if len(lineage) > 1 else {stream: topic}
+        bodies = {s: _stored(lake, cfg, t) for s, t in topics.items()}
+        if not any(bodies.values()) and not catalogue:
             empty(name.replace('"', ""))
-        lake.execute(f"CREATE VIEW {name} AS {body or _empty(contract_of(cfg, stream))}")
+        body = _united(cfg, bodies) if len(bodies) > 1 else bodies[stream] or _empty(contract_of(cfg, stream))
+        lake.execute(f"CREATE VIEW {name} AS {body}")
     if letters.TABLE not in cfg.streams and re.search(rf"\b{letters.TABLE}\b", sql, re.IGNORECASE):
         lake.register(letters.TABLE, letters.table(letters.records(cfg, open_store(cfg.store))))
 
@@ -115,13 +117,10 @@ def _stored(lake: "duckdb.DuckDBPyConnection", cfg: Config, topic: str) -> str:
     return " UNION ALL BY NAME ".join(parts)
 
 
-def _united(lake: "duckdb.DuckDBPyConnection", cfg: Config, lineage: tuple[str, ...]) -> str:
-    """The SELECT over the files of several streams, with the columns of all; empty when there are no files."""
-    contracts = {s: contract_of(cfg, s) for s in lineage}
+def _united(cfg: Config, bodies: Mapping[str, str]) -> str:
+    """The SELECT of the rows of several streams, with the columns of all. `bodies`: what `_stored` gives of each."""
+    contracts = {s: contract_of(cfg, s) for s in bodies}
     apart = united.renamed(contracts)
-    bodies = {s: _stored(lake, cfg, clean_topic(s)) for s in lineage}
-    if not any(bodies.values()):
-        return ""
     parts = []
     for stream, body in bodies.items():
         all_columns = " UNION ALL BY NAME ".join(filter(None, (body, _empty(contracts[stream]))))

@@ -192,6 +192,8 @@ def test_one_view_has_the_rows_of_both_and_columns_that_differ_stay_apart(tmp_pa
 
 def test_a_new_stream_without_rows_yet_has_its_columns_in_the_view(tmp_path: Path) -> None:
     config = lake(tmp_path, [required("state", "long")], [required("state", "string"), optional("flow", "double")])
+    columns = headrace.query("describe pump", config=config).column_name.tolist()
+    assert {"state", "state_pump", "flow"} <= set(columns)
     store(tmp_path, "pump.clean", 1, 7, {"state": [1, 2]})
     out = headrace.query("select count(flow) f, count(state) s, sum(state_pump) p from pump", config=config)
     assert out.to_dict("records") == [{"f": 0, "s": 0, "p": 3}]
