@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.lane("streams")]
 GOOD = {"event_time": 1_700_000_000_000_000, "ax": 0.1, "ay": 0.2, "az": 9.8, "gx": 0, "gy": 0, "gz": 0}
 BAD: dict[str, tuple[str, bytes, str]] = {
     "truncated JSON": ("bad-01/imu", b'{"ax": 1.0, "ay"', "malformed"),
-    "NaN": ("bad-02/imu", orjson.dumps(GOOD).replace(b"9.8", b"NaN"), "malformed"),
+    "NaN": ("bad-02/imu", orjson.dumps(GOOD).replace(b"9.8", b"NaN"), "not_finite"),
     "not UTF-8": ("bad-03/imu", b'{"ax": "\xff\xfe"}', "malformed"),
     "a number alone": ("bad-04/imu", b"42", "malformed"),
     "an empty payload": ("bad-05/imu", b"", "malformed"),
