@@ -35,6 +35,11 @@ OWN: dict[str, dict[str, Any]] = {
         "propertyNames": {"pattern": "^[a-z][a-z0-9_]{0,47}[.]avsc$"},
         "additionalProperties": {"type": "string"},
     },
+    "transforms.files": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,64}[.]py$"},
+        "additionalProperties": {"type": "string"},
+    },
     "image.pullPolicy": {"enum": ["IfNotPresent", "Always", "Never"]},
     "image.pullSecrets": _LIST,
     "*.image.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},

@@ -5,6 +5,7 @@ another service's setting. In Kubernetes each service gets its own sections only
 defaults, and only the bridge and provision get the files of the contracts.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from functools import partial
@@ -13,7 +14,15 @@ from pathlib import Path
 from headrace.config import behaviour, routes
 from headrace.config.model import Config, Serve, ServeTls
 from headrace.errors import ConfigError
-from headrace.protocol.names import CLEAN, DEVICE_AUDIT, DEVICE_EVENTS, clean_topic, is_identity, lake_folder
+from headrace.protocol.names import (
+    CLEAN,
+    DEVICE_AUDIT,
+    DEVICE_EVENTS,
+    ENTRY_POINT,
+    clean_topic,
+    is_identity,
+    lake_folder,
+)
 
 TOKEN_CHARACTERS = 24  # at least
 
@@ -73,6 +82,13 @@ def _clean_problems(config: Config) -> Iterator[str]:
         if name not in config.streams:
             known = ", ".join(config.streams) or "none"
             yield f"clean.streams: {name!r} is not a stream. There are: {known}. Correct the name, or add the stream"
+
+
+def _transform_problems(config: Config) -> Iterator[str]:
+    for name in config.cleaned:
+        path = config.streams[name].transform if name in config.streams else None
+        if path is not None and not re.fullmatch(ENTRY_POINT, str(path)) and not path.is_file():
+            yield f"streams.{name}.transform: {path}: no such file. Correct the path, or write the transform there"
 
 
 def _archive_problems(config: Config) -> Iterator[str]:
@@ -175,7 +191,7 @@ CHECKS: dict[Service, tuple[Check, ...]] = {
         _ingest_problems,
     ),
     Service.BROKER: (routes.filter_problems, routes.identity_problems, _behaviour_problems),
-    Service.CLEAN: (_stream_problems, _clean_problems),
+    Service.CLEAN: (_stream_problems, _clean_problems, _transform_problems),
     Service.ARCHIVE: (_archive_problems,),
     Service.COPY: (_copy_problems,),
     Service.HUB: (_hub_problems, _behaviour_problems),

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -13,6 +14,7 @@ from headrace import textfile
 from headrace.config.base import fields_of
 from headrace.config.model import Config
 from headrace.errors import ConfigError
+from headrace.protocol.names import ENTRY_POINT
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -128,7 +130,7 @@ def _anchor(data: dict[str, Any], model: type[BaseModel], folder: Path) -> dict[
             out[key] = [_anchor(v, item, folder) if isinstance(v, dict) else v for v in value]
         elif isinstance(value, dict) and "Path" in _names(info.annotation):
             out[key] = {k: str(folder / Path(v).expanduser()) if isinstance(v, str) else v for k, v in value.items()}
-        elif "Path" in _names(info.annotation) and isinstance(value, str):
+        elif "Path" in _names(info.annotation) and isinstance(value, str) and not re.fullmatch(ENTRY_POINT, value):
             out[key] = str(folder / Path(value).expanduser())
         elif "Path" in _names(info.annotation) and isinstance(value, list):
             out[key] = [str(folder / Path(v).expanduser()) if isinstance(v, str) else v for v in value]

@@ -23,6 +23,9 @@ class Stream(Section):
     routes: tuple[Annotated[Route, BeforeValidator(as_route)], ...] = ()
     partitions: Positive = Field(3, description="of its .raw and .clean topics; fixed once created")
     retention_hours: Positive = Field(168, description="of its .raw and .clean topics")
+    transform: Path | None = Field(
+        None, description="a Python file with `def transform(df)`, which clean runs on the rows; or package.module:name"
+    )
 
     @property
     def json_route(self) -> Route | None:

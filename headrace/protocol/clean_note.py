@@ -1,7 +1,8 @@
 """The note that clean keeps beside its committed offset, in Kafka's own offset metadata.
 
 It says which row clean emitted last (the `prev` of the next one), how to recognise the record before the offset,
-and what became of every raw offset since the first one that clean read: `headrace verify` counts with it.
+what became of every raw offset since the first one that clean read (`headrace verify` counts with it), and by which
+versions of the stream's transform the rows from the offset on are made.
 """
 
 from dataclasses import dataclass, replace
@@ -36,6 +37,34 @@ class Counts(NamedTuple):
 
 
 NONE = Counts()
+MAX_VERSIONS = 3
+
+
+class Version(NamedTuple):
+    """From which raw offset on rows are made by which version of the stream's transform; an empty digest: by none."""
+
+    start: int
+    digest: str
+
+
+Versions = tuple[Version, ...]  # ascending
+
+
+def in_force(versions: Versions, offset: int) -> str:
+    """The digest of the version by which the row of a raw offset is made; empty for none."""
+    return next((v.digest for v in reversed(versions) if v.start <= offset), "")
+
+
+def since(versions: Versions, offset: int) -> Versions:
+    """The versions without those that no row from `offset` on is made by."""
+    now = [v for v in versions if v.start <= offset][-1:]
+    return tuple(v for v in now if v.digest) + tuple(v for v in versions if v.start > offset)
+
+
+def adopt(versions: Versions, start: int, digest: str) -> Versions:
+    """The versions once rows from `start` on are made by `digest`; what was to begin from there on does not."""
+    before = tuple(v for v in versions if v.start < start)
+    return before if in_force(before, start) == digest else (*before, Version(start, digest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +77,13 @@ class CleanNote:
     tail: Tail | None = None  # the record before the offset; None when none was read yet
     counts: Counts = NONE
     taken: Position | None = None  # if the rows read have positions of their own: that of the last one taken
+    versions: Versions = ()  # of the transform: of the row at the offset, and of those that follow
 
     def advance(self, last: Position, tail: Tail | None, counts: Counts, taken: Position | None = None) -> "CleanNote":
         """The note after a further stretch of offsets."""
-        return replace(self, last=last, tail=tail, counts=self.counts.plus(counts), taken=taken or self.taken)
+        counts = self.counts.plus(counts)
+        left = since(self.versions, self.start + counts.total) if self.versions else ()
+        return replace(self, last=last, tail=tail, counts=counts, taken=taken or self.taken, versions=left)
 
 
 def encode(note: CleanNote) -> str:
@@ -63,6 +95,8 @@ def encode(note: CleanNote) -> str:
         data["tail"] = list(note.tail)
     if note.taken is not None:
         data["src"] = list(note.taken)
+    if note.versions:
+        data["t"] = [list(it) for it in note.versions]
     text = orjson.dumps(data)
     if len(text) > MAX_NOTE_BYTES:
         raise FatalError(f"clean's note has {len(text)} bytes, {MAX_NOTE_BYTES} are allowed: {text.decode()}")
@@ -82,6 +116,7 @@ def decode(text: str) -> CleanNote:
             tail=Tail(*map(int, data["tail"])) if "tail" in data else None,
             counts=Counts(*map(int, data["n"])),
             taken=Position(*map(int, data["src"])) if "src" in data else None,
+            versions=tuple(Version(int(start), str(digest)) for start, digest in data.get("t", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise FatalError(

@@ -4,9 +4,10 @@ What becomes of a row depends on that row alone, if the function is row-wise: ne
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.contracts.model import Field
@@ -47,8 +48,8 @@ class Transform:
         self.code = code
         self._function: Function = load(code)
 
-    def run(self, fields: Sequence[Field], columns: Columns) -> Result:
-        """What it makes of the n rows in `columns`.
+    def run(self, fields: Sequence[Field], columns: Columns, alive: Callable[[], object] = lambda: None) -> Result:
+        """What it makes of the n rows in `columns`. `alive` is called before each call of the function.
 
         Where the function raises, or returns no table of the same rows, the batch is halved until the rows that make it
         do so stand alone: about 2 log2(n) calls for each of them, and less than 2 n calls in all.
@@ -58,6 +59,7 @@ class Transform:
         parts = [(0, len(whole))] if len(whole) else []
         while parts:
             first, end = parts.pop()
+            alive()
             try:
                 given = whole.iloc[first:end].copy()
                 for name in records:
@@ -132,7 +134,12 @@ def _compare(
     """Note in `out` what became of the field in rows from `first` on."""
     if new.dtype == old.dtype and new.equals(old):
         return
+    is_double = f.kind == "double"
     for row, value in enumerate(new.tolist(), first):
+        if is_double and type(value) is float and isfinite(value):  # nearly all there is
+            if value != stored[row]:
+                out.changes.setdefault(row, {})[f.name] = value
+            continue
         try:
             if not differs(f, stored[row], value):
                 continue

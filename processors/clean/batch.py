@@ -79,16 +79,17 @@ def raw_batch(partition: RawPartition, messages: list[Message]) -> RawBatch:
     )
 
 
-def decide(batches: Sequence[RawBatch], schemas: Schemas[Known], limits: Mapping[str, int]) -> list[Decided]:
-    """What becomes of each batch. Changes nothing, so it can be called again.
+def verdicts(batches: Sequence[RawBatch], schemas: Schemas[Known]) -> list[Judged]:
+    """The verdicts on each batch. Changes nothing, so it can be called again.
 
-    `limits`: the largest message in bytes that each clean topic takes. TransientError while the registry is away.
+    TransientError while the registry is away.
     """
-    parts = [Raw(b.values, b.append_ms, b.offsets, b.repeats, b.partition.lookback) for b in batches]
-    return [
-        _decided(b, _refuse_too_large(b, judged, limits[clean_topic(stream_of(b.partition.topic))]))
-        for b, judged in zip(batches, judge(parts, schemas), strict=True)
-    ]
+    return judge([Raw(b.values, b.append_ms, b.offsets, b.repeats, b.partition.lookback) for b in batches], schemas)
+
+
+def decided(b: RawBatch, judged: Judged, limits: Mapping[str, int]) -> Decided:
+    """What becomes of a batch with these verdicts. `limits`: the largest message, in bytes, of each clean topic."""
+    return _decided(b, _refuse_too_large(b, judged, limits[clean_topic(stream_of(b.partition.topic))]))
 
 
 def looked_back(messages: list[Message], schemas: Schemas[Known]) -> Values:

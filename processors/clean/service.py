@@ -2,10 +2,14 @@
 
 1. Judge a batch: by its bytes, its schema ids, the raw append times and the look-back. Pure, and repeatable while the
    registry is away. Store the bytes of dead letters that are too large for Kafka; storing them again changes nothing.
+   Then the stream's transform, on the rows that pass: each by the version that is noted for its offset.
 2. Produce the rows in raw order, each with its `src` and `prev`, and the refused rows as dead letters.
 3. Wait until Kafka has them all. If any failed for good: exit without commit.
 4. Commit each partition with the note that the next row's `prev` comes from, if the partition is still ours; then add
    the readings to the look-back.
+
+A transform that was changed counts from the raw offset on that no row was emitted of yet. That is committed, in the
+note, before the new version is used; rows before it that were emitted and not committed are made by the old one again.
 """
 
 import logging
@@ -21,11 +25,13 @@ from headrace.runtime.health import Health
 from headrace.runtime.metrics import CLEAN_ROWS, DEAD_LETTERS
 from headrace.schema_registry.client import Registry
 from headrace.store.open import open_store
-from processors.clean.batch import Decided, decide, looked_back, raw_batch, shelved
+from processors.clean.batch import Decided, decided, looked_back, raw_batch, shelved, verdicts
 from processors.clean.lookback import Values
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
-from processors.group import relay
+from processors.clean.transforming import transformed
+from processors.clean.transforms import Transforms
+from processors.group import beginning, relay
 from processors.group.hold import PollHold
 from processors.group.partition import Found
 from processors.group.relay import Outcome, Step
@@ -62,6 +68,7 @@ class Cleaner(Step[RawPartition]):
         self._config, self._registry = config, registry
         self._subject = f"{raw_topic(config.cleaned[0])}-value"
         self._schemas = Schemas(registry.schema_text, known_of)
+        self._transforms = Transforms(config, lambda: open_store(config.store))
 
     def meet(self, wait: PollHold) -> None:
         """Wait for the registry, by asking for one of the contracts."""
@@ -69,19 +76,35 @@ class Cleaner(Step[RawPartition]):
         wait.hold("registry", "reaching the registry", lambda: self._registry.latest(self._subject))
 
     def begin(self, source: Partition, token: Token, found: Found, kept: RawPartition | None) -> RawPartition:
-        """The raw partition, with its look-back still to be read if none is at hand."""
-        return RawPartition(source, token, found, kept, self._config.clean.lookback, self._values)
+        """The raw partition, with its look-back still to be read if none is at hand.
+
+        If its transform is another than the noted one, a note says from which offset on: see `Transforms.noted`.
+        """
+        it = RawPartition(source, token, found, kept, self._config.clean.lookback, self._values)
+        kafka, target, window = self._config.kafka, (it.target, it.number), max(20_000, 2 * self._config.clean.batch)
+        emitted = partial(beginning.emitted, kafka, target, it.next, window)
+        note = self._transforms.noted(stream_of(it.topic), it.note, it.next, emitted)
+        it.pending = note if note != it.note else None
+        return it
 
     def decide(
         self, wait: PollHold, batch: Sequence[tuple[RawPartition, list[Message]]], limits: Mapping[str, int]
     ) -> list[Outcome]:
         """What becomes of each raw message: a row, a dead letter, or nothing if it repeats a reading."""
         batches = [raw_batch(it, messages) for it, messages in batch]
-        decided = wait.hold("registry", "judging", lambda: decide(batches, self._schemas, limits))
-        if any(d.letters for d in decided):
-            whole, shelve = decided, partial(shelved, config=self._config, put=self._put)
-            decided = wait.hold("store", "shelving dead letters", lambda: [shelve(d) for d in whole])
-        return [Outcome(d.batch.partition, d.rows, d.letters, d.offset, d.note, partial(_done, d)) for d in decided]
+        judged = wait.hold("registry", "judging", lambda: verdicts(batches, self._schemas))
+        if any(b.partition.note.versions for b in batches):
+            plain, more = judged, partial(transformed, schemas=self._schemas, transforms=self._transforms)
+            judged = wait.hold(
+                "transform",
+                "transforming",
+                lambda: [more(b, j, alive=wait.alive) for b, j in zip(batches, plain, strict=True)],
+            )
+        outcomes = [decided(b, j, limits) for b, j in zip(batches, judged, strict=True)]
+        if any(d.letters for d in outcomes):
+            whole, shelve = outcomes, partial(shelved, config=self._config, put=self._put)
+            outcomes = wait.hold("store", "shelving dead letters", lambda: [shelve(d) for d in whole])
+        return [Outcome(d.batch.partition, d.rows, d.letters, d.offset, d.note, partial(_done, d)) for d in outcomes]
 
     def skipped(self, it: RawPartition, count: int) -> None:
         """Count raw offsets that hold no record."""

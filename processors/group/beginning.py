@@ -43,6 +43,26 @@ def check(cfg: Kafka, logs: Mapping[Partition, tuple[int, int]], targets: Mappin
             raise _another_log(p, targets[p[0]], row[0])
 
 
+def emitted(cfg: Kafka, target: Partition, since: int, window: int) -> int:
+    """The highest source offset of all rows in a target partition; `since - 1` if none is from `since` on.
+
+    It reads back `window` records at a time, until there is no such row among them. TransientError while Kafka is away.
+    """
+    first, end = log_ends(cfg, [target])[target]
+    highest, client = since - 1, partition.reader(cfg)
+    try:
+        while first < end:
+            begin = max(first, end - window)
+            found = _highest(partition.read_many(client, {target: (begin, end)}, _GIVE_UP_SECONDS))
+            offset = found[target][0].offset if target in found else -1
+            if offset < since:
+                break
+            highest, end = max(highest, offset), begin
+    finally:
+        client.close()
+    return highest
+
+
 def _is_origin(m: Message | None, row: TargetRow) -> bool:
     return m is not None and epoch_of(m) == row[0].epoch and event_id(m) == event_id(row[1])
 

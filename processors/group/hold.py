@@ -128,6 +128,10 @@ class PollHold:
         """Every server has taken us: from now on a ConfigError is waited out."""
         self._hold.admitted = True
 
+    def alive(self) -> None:
+        """Call this again and again in work that may take long."""
+        self._hold.health.progress()
+
     def delivering(self, seconds: float) -> None:
         """Call this again and again while Kafka has yet to confirm what was produced, for `seconds` already."""
         self._hold.health.progress()

@@ -60,6 +60,7 @@ class SourcePartition:
         self.topic, self.number = source
         self.target, self.token = found.target, token
         self.next, self.note = resume(source, found)
+        self.pending: CleanNote | None = None  # the note to commit for `next` before anything is decided
         tail = self.note.tail
         self._last = self.note.start - 1 if tail is None else tail.offset  # no record lies between it and `next`
         self._unseen = (

@@ -89,7 +89,10 @@ class Step(Protocol[P]):
         return
 
     def begin(self, source: Partition, token: Token, found: Found, kept: P | None, /) -> P:
-        """A partition that was just assigned. `kept`: the same one under an earlier assignment, if it is at hand."""
+        """A partition that was just assigned. `kept`: the same one under an earlier assignment, if it is at hand.
+
+        Its note, if it is `pending`, is committed before a message is decided. TransientError: it is called again.
+        """
 
     def decide(
         self, wait: PollHold, batch: Sequence[tuple[P, list[Message]]], limits: Mapping[str, int], /
@@ -204,10 +207,21 @@ class Relay(Generic[P]):
             found = Found(self._settings.targets[p[0]], self._pairs[p[0]].source.id, *ends[p], *committed[p])
             begun.append(self._step.begin(p, token, found, self._partitions.get(p)))
         for it in begun:
+            if it.pending is not None and not self._noted(it, it.pending):
+                continue
             self._partitions[it.source] = it
             self._member.start(it.source, it.begin)
             about = {"partition": f"{it.topic}/{it.number}", "offset": it.next, "end": ends[it.source][1]}
             log.info("partition begins", extra={**about, "read_from": it.begin})
+
+    def _noted(self, it: SourcePartition, note: CleanNote) -> bool:
+        """Commit the note that a partition begins with. Whether it is still ours."""
+        try:
+            self._commits.commit(it.token, it.source, it.next, encode(note))
+        except Revoked:
+            return False
+        it.note, it.pending = note, None
+        return True
 
     def _leaving(self, partitions: Sequence[Partition]) -> None:
         """Stop telling of these. A partition that was lost may come back soon: keep it for `begin` until then."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,11 @@ from headrace.protocol.wire import (
 )
 from headrace.runtime import backoff
 from headrace.schema_registry.client import Registry
+from headrace.transforms.code import Code
+from headrace.transforms.run import Failure, Result
+from headrace.transforms.table import Columns
 from processors.avro.codec import Codec
-from processors.clean import service
+from processors.clean import service, transforms
 from processors.clean.service import Cleaner
 from processors.copy.service import Copier
 from processors.group import beginning, hold, relay, topics
@@ -92,6 +96,7 @@ class World:
         self.until_crash = 10**9
         self.kinds: dict[tuple[Partition, int, int], str] = {}  # what lies at (partition, epoch, offset)
         self.topic_id = "A" * 22
+        self.store: dict[str, bytes] = {}
 
     def write(self, partition: Partition, kinds: list[tuple[str, int]]) -> None:
         """Raw records of these kinds and event ids (0: none); `gap` is an offset without a record."""
@@ -166,6 +171,45 @@ class World:
         return out
 
 
+class ToyStore:
+    """The object store, as far as transforms need it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
+        self._world.tick("put")
+        self._world.store.setdefault(key, data)
+        return True
+
+    def get(self, key: str) -> bytes:
+        return self._world.store[key]
+
+    def exists(self, key: str) -> bool:
+        return key in self._world.store
+
+
+class ToyTransform:
+    """A transform whose text is two numbers: what it adds to x, and above which x it fails."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+        self._plus, self._most = map(float, code.text.split())
+
+    def check(self, *_: object) -> None:
+        """It is row-wise."""
+
+    def run(self, _: object, columns: Columns, alive: Callable[[], object]) -> Result:
+        alive()
+        out = Result()
+        for row, x in enumerate(columns["x"]):
+            if x is not None and x > self._most:
+                out.failures[row] = Failure("too large")
+            elif x is not None:
+                out.changes[row] = {"x": x + self._plus}
+        return out
+
+
 class Process:
     """A process of the service, and what it holds in memory."""
 
@@ -224,6 +268,17 @@ def cleaning() -> tuple[Settings, Step[Any]]:
     return service.settings_of(CONFIG), Cleaner(CONFIG, registry())
 
 
+def transforming(path: Path) -> Make:
+    """The step of clean with a transform for the stream: a file that `ToyTransform` takes."""
+
+    def make() -> tuple[Settings, Step[Any]]:
+        stream = CONFIG.streams["toy"].model_copy(update={"transform": path})
+        config = CONFIG.model_copy(update={"streams": {"toy": stream}})
+        return service.settings_of(config), Cleaner(config, registry())
+
+    return make
+
+
 def copying(source: str) -> tuple[Settings, Step[Any]]:
     """The step of copy, from a topic to COPY."""
     return Settings("copy", Kafka(), "headrace-copy", 5, {source: COPY}), Copier()
@@ -248,6 +303,8 @@ def patched(process: Process) -> Iterator[None]:
         patch.setattr(relay, "log_ends", ends)
         patch.setattr(beginning, "log_ends", ends)
         patch.setattr(topics, "check", lambda _, targets, *__: {s: Pair(info, info) for s in targets})
+        patch.setattr(transforms, "Transform", ToyTransform)
+        patch.setattr(service, "open_store", lambda _: ToyStore(world))
         patch.setattr(Registry, "latest", lambda *_: None)
         patch.setattr(Registry, "schema_text", _schema)
         yield

@@ -12,7 +12,7 @@ from headrace.kafka import Message
 from headrace.protocol.clean_note import encode
 from headrace.protocol.wire import EVENT_ID, frame
 from processors.avro.codec import Codec
-from processors.clean.batch import Decided, decide, looked_back, raw_batch
+from processors.clean.batch import Decided, decided, looked_back, raw_batch, verdicts
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
 from processors.group.partition import Found
@@ -78,7 +78,8 @@ class Log:
     def clean(self, first: int, end: int) -> Decided:
         """Decide on records [first, end), and commit."""
         batch = raw_batch(self.partition, self.records[first:end])
-        (out,) = decide([batch], self.schemas, {"room.clean": 10**6})
+        (judged,) = verdicts([batch], self.schemas)
+        out = decided(batch, judged, {"room.clean": 10**6})
         self.partition.committed(out.offset, out.note)
         self.partition.lookback.add(out.seen)
         return out

