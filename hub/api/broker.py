@@ -51,7 +51,7 @@ def applied(wanted: Applied, caller: Broker, it: Shared) -> dict[str, Any]:
         newest = counter(c.connection, "broker")
         if wanted.version > newest:
             raise RefusedError(422, f"version {wanted.version} was never given out: the newest is {newest}")
-        c.set("unproven", wanted.unproven)
+        c.set("unproven", int(wanted.unproven))
         if not wanted.unproven:
             c.set("applied", wanted.version)
     return {"version": wanted.version}

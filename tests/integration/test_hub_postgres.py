@@ -23,8 +23,21 @@ from hub.outbox import Row
 from hub.publisher import publisher
 from tests.browser import Browser
 from tests.enrolling import Key, claim, enroll
-from tests.hubworld import add, served
+from tests.hubworld import Served, add, served
 from tests.postgres import postgres
+from tests.unit.test_hub_api import (  # noqa: F401 - each once more, with the fixture `hub` below
+    test_devices_are_found_by_words_tag_group_and_state_page_by_page,
+    test_many_are_added_at_once_or_none,
+    test_the_broker_says_which_version_it_has,
+    test_what_is_known_of_a_device_can_be_changed_piece_by_piece,
+)
+from tests.unit.test_hub_certificates import (  # noqa: F401
+    OURS,
+    test_hub_notes_while_the_broker_does_not_go_by_the_list,
+    test_one_credential_can_be_ended_alone,
+    test_the_list_has_who_was_revoked_and_for_now_who_is_not_active,
+    test_two_certificates_live_beside_each_other_and_a_third_ends_the_oldest,
+)
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -43,6 +56,12 @@ def url(server: str) -> str:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     return server.rpartition("/")[0] + f"/{name}"
+
+
+@pytest.fixture
+def hub(url: str) -> Iterator[Served]:
+    with served(url, OURS) as it:
+        yield it
 
 
 class Log:
