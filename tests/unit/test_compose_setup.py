@@ -188,7 +188,7 @@ def test_provision_says_what_comes_next(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.delenv("HEADRACE_CONFIG", raising=False)
     monkeypatch.setattr("headrace.cli.context.config", Config)
     monkeypatch.setattr("headrace.operate.provision.topics", lambda _: ["imu.raw"])
-    monkeypatch.setattr("headrace.operate.provision.contracts", lambda _: {"imu": 1})
+    monkeypatch.setattr("headrace.operate.provision.contracts", lambda *_: {"imu": 1})
     monkeypatch.setattr("headrace.operate.provision.bucket", lambda _: None)
     assert compose.main(["provision"]) == 0
     said = capsys.readouterr().err.splitlines()
