@@ -4,6 +4,7 @@
 for all of them. Objects may hold lists too.
 """
 
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -11,30 +12,33 @@ from typing import Any
 import msgspec
 
 from bridge.decoders import times
+from bridge.decoders.json.elements import loads, trimmed
 from bridge.decoders.parsed import MAX_ELEMENTS, Parser
+from bridge.decoders.wording import kind, not_json
 from headrace.config.formats import Columns
 from headrace.errors import PoisonError, Reason
 
 _DEPTH = 20  # objects in objects
-_ANY = msgspec.json.Decoder(dict[str, Any])
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _EXACT = msgspec.json.Decoder(float_hook=Decimal)
 
 
-def parser(columns: Columns | None) -> Parser:
-    """The parser of messages with these keys; the usual ones where they are None."""
-    return Parser(partial(parse, columns=columns or Columns()))
+def parser(columns: Columns | None, zone: tzinfo = UTC) -> Parser:
+    """The parser of messages with these keys; the usual ones where they are None. `zone`: of times that name none."""
+    return Parser(partial(parse, columns=columns or Columns(), zone=zone))
 
 
-def parse(payload: bytes, columns: Columns) -> list[dict[str, Any]]:
+def parse(payload: bytes, columns: Columns, zone: tzinfo = UTC) -> list[dict[str, Any]]:
     """An object for each sample, in order, with its `event_time`. PoisonError for what is no such object."""
+    text = trimmed(payload)
     try:
-        found = _ANY.decode(payload)
-        raw = _RAW.decode(payload)
+        found = loads(text)
+        if type(found) is not dict:
+            words = f"an object of lists expected, not {kind(found)}. Is it the format json?"
+            raise PoisonError(Reason.MALFORMED, words)
+        base = _exactly(text, (columns.start, columns.step, columns.rate))
     except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-        words = "nested too deeply" if isinstance(e, RecursionError) else str(e)
-        raise PoisonError(Reason.MALFORMED, f"not a JSON object of lists: {words}") from None
-    base = {k: _EXACT.decode(raw[k]) for k in (columns.start, columns.step, columns.rate) if k in raw}
+        raise not_json(text, e) from None
     for key in base:
         del found[key]
     lengths: list[tuple[int, str]] = []
@@ -43,16 +47,26 @@ def parse(payload: bytes, columns: Columns) -> list[dict[str, Any]]:
         lengths.append((len(start), columns.start))
     _measure(found, "", lengths)
     count = _only(lengths)
-    moments = _moments(base, columns, count)
+    moments = _moments(base, columns, count, zone)
     listed = {k: _spread(v, count) for k, v in found.items() if _has_list(v)}
     listed["event_time"] = moments
     rest = {k: v for k, v in found.items() if k not in listed}
     return [rest | dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)]
 
 
+def _exactly(text: bytes, keys: tuple[str, ...]) -> dict[str, Any]:
+    """What an object, which has been read, has at these keys; numbers with a point as decimals."""
+    try:
+        raw = _RAW.decode(text)
+    except msgspec.DecodeError:  # a bare NaN somewhere
+        found = loads(text, Decimal)
+        return {k: found[k] for k in keys if k in found}
+    return {k: _EXACT.decode(raw[k]) for k in keys if k in raw}
+
+
 def _measure(value: dict[str, Any], path: str, lengths: list[tuple[int, str]], depth: int = 0) -> None:
     if depth > _DEPTH:
-        raise PoisonError(Reason.MALFORMED, f"{path[:80]}: nested too deeply")
+        raise PoisonError(Reason.MALFORMED, f"{path[:80]}: nested too deeply. Have the device send flatter objects")
     for key, inner in value.items():
         name = f"{path}.{key[:80]}" if path else key[:80]
         if isinstance(inner, dict):
@@ -75,14 +89,14 @@ def _only(lengths: list[tuple[int, str]]) -> int:
     return count
 
 
-def _moments(base: dict[str, Any], columns: Columns, count: int) -> list[Any]:
+def _moments(base: dict[str, Any], columns: Columns, count: int, zone: tzinfo) -> list[Any]:
     start = base.get(columns.start)
     if start is None:
         words = f"{columns.start}: the time of the first sample is missing"
         raise PoisonError(Reason.MISSING_FIELD, words, field=columns.start)
     if isinstance(start, list):
-        return times.at(times.instant(columns.start, t, columns.unit) for t in start)
-    first = times.instant(columns.start, start, columns.unit)
+        return times.at(times.instant(columns.start, t, columns.unit, zone) for t in start)
+    first = times.instant(columns.start, start, columns.unit, zone)
     step, rate = base.get(columns.step), base.get(columns.rate)
     if step is None and rate is None and count > 1:
         words = f"{columns.step}: the time between two samples is missing. {columns.rate}, samples a second, would do"

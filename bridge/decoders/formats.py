@@ -34,13 +34,13 @@ def _json(contract: Contract, schema_id: int, route: Route) -> Decoder:
 def _value(contract: Contract, schema_id: int, route: Route) -> Decoder:
     from bridge.decoders.value import ValueDecoder
 
-    return ValueDecoder(contract, schema_id, route.fills, route.field)
+    return ValueDecoder(contract, schema_id, route.fills, route.field, of_route(route.options).zone)
 
 
 def _columns(route: Route) -> Parser:
     from bridge.decoders import columns
 
-    return columns.parser(route.options.columns)
+    return columns.parser(route.options.columns, of_route(route.options).zone)
 
 
 def _packed(route: Route) -> Parser:

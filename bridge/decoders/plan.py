@@ -23,8 +23,8 @@ class Plan(NamedTuple):
 
     @property
     def maps(self) -> bool:
-        """Whether fields are elsewhere than at the keys with their names."""
-        return bool(self.sources or self.explode)
+        """Whether fields are elsewhere in payloads than at the keys with their names."""
+        return bool(self.explode) or any(not source.topic for source in self.sources.values())
 
 
 def of_route(route: Route) -> Plan:

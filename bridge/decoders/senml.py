@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bridge.decoders import cbor, times
+from bridge.decoders.json.elements import loads, trimmed
 from bridge.decoders.parsed import MAX_ELEMENTS, Parser
-from bridge.decoders.wording import broken
+from bridge.decoders.wording import not_json
 from headrace.config.formats import Senml
 from headrace.errors import PoisonError, Reason
 
@@ -26,8 +27,6 @@ _VALUES = ("v", "vs", "vb", "vd", "sv")
 _VERSION = 10
 _MAX_RECORDS = 50_000
 _NOW = 2**28  # seconds: smaller times count from when the message came
-_JSON = msgspec.json.Decoder()
-_MARK = b"\xef\xbb\xbf"  # a byte-order mark
 
 
 def parser(settings: Senml | None) -> Parser:
@@ -62,12 +61,12 @@ def parse(payload: bytes, settings: Senml) -> list[dict[str, Any]]:
 
 
 def _records(payload: bytes, bases: dict[str, Any]) -> list[Any]:
-    text = payload.removeprefix(_MARK).rstrip(b"\0").strip()
+    text = trimmed(payload).strip()
     if text[:1] in {b"[", b"{"}:
         try:
-            found = _JSON.decode(text)
+            found = loads(text)
         except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-            raise broken("SenML in JSON", payload, e) from None
+            raise not_json(text, e) from None
     else:
         found = cbor.load(payload)
     if isinstance(found, dict) and isinstance(found.get("e"), list):  # as before RFC 8428

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
+from bridge.decoders.values import zoned
 from headrace.errors import PoisonError, Reason
 
 MICROSECONDS = {"s": Fraction(1_000_000), "ms": Fraction(1_000), "us": Fraction(1), "ns": Fraction(1, 1_000)}
@@ -30,18 +31,14 @@ def exact(name: str, value: Any) -> Fraction:
     raise PoisonError(Reason.WRONG_TYPE, f"{name}: a number expected", field=name)
 
 
-def instant(name: str, value: Any, unit: str) -> Fraction:
-    """Microseconds since 1970 UTC: of a number of `unit`s (s, ms, us, ns), or of text in ISO 8601 that has a zone."""
+def instant(name: str, value: Any, unit: str, zone: tzinfo = UTC) -> Fraction:
+    """Microseconds since 1970 UTC: of a number of `unit`s (s, ms, us, ns), or of text in ISO 8601.
+
+    `zone`: of text that names none.
+    """
     if type(value) is not str:
         return exact(name, value) * MICROSECONDS[unit]
-    try:
-        when: datetime | None = datetime.fromisoformat(value)
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None:
-        words = f"{name}: a number, or a time such as 2026-03-01T10:00:00Z expected, not {value[:80]!r}"
-        raise PoisonError(Reason.WRONG_TYPE, words, field=name, value=value)
-    return Fraction((when - _EPOCH) // timedelta(microseconds=1))
+    return Fraction((zoned(name, value, zone) - _EPOCH) // timedelta(microseconds=1))
 
 
 def moments(start: Fraction, step: Fraction, count: int) -> list[datetime]:

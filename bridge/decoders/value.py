@@ -7,6 +7,7 @@ came. A copy of a message looks like a second reading of the same value, so thes
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
 from bridge.decoders.unknown import json_text
 from bridge.decoders.values import Reader, field_reader, missing
+from bridge.decoders.wording import number_hint
 from bridge.encode import encoder
 from headrace.contracts.model import Contract, Field
 from headrace.contracts.onevalue import FIELD, fillable
@@ -47,9 +49,17 @@ class ValueDecoder:
 
     `captures`: the levels of the topic that fill fields, each with a name that has been checked. `field`: the field to
     fill; when it is empty, the level that the route's filter calls {field} names it, or an alias of it.
+    `zone`: of times that name none.
     """
 
-    def __init__(self, contract: Contract, schema_id: int, captures: Sequence[str] = (), field: str = "") -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        schema_id: int,
+        captures: Sequence[str] = (),
+        field: str = "",
+        zone: tzinfo = UTC,
+    ) -> None:
         self.ignored = 0
         self._encode = encoder(contract, frame(schema_id, b""))
         self._contract = contract.name
@@ -57,7 +67,7 @@ class ValueDecoder:
         self._notes: list[str] = []  # of the reading at hand
         self._slots: dict[str, _Slot] = {}
         for f in fillable(contract):
-            slot = _slot(f, self._position[f.name], self._notes)
+            slot = _slot(f, self._position[f.name], self._notes, zone)
             self._slots.update(dict.fromkeys((f.name, *f.aliases), slot))
         self._slot = self._slots[field] if field else None
         self._captured = [(self._position[n], field_reader(contract.field(n)), n) for n in captures]
@@ -133,16 +143,15 @@ def from_text(field: Field, *, comma: bool = False) -> Reader:
     return value
 
 
-def _slot(field: Field, position: int, notes: list[str]) -> _Slot:
+def _slot(field: Field, position: int, notes: list[str], zone: tzinfo = UTC) -> _Slot:
     if field.logical == "decimal" or (field.kind in {"double", "float", "int", "long"} and field.logical is None):
         kind = "number"
     elif field.logical is not None:
         kind = "time"
     else:
         kind = "boolean" if field.kind == "boolean" else "text"
-    return _Slot(
-        field, position, kind, field_reader(field, notes), frozenset(s for s in field.sentinels if isinstance(s, str))
-    )
+    sentinels = frozenset(s for s in field.sentinels if isinstance(s, str))
+    return _Slot(field, position, kind, field_reader(field, notes, zone), sentinels)
 
 
 def _text(payload: bytes) -> str:
@@ -202,12 +211,7 @@ def _not_a_number(name: str, text: str) -> NoReturn:
     if text.lstrip("+-").lower() in _NOT_FINITE:
         words = f"{name}: {text} is not a value. If the device means that it has none, add it to the field's sentinels"
         raise PoisonError(Reason.NOT_FINITE, words, field=name, value=text)
-    hint = ""
-    if _NUMBER.fullmatch(text.replace(",", ".", 1)):
-        hint = "; write the decimal point as a dot"
-    elif _NUMBER.match(text):
-        hint = "; send the number alone, without a unit"
-    _wrong(name, "a number", text, hint)
+    _wrong(name, "a number", text, number_hint(text, quotes=""))
 
 
 def _wrong(name: str, wanted: str, text: str, hint: str = "") -> NoReturn:

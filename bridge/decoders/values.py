@@ -113,7 +113,8 @@ def timestamp(
 ) -> Reader:
     """A reader of times: ISO 8601 text (of `zone` where it names none), a number of `unit`s since 1970, or a datetime.
 
-    `form`: text is in this format of strptime instead. `digits`: text may be a number of `unit`s too.
+    `form`: text is in this format of strptime instead. `digits`: the route says the unit, and text may be such a number
+    too.
 
     The answer is in ticks of `tick` nanoseconds; what is finer is cut off, and a float goes to the nearest tick.
     Times before `first` (in ticks) or after the year 9999 can't be: refused here, and not by clean, their dead letters
@@ -137,7 +138,8 @@ def timestamp(
         else:
             _wrong(name, "a time as ISO 8601 text or a number", v)
         if not low <= ticks < high:
-            _impossible(name, v, ticks * tick, unit, None if first is None else int(first) * tick)
+            hint = times.meant(ticks * tick // scale, unit, *((f"fields.{name}.unit", "the route") if digits else ()))
+            _impossible(name, v, ticks * tick, unit, hint, None if first is None else int(first) * tick)
         return ticks
 
     return read
@@ -167,9 +169,8 @@ def zoned(name: str, v: str, zone: tzinfo, form: str = "") -> datetime:
     return there
 
 
-def _impossible(name: str, v: Any, nanoseconds: int, unit: str, first: int | None) -> NoReturn:
+def _impossible(name: str, v: Any, nanoseconds: int, unit: str, hint: str, first: int | None) -> NoReturn:
     when = times.date(nanoseconds)
-    hint = times.meant(nanoseconds // times.NANOSECONDS[unit], unit)
     what = f"{_short(v)} {unit}, {when}{hint}," if type(v) in {int, float} else _short(v)
     bound = "no date of the calendar" if first is None or nanoseconds > first else f"before {times.date(first)}"
     raise PoisonError(Reason.OUT_OF_RANGE, f"{name}: {what} is {bound}", field=name, value=_short(v))

@@ -12,7 +12,7 @@ _PLAIN = re.compile(r'\s*(?:[+-]?[.,]?\d[\d.,]*\s?\S{0,8}|true|false|on|off|"[^"
 _HINTS = {"object keys must be strings": ". Keys and texts stand in double quotes", "trailing comma": ". Leave it out"}
 _AT = re.compile(r"\(byte (\d+)\)")
 
-_NO_VALUE = frozenset({"nan", "inf", "infinity", "na", "n/a", "null", "none", "unknown", "unavailable", "-", "--"})
+_NO_VALUE = frozenset({"nan", "inf", "infinity", "na", "n/a", "null", "none", "unknown", "unavailable", ""})
 _NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _WITH_UNIT = re.compile(r"[+-]?\d{1,20}(?:[.,]\d{0,20})?\s?[^\d\s]\S{0,8}\Z", re.ASCII)
 _VALUE = "A route with `format: value` takes such payloads"
@@ -71,19 +71,22 @@ def not_an_object(found: Any) -> PoisonError:
     return PoisonError(Reason.MALFORMED, f"a JSON object expected, or an array of objects, not {kind(found)}{hint}")
 
 
-def number_hint(value: Any) -> str:
-    """What to do about text where a number should be; nothing where it is not text, or the text says nothing."""
+def number_hint(value: Any, quotes: str = "without quotes") -> str:
+    """What to do about text where a number should be; nothing where it is not text, or the text says nothing.
+
+    `quotes`: what to say of quotes; empty where the format has none around text.
+    """
     if not isinstance(value, str):
         return ""
     plain = value.strip()
-    if not plain or plain.lstrip("+-").lower() in _NO_VALUE:
+    if plain.lstrip("+-").lower() in _NO_VALUE:
         return ". If it means that there is no value, add it to the field's sentinels in the contract"
     if _NUMBER.fullmatch(plain):
         return ". Send the number without quotes"
     if _NUMBER.fullmatch(plain.replace(",", ".", 1)):
-        return f". Send {plain.replace(',', '.', 1)}: with a decimal point, without quotes"
+        return f". Send {plain.replace(',', '.', 1)}: with a decimal point{quotes and f', {quotes}'}"
     if _WITH_UNIT.match(plain):
-        return ". Send the number alone, without a unit and without quotes"
+        return f". Send the number alone, without a unit{quotes and f' and {quotes}'}"
     return ""
 
 

@@ -18,8 +18,9 @@ def way(topic: str, draft: Draft, identity: str, sample: Sample, devices: Sequen
     if identity != DEVICE:
         keys["identity"] = identity
     mac = address(sample)
-    if rule := _rule(devices, identity, mac):
-        keys["device"] = {"names": rule}
+    rule = _rule(devices, identity, mac)
+    if device := {**draft.device, **({"names": rule} if rule else {})}:
+        keys["device"] = device
     elif mac:
         asides.append(f"device: {{names: mac}}  # where devices are called as {mac}")
     if draft.mapping:

@@ -13,7 +13,7 @@ from headrace.contracts import allowed, conversion
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError
 from headrace.protocol import paths
-from headrace.protocol.names import DEVICE, OURS, TIME
+from headrace.protocol.names import OURS, TIME
 
 
 class FieldSource(Section):
@@ -83,10 +83,10 @@ def problems(contract: Contract, sources: dict[str, FieldSource], where: str) ->
         elif source.unit and not is_time:
             for problem in conversion.problems(field, source.unit):
                 yield f"{place}.unit: {problem}"
-        if source.property and (name in {DEVICE, TIME} or field.kind not in {"string", "enum"}):
+        if source.property and (name == TIME or field.kind not in {"string", "enum"}):
             yield f"{place}.property: a user property is text, and {name} is no field for it. Give another source"
         if source.value is not None:
-            if name in {DEVICE, TIME}:
+            if name == TIME:
                 yield f"{place}.value: {name} differs from reading to reading. Give its path"
             elif is_time or not (field.json or allowed.fits(source.value, replace(field.type, nullable=False))):
                 yield f"{place}.value: {source.value!r} is no {field.logical or field.kind}. Give one"

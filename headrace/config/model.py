@@ -29,11 +29,11 @@ class Stream(Section):
 
     @property
     def json_route(self) -> Route | None:
-        """The first route for JSON with the contract's own names, by which Headrace's own commands publish readings.
+        """The first route for plain JSON with the contract's own names, by which our own commands publish readings.
 
         None when there is none.
         """
-        return next((r for r in self.routes if r.format == "json" and not r.fields and not r.explode), None)
+        return next((r for r in self.routes if r.as_contract), None)
 
 
 class Http(Section):

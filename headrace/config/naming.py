@@ -20,8 +20,14 @@ class Device(Section):
     )
     path: str = Field("", description="of the name in the payload, such as deviceInfo.devEui; empty: device_id")
     topic: str = Field(
-        "", description="captures that are the name together, such as {floor}/{room}; empty: {device_id}"
+        "",
+        description="captures that are the name together, such as {floor}/{room}; empty: {device_id}, or the payload's",
     )
+
+    @property
+    def source(self) -> FieldSource | None:
+        """Where the name is; None: in the topic, in the payload's key device_id, or in both."""
+        return FieldSource(path=self.path, topic=self.topic) if self.path or self.topic else None
 
     @field_validator("path")
     @classmethod

@@ -14,13 +14,20 @@ from headrace.config.packed import Packed
 from headrace.errors import ConfigError
 from headrace.protocol import joins, paths
 from headrace.protocol.joins import Join
-from headrace.protocol.names import DEVICE
+from headrace.protocol.names import DEVICE, TIME
 
 # How payloads are written; bridge/decoders/formats.py has a decoder for each.
 Format = Literal[
     "json", "value", "columns", "packed", "csv", "senml", "cbor", "msgpack", "avro", "protobuf", "sparkplug"
 ]
 Unknown = Literal["refuse", "ignore", "keep"]
+# Formats that say the time themselves: by what.
+_TIMED: dict[Format, str] = {
+    "columns": "columns.start says where the time is. Set that",
+    "packed": "packed.time says where the time is. Set that",
+    "senml": "the records of SenML say their time, in t and bt. Set senml.unit, if it is not in seconds",
+    "sparkplug": "the metrics of Sparkplug say their time. Correct it at the device, if it is wrong",
+}
 
 
 class Route(Section):
@@ -76,18 +83,36 @@ class Route(Section):
             raise ValueError(f"format {self.format} needs settings, in a section {self.format}")
         if self.explode and self.format != "json":
             raise ValueError("explode is for payloads of format json. Leave it out")
-        if self.format == "value" and self.sources:
+        if self.format == "value" and (self.fields or self.device.path):
             raise ValueError(
                 "a plain value has no fields: leave `fields` and device.path out, or choose another format"
             )
-        if (self.device.path != "") + (self.device.topic != "") + (DEVICE in self.fields) > 1:
-            raise ValueError(f"say once where the device's name is: by device.path, device.topic or fields.{DEVICE}")
+        if DEVICE in self.fields:
+            remedy = 'Write device: {topic: "{device_id}"}, or device: {path: ...} for one in the payload'
+            raise ValueError(f"fields.{DEVICE}: the device's name stands in `device`. {remedy}")
+        if self.device.path and self.device.topic:
+            raise ValueError("say once where the device's name is: by device.path or by device.topic")
+        if TIME in self.fields and (said := self._says_time()):
+            raise ValueError(f"fields.{TIME}: {said}, and leave this out")
         return self
+
+    def _says_time(self) -> str:
+        """What makes the time of the format's readings, and what to set; empty where the payload's fields do."""
+        if self.format == "packed" and (self.packed is None or not self.packed.time):
+            return ""
+        return _TIMED.get(self.format, "")
 
     @property
     def sources(self) -> dict[str, FieldSource]:
         """Where fields are, that of the device's name too."""
-        return {**self.fields, **({DEVICE: FieldSource(path=self.device.path)} if self.device.path else {})}
+        device = self.device.source
+        return {**self.fields, **({DEVICE: device} if device is not None else {})}
+
+    @property
+    def as_contract(self) -> bool:
+        """Whether payloads are JSON, not compressed, with the contract's fields at the keys with their names."""
+        plain = self.format == "json" and self.compression in {"none", "auto"}
+        return plain and not (self.fields or self.device.path or self.explode)
 
     @field_validator("explode")
     @classmethod
@@ -112,9 +137,11 @@ class Route(Section):
 
     def joins(self, captures: Collection[str], where: str) -> dict[str, Join]:
         """The joins of the filter's `captures`, by field. ConfigError, beginning with `where`: a wrong template."""
-        wanted = {DEVICE: ("device.topic", self.device.topic)} if self.device.topic else {}
-        wanted |= {name: (f"fields.{name}.topic", it.topic) for name, it in self.fields.items() if it.topic}
-        return {field: joins.parse(text, captures, f"{where}.{key}") for field, (key, text) in wanted.items()}
+        return {
+            name: joins.parse(it.topic, captures, f"{where}.{'device' if name == DEVICE else f'fields.{name}'}.topic")
+            for name, it in self.sources.items()
+            if it.topic
+        }
 
 
 def as_route(value: object) -> object:

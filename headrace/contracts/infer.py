@@ -58,6 +58,7 @@ class Draft:
     told: tuple[Told, ...]
     hints: tuple[str, ...]
     mapping: dict[str, Any] = field(default_factory=dict)  # `fields` of the route
+    device: dict[str, str] = field(default_factory=dict)  # `device` of the route
     zone: bool = False  # the times name none: the route should
     lists: dict[str, str] = field(default_factory=dict)  # of objects: their paths, and a key of those objects
 
@@ -83,7 +84,7 @@ def infer(name: str, readings: Sequence[dict[str, Any]], captured: Sequence[str]
     if without:
         shown = ", ".join(without[:6]) + (f" and {len(without) - 6} more" if len(without) > 6 else "")
         hints.append(f'no unit is known for {shown}: add "unit" to each, such as "Cel" or "V"')
-    return Draft(contract, tuple(maker.told), tuple(hints), maker.mapping, maker.zone, maker.lists)
+    return Draft(contract, tuple(maker.told), tuple(hints), maker.mapping, maker.device, maker.zone, maker.lists)
 
 
 class _Maker:
@@ -91,6 +92,7 @@ class _Maker:
         self.told: list[Told] = []
         self.hints: list[str] = []
         self.mapping: dict[str, Any] = {}
+        self.device: dict[str, str] = {}
         self.zone = False
         self.lists: dict[str, str] = {}
         self._timed = ""  # path of a time that lies deeper than the top
@@ -124,13 +126,13 @@ class _Maker:
         levels = [c for c in self._captured if c != "device_id"]
         for name in levels:
             if not set(kinds_of(self._columns.get(name, []))) <= {"text"}:
-                self._from_topic(name, "not text: the topic says it")
+                self.mapping[name] = self._from_topic(name, "not text: the topic says it")
         return levels
 
-    def _from_topic(self, name: str, why: str) -> None:
-        """The topic fills the field, and not the payload's key of that name, which is kept apart."""
-        self.mapping[name] = {"topic": f"{{{name}}}"}
+    def _from_topic(self, name: str, why: str) -> dict[str, str]:
+        """That the topic fills the field, and not the payload's key of that name, which is kept apart."""
         self.told.append(Told(name, EXTRA, "JSON text", why=why, open=True))
+        return {"topic": f"{{{name}}}"}
 
     def _nameless(self, path: str) -> bool:
         self.told.append(Told(f'{path}""', EXTRA, "JSON text", why="a key without a name: kept apart", open=True))
@@ -149,7 +151,7 @@ class _Maker:
             )
         bad = [v for v in (self._columns[key] if key else []) if not (isinstance(v, str) and is_device_id(v))]
         if bad and "device_id" in self._captured:
-            self._from_topic("device_id", f"{bad[0]!r:.40} is no device's id: the topic says which it is")
+            self.device = self._from_topic("device_id", f"{bad[0]!r:.40} is no device's id: the topic says which it is")
             return None
         if bad:
             raise ConfigError(

@@ -33,13 +33,16 @@ def date(nanoseconds: int) -> str:
         return "after the year 9999" if nanoseconds > 0 else "before the year 1"
 
 
-def meant(number: int, unit: str) -> str:
-    """A question, with the remedy, where `number` in another unit than `unit` is a likely date; else nothing."""
+def meant(number: int, unit: str, key: str = '"time_unit"', place: str = "the contract") -> str:
+    """A question, with the remedy, where `number` in another unit than `unit` is a likely date; else nothing.
+
+    `key`: what says the unit, in `place`.
+    """
     for other, name in _NAMES.items():
         try:
             when = _EPOCH + timedelta(seconds=number * NANOSECONDS[other] // NANOSECONDS["s"])
         except OverflowError:
             continue
         if other != unit and when.year in _LIKELY:
-            return f' (did you mean {name}, {when:%Y-%m-%d}? Then set "time_unit": "{other}" in the contract)'
+            return f' (did you mean {name}, {when:%Y-%m-%d}? Then set {key}: "{other}" in {place})'
     return ""

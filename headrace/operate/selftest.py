@@ -57,7 +57,8 @@ def message(config: Config, stream: str, payload: str = "", now: datetime | None
     given = config.streams[stream].json_route
     if given is None:
         raise ConfigError(
-            f"streams.{stream}: no route for JSON, so no reading can be sent to it. Add one, or name another"
+            f"streams.{stream}: no route for JSON with the contract's own keys (without fields, explode, device.path "
+            "and compression), so no reading can be sent to it. Add one, or name another"
         )
     route = filters.parse(given.filter, f"streams.{stream}.routes")
     name = secrets.token_hex(6) if given.device.names == "mac" else f"selftest-{secrets.token_hex(4)}"

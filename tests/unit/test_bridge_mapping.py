@@ -90,8 +90,8 @@ def test_a_lorawan_uplink_of_chirpstack(world: Make) -> None:
     }  # fmt: skip
     it = world(
         {"filter": "application/{app}/device/{eui}/event/up", "identity": "app", "unknown_fields": "ignore",
-         "device": {"names": "mac"},
-         "fields": {"event_time": "time", "device_id": "deviceInfo.devEui", "temperature": "object.temperature",
+         "device": {"path": "deviceInfo.devEui", "names": "mac"},
+         "fields": {"event_time": "time", "temperature": "object.temperature",
                     "rx": "rxInfo", "tags": "deviceInfo.tags", "eui": {"topic": "{eui}"}}},
         field("temperature", unit="Cel"), field("rx", "string", json=True), field("tags", "string", json=True),
         field("eui", "string"),
@@ -118,7 +118,7 @@ def test_a_notification_of_a_shelly_has_only_what_changed(world: Make) -> None:
     assert (row["event_time"], row["power"], "energy" in row) == (1_795_428_012_000_000, 60.0, False)
     (refused,) = it.rows("shelly-1/events/rpc", {"params": {"ts": 1795428012460, "switch:0": {"apower": 60}}})
     assert refused[0] is Reason.OUT_OF_RANGE
-    assert "did you mean milliseconds" in refused[2]
+    assert 'did you mean milliseconds, 2026-11-23? Then set fields.event_time.unit: "ms" in the route)' in refused[2]
 
 
 def test_a_sensor_of_zigbee2mqtt(world: Make) -> None:

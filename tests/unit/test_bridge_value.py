@@ -21,6 +21,7 @@ from headrace.contracts.model import Contract, parse
 from headrace.contracts.onevalue import problems
 from headrace.errors import ConfigError, Reason
 from headrace.operate import selftest
+from tests.unit import payload_formats as pf
 from tests.unit.intake_world import Packet, World, skipped
 
 NOW = 1_700_000_000_123_456
@@ -126,8 +127,15 @@ def test_times_and_exact_numbers() -> None:
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        (b"21,5", "x: a number expected, not '21,5'; write the decimal point as a dot"),
-        (b"21.5 C", "x: a number expected, not '21.5 C'; send the number alone, without a unit"),
+        (b"21,5", "x: a number expected, not '21,5'. Send 21.5: with a decimal point"),
+        (b"21.5 C", "x: a number expected, not '21.5 C'. Send the number alone, without a unit"),
+        (
+            b"-",
+            (
+                "x: a number expected, not '-'. If it means that there is no value, "
+                "add it to the field's sentinels in the contract"
+            ),
+        ),
         (b"nan", "x: nan is not a value. If the device means that it has none, add it to the field's sentinels"),
         (b"", "x: the field is empty: a value is expected, such as 21.5 or true"),
         (b"x" * 5000, "5,000 bytes: a plain value has up to 4,096. Is it another format?"),
@@ -156,6 +164,14 @@ def test_a_reading_has_the_time_of_its_arrival_the_topic_s_names_and_defaults_an
     }  # fmt: skip
     assert decoder.element(b"20", 0) == b"20"
     assert decoder.marks(b"20") == {}
+
+
+def test_a_time_that_names_no_zone_is_in_the_route_s() -> None:
+    it = pf.contract(at={"type": "long", "logicalType": "timestamp-millis"})
+    decoder = pf.decoder(it, format="value", field="at", time_zone="Asia/Tokyo")
+    (found,) = decoder.decode(b"2026-03-01T10:00:00", HERE, NOW)
+    assert isinstance(found, Reading)
+    assert read(without_logical_types(it.schema), found.value)["at"] == 1_772_326_800_000
 
 
 def test_sentinels_in_words_become_null_with_a_note_or_are_refused_where_a_value_must_be() -> None:

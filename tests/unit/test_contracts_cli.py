@@ -101,7 +101,9 @@ def test_new_says_what_would_break_before_anything_stops(here: Path) -> None:
     ("topic", "sample", "route"),
     [
         ("a/{device_id}", '{"x": 1}', {}),
-        ("a/{device_id}", '{"device_id": 17, "x": 1}', {"fields": {"device_id": {"topic": "{device_id}"}}}),
+        ("a/{device_id}", '{"device_id": 17, "x": 1}', {"device": {"topic": "{device_id}"}}),
+        ("a/{gateway}/{device_id}", '{"device_id": 17, "x": 1}',
+         {"identity": "gateway", "device": {"topic": "{device_id}", "names": "encode"}}),
         ("a/{gateway}/{device_id}", '{"x": 1}', {"identity": "gateway", "device": {"names": "encode"}}),
         ("a/{gateway}/{device_id}", '{"x": 1, "gw_mac": "C8:25:2D:AA:9C:2C"}',
          {"identity": "gateway", "device": {"names": "mac"}}),

@@ -195,7 +195,7 @@ def test_the_device_comes_from_a_key_or_from_the_topic() -> None:
 @pytest.mark.parametrize("value", [17, "AA:BB:CC:DD:EE:FF", "hall 1"])
 def test_a_device_id_that_is_none_is_kept_apart_where_the_topic_names_the_device(value: object) -> None:
     made = infer("pump", [{"device_id": value, "x": 1}], ["device_id"])
-    assert made.mapping == {"device_id": {"topic": "{device_id}"}}
+    assert (made.device, made.mapping) == ({"topic": "{device_id}"}, {})
     assert (made.told[0].key, made.told[0].field, made.told[0].open) == ("device_id", "_extra", True)
 
 

@@ -1,5 +1,6 @@
 """What devices are called becomes ids: by rules that never make one id of two names, in topics and in payloads."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from headrace.config import Config
 from headrace.config.routes import contract_problems, filter_problems, identity_problems
-from headrace.errors import ConfigError, PoisonError
+from headrace.errors import ConfigError, PoisonError, Reason
 from headrace.protocol import joins
 from headrace.protocol.devicenames import decoded, fitting, naming
 from headrace.protocol.names import is_device_id
@@ -190,6 +191,28 @@ def test_topic_and_payload_may_spell_one_address_differently_and_must_not_name_t
     assert became(route, f"ruuvi/hall/{MAC}", device_id="fc-53-94-c3-7c-00") == "fc5394c37c00"
     other = became(route, f"ruuvi/hall/{MAC}", device_id="FC:53:94:C3:7C:01")
     assert other.startswith("device_mismatch: device_id: the topic says fc5394c37c00, the payload 'FC:")
+
+
+@pytest.mark.parametrize("topic", ["{device_id}", "{room}/{device_id}"])
+def test_where_the_topic_alone_names_the_device_a_payload_s_key_is_any_other(tmp_path: Path, topic: str) -> None:
+    names = "encode" if "room" in topic else "id"
+    route = {"filter": "a/{gw}/{room}/{device_id}", "identity": "gw", "unknown_fields": "keep",
+             "device": {"topic": topic, "names": names}}  # fmt: skip
+    it = mapping_world.World(tmp_path, route, field("x"), field("room", "string"))
+    device = "hall__2ft-1" if "room" in topic else "t-1"
+    for said in (17, "AA:BB", "t-2", None):
+        (row,) = it.rows("a/g/hall/t-1", {"device_id": said, "x": 1.5})
+        assert (row["device_id"], row["x"], row["_extra"]) == (
+            device,
+            1.5,
+            json.dumps({"device_id": said}, separators=(",", ":")),
+        )
+    (row,) = it.rows("a/g/hall/t-1", {"x": 1.5})
+    assert (row["device_id"], row["x"], "_extra" in row) == (device, 1.5, False)
+    (row,) = mapping_world.World(
+        tmp_path, {**route, "unknown_fields": "refuse"}, field("x"), field("room", "string")
+    ).rows("a/g/hall/t-1", {"device_id": "t-1", "x": 1.5})
+    assert row[:2] == (Reason.UNKNOWN_FIELD, "device_id")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,27 @@ def test_the_time_base_is_told_in_several_ways() -> None:
     assert times(b'{"t0": 1700000000.000001, "ax": [1]}') == [1]
 
 
+def test_a_start_that_names_no_zone_is_in_the_route_s() -> None:
+    payload = b'{"t0": "2023-11-15T07:13:20", "dt": 1, "ax": [1]}'
+    it = pf.decoder(CONTRACT, format="columns", time_zone="Asia/Tokyo")
+    assert pf.rows(CONTRACT, it.decode(payload, HERE, NOW)) == [{"event_time": 1_700_000_000_000_000, "ax": 1}]
+    assert times(b'{"t0": ["2023-11-14T22:13:20"], "ax": [1]}') == [0], "UTC, where the route has none"
+    never = pf.decoder(CONTRACT, format="columns", time_zone="Europe/Berlin")
+    assert "never came" in str(pf.refusal(never, b'{"t0": "2026-03-29T02:30:00", "ax": [1]}'))
+
+
+def test_marks_nuls_and_bare_words_are_taken_as_in_json() -> None:
+    assert read(b"\xef\xbb\xbf" + GOOD + b"\0\0") == read(GOOD)
+    bare = b'{"t0": 1700000000.000001, "dt": 0.1, "ax": [NaN, 1.5], "label": "NaN"}'
+    it = pf.decoder(pf.contract(ax="double", label="string"), format="columns")
+    rows = pf.rows(pf.contract(ax="double", label="string"), it.decode(bare, HERE, NOW))
+    assert rows == [
+        {"event_time": 1_700_000_000_000_001, "label": "NaN", "_quality": "ax:not_finite:null"},
+        {"event_time": 1_700_000_000_100_001, "label": "NaN", "ax": 1.5},
+    ]
+    assert "a number of fewer digits expected" in str(pf.refusal(it, b'{"t0": NaN, "ax": [1]}'))
+
+
 def test_times_do_not_drift() -> None:
     samples = json.dumps([0] * 10_000).encode()
     assert times(b'{"t0": 1700000000.7, "dt": 0.1, "ax": %b}' % samples)[-1] == 700_000 + 9_999 * 100_000
@@ -75,11 +96,13 @@ def test_a_time_is_its_start_and_whole_steps(start: int, step: int, count: int) 
         (b'{"t0": 1, "ax": [1, 2]}', Reason.MISSING_FIELD, "dt: the time between two samples is missing"),
         (b'{"t0": 1, "rate": 0, "ax": [1, 2]}', Reason.OUT_OF_RANGE, "rate: samples a second expected"),
         (b'{"t0": 1, "ax": 5}', Reason.MISSING_FIELD, "no list of values. Is it the format json?"),
-        (b'{"t0": "noon", "dt": 1, "ax": [1]}', Reason.WRONG_TYPE, "t0: a number, or a time such as 2026"),
+        (b'{"t0": "noon", "dt": 1, "ax": [1]}', Reason.WRONG_TYPE, "t0: a time as ISO 8601 text or a number expected"),
         (b'{"t0": 1e99, "dt": 1, "ax": [1]}', Reason.WRONG_TYPE, "t0: a number of fewer digits expected"),
         (b'{"t0": 1e20, "dt": 1, "ax": [1]}', Reason.OUT_OF_RANGE, "outside the years 1 to 9999. Is the unit"),
         (b'{"t0": true, "dt": 1, "ax": [1]}', Reason.WRONG_TYPE, "t0: a number expected"),
-        (b"[1]", Reason.MALFORMED, "not a JSON object of lists"),
+        (b"[1]", Reason.MALFORMED, "an object of lists expected, not a list. Is it the format json?"),
+        (b'{"t0": 1, "ax": [1', Reason.MALFORMED, "not JSON: it ends in the middle, after 18 bytes"),
+        (b"\x1f\x8b\x08\x00", Reason.MALFORMED, "Set `compression: gzip` in the route"),
         (b'{"t0": 1, "dt": 1, "ax": [1, "two"]}', Reason.WRONG_TYPE, "reading 2 of 2: ax: "),
         (b'{"t0": 1, "dt": 1, "ax": %b}' % json.dumps([0] * 10_001).encode(), Reason.TOO_LARGE, "10,001 samples"),
         (b'{"t0": 1, "dt": 1, "x": %b1%b}' % (b'{"a":' * 99, b"}" * 99), Reason.MALFORMED, "nested too deeply"),

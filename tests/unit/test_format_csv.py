@@ -49,7 +49,7 @@ def test_the_decimal_comma() -> None:
     ]
     (refused,) = found(b"21,5\n", columns=["t"], delimiter=";")
     assert isinstance(refused, Refused)
-    assert "write the decimal point as a dot" in str(refused.error)
+    assert "Send 21.5: with a decimal point" in str(refused.error)
 
 
 def test_what_is_no_number_is_null_and_noted() -> None:

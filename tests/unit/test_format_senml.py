@@ -51,6 +51,15 @@ def test_the_measurements_of_one_time_are_one_reading() -> None:
     assert read(RECORDS, name="sensor") == [{**row, "sensor": BASE} for row in ROWS]
 
 
+def test_json_is_read_as_that_of_other_formats() -> None:
+    assert read(b"\xef\xbb\xbf " + RECORDS + b"\0") == ROWS
+    assert read(b'[{"n":"temp","t":1700000000,"v":NaN}]') == [
+        {"event_time": 1_700_000_000_000_000, "_quality": "temp:not_finite:null"}
+    ]
+    error = pf.refusal(pf.decoder(CONTRACT, format="senml"), b'[{"n":"temp","v":1')
+    assert "not JSON: it ends in the middle, after 18 bytes" in str(error)
+
+
 def test_cbor_says_the_same() -> None:
     assert read(CBOR) == ROWS
 

@@ -51,7 +51,7 @@ def test_there_and_back_is_the_same(units: tuple[str, str], value: float) -> Non
         ({"event_time": {"path": "a", "unit": "h"}}, "fields.event_time.unit: a time is in s, ms, us or ns"),
         ({"x": {"path": "a", "format": "%Y"}}, "fields.x.format: x is not a time"),
         ({"x": {"value": "text"}}, "fields.x.value: 'text' is no double"),
-        ({"device_id": {"value": "d"}}, "fields.device_id.value: device_id differs from reading to reading"),
+        ({"event_time": {"value": 1}}, "fields.event_time.value: event_time differs from reading to reading"),
         ({"_extra": "a"}, "fields._extra: the contract it has no such field"),
     ],
 )  # fmt: skip
@@ -60,6 +60,9 @@ def test_a_mapping_that_does_not_fit_the_contract_is_refused_at_start(
 ) -> None:
     it = world({"filter": "a/{device_id}", "fields": fields}, field("x", unit="m/s2"), field("n", "long"))
     assert any(words in problem for problem in it.problems), it.problems
+
+
+TIMED = {"fields": {"event_time": "ts"}}
 
 
 @pytest.mark.parametrize(
@@ -75,12 +78,25 @@ def test_a_mapping_that_does_not_fit_the_contract_is_refused_at_start(
         ({"explode": "a", "format": "cbor"}, "explode is for payloads of format json"),
         ({"time_zone": "Europe/Atlantis"}, "'Europe/Atlantis' is not a time zone such as Europe/Berlin"),
         ({"time_zone": "/etc/passwd"}, "is not a time zone"),
+        ({"fields": {"device_id": "dev.eui"}}, "fields.device_id: the device's name stands in `device`"),
+        ({"fields": {"device_id": {"topic": "{device_id}"}}}, 'Write device: {topic: "{device_id}"}'),
+        ({"format": "columns", **TIMED}, "fields.event_time: columns.start says where the time is. Set that"),
+        ({"format": "packed", "packed": {"header": ["u32 t", "u32 u"], "time": "t"}, **TIMED}, "packed.time says"),
+        ({"format": "senml", **TIMED}, "fields.event_time: the records of SenML say their time"),
+        ({"format": "sparkplug", **TIMED}, "fields.event_time: the metrics of Sparkplug say their time"),
     ],
 )  # fmt: skip
 def test_settings_that_say_nothing_are_refused(more: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match="validation error") as e:
         Config.model_validate({"streams": {"it": {"routes": [{"filter": "a/{device_id}", **more}]}}})
     assert words in str(e.value)
+
+
+def test_a_packed_message_without_a_time_of_its_own_may_have_a_field_for_it(world: Make) -> None:
+    packed = {"header": ["u32 ts", "u8 x"]}
+    it = world({"filter": "a/{device_id}", "format": "packed", "packed": packed,
+                "fields": {"event_time": {"path": "ts", "unit": "s"}}}, field("x", "int"))  # fmt: skip
+    assert it.rows("a/d", b"\0\x01\x03\x6b\x05")[0]["x"] == 5
 
 
 @pytest.mark.parametrize("text", ["", ".a", "a.", "a..b", "[0]", "a[", "a[x]", "a]", 'a["b'])

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -52,6 +53,17 @@ def test_a_route_without_a_device_has_it_in_the_payload() -> None:
     sent = message(config("plant/+/all"), "it")
     assert sent.topic == "plant/1/all"
     assert orjson.loads(sent.payload)["device_id"] == sent.device
+
+
+def test_only_a_route_with_the_contract_s_own_keys_is_published_to() -> None:
+    def of(*routes: dict[str, Any]) -> Config:
+        return Config.model_validate({"streams": {"it": {"contract": "environment", "routes": routes}}})
+
+    inside: dict[str, Any] = {"filter": "a/{gw}/up", "identity": "gw", "device": {"path": "dev.eui"}}
+    packed = {"filter": "b/{device_id}", "compression": "gzip"}
+    with pytest.raises(ConfigError, match=r"no route for JSON .*device\.path"):
+        message(of(inside, packed), "it")
+    assert message(of(inside, packed, {"filter": "c/{device_id}"}), "it").topic.startswith("c/")
 
 
 def test_no_two_are_the_same_device() -> None:

@@ -58,7 +58,7 @@ class JsonDecoder:
         self._objects = ObjectReader(contract, schema_id, captures, name, plan)
         self._is_blank, self._finish = self._objects.is_blank, self._objects.finish
         self._may_be_blank = self._objects.may_be_blank
-        made = _struct(contract, set(captures))
+        made = _struct(contract, set(captures), set(plan.sources))
         self._as_struct = msgspec.json.Decoder(made | list[made]).decode  # type: ignore[valid-type]
         if plan.maps:
             self._as_struct = _no_struct
@@ -139,14 +139,19 @@ def _no_sentinel(sentinels: frozenset[Any]) -> Reader:
     return read
 
 
-def _struct(contract: Contract, captures: set[str]) -> type[msgspec.Struct]:
-    """The struct of the fast way: a field each, Headrace's own left out, None where the payload may leave it to us."""
+def _struct(contract: Contract, captures: set[str], topics: set[str]) -> type[msgspec.Struct]:
+    """The struct of the fast way: a field each, Headrace's own left out, None where the payload may leave it to us.
+
+    `topics`: fields that the topic alone fills. A payload with their keys goes the exact way.
+    """
     fields: list[tuple[str, Any, Any] | tuple[str, Any]] = []
     for f in contract.fields:
         if f.name in OURS:
             continue
         kind = _struct_type(f)
-        if f.name == "event_time":
+        if f.name in topics:
+            fields.append((f.name, _NEVER, None))
+        elif f.name == "event_time":
             fields.append((f.name, int | float | str | None, None))
         elif f.nullable or f.name == "device_id" or f.name in captures:
             fields.append((f.name, kind | None if kind is not Any else Any, None))
@@ -155,6 +160,7 @@ def _struct(contract: Contract, captures: set[str]) -> type[msgspec.Struct]:
     return msgspec.defstruct(contract.name, fields, forbid_unknown_fields=True, kw_only=True, gc=False)
 
 
+_NEVER = Annotated[str, msgspec.Meta(min_length=1, max_length=0)]
 _SOMETHING = int | float | str | bool | list[Any] | dict[str, Any]  # anything but null
 
 

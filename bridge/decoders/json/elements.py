@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -29,19 +30,19 @@ def is_array(payload: bytes) -> bool:
     return payload.lstrip(_BLANK_BYTES)[:1] == b"["
 
 
-def loads(text: bytes) -> Any:
+def loads(text: bytes, fractions: Callable[[str], Any] = float) -> Any:
     """What JSON text says; NaN, Infinity, inf and the like are floats. msgspec.DecodeError, ValueError: it is no JSON.
 
-    RecursionError: it is nested too deeply.
+    `fractions`: what makes numbers with a point or an exponent of their text. RecursionError: it is nested too deeply.
     """
     try:
-        return _ANY.decode(text)
+        return (_ANY if fractions is float else msgspec.json.Decoder(float_hook=fractions)).decode(text)
     except msgspec.DecodeError:
         numbers = _without_words(text, _ONES)
         if numbers is None:
             raise
     _ANY.decode(numbers)  # stricter than `json`
-    return json.loads(_without_words(text, _NAN) or b"")
+    return json.loads(_without_words(text, _NAN) or b"", parse_float=fractions)
 
 
 def _without_words(text: bytes, number: bytes) -> bytes | None:
