@@ -8,8 +8,8 @@
 4. Commit each partition with the note that the next row's `prev` comes from, if the partition is still ours; then add
    the readings to the look-back.
 
-A transform that was changed counts from the raw offset on that no row was emitted of yet. That is committed, in the
-note, before the new version is used; rows before it that were emitted and not committed are made by the old one again.
+A transform that was changed counts from the raw offset on that no row or letter was emitted of yet. That is committed,
+in the note, before the new version is used; what was emitted before and not committed is made by the old one again.
 """
 
 import logging
@@ -81,11 +81,16 @@ class Cleaner(Step[RawPartition]):
         If its transform is another than the noted one, a note says from which offset on: see `Transforms.noted`.
         """
         it = RawPartition(source, token, found, kept, self._config.clean.lookback, self._values)
-        kafka, target, window = self._config.kafka, (it.target, it.number), max(20_000, 2 * self._config.clean.batch)
-        emitted = partial(beginning.emitted, kafka, target, it.next, window)
-        note = self._transforms.noted(stream_of(it.topic), it.note, it.next, emitted)
+        note = self._transforms.noted(stream_of(it.topic), it.note, it.next, lambda: self._dealt_with(it, found.high))
         it.pending = note if note != it.note else None
         return it
+
+    def _dealt_with(self, it: RawPartition, end: int) -> int:
+        """The highest raw offset that became a row or a dead letter, committed or not."""
+        kafka, window = self._config.kafka, max(20_000, 2 * self._config.clean.batch)
+        rows = beginning.emitted(kafka, (it.target, it.number), it.next, window)
+        letters = beginning.refused(kafka, self._config.dead_letters.topic, it.source, it.next)
+        return max(rows, min(letters, end - 1))  # anyone may write a letter: one of no record delays nothing for ever
 
     def decide(
         self, wait: PollHold, batch: Sequence[tuple[RawPartition, list[Message]]], limits: Mapping[str, int]

@@ -40,8 +40,9 @@ class Transforms:
     def noted(self, stream: str, note: CleanNote, at: int, emitted: Callable[[], int]) -> CleanNote:
         """The note to begin a partition of the stream with: `note` itself, or one to be committed before it is used.
 
-        `at`: the offset that it is for. `emitted()`: the highest raw offset that a row was emitted
-        of. Rows up to there are made by the version that was noted for them, and those after it by the wanted one.
+        `at`: the offset that it is for. `emitted()`: the highest raw offset that a row or a
+        letter was emitted of. Rows up to there are made by the version that was noted for them, and those after it by
+        the wanted one.
         ConfigError, with the remedy, if a version that is needed is not to be had; TransientError while the store is
         away.
         """

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from headrace import kafka
 from headrace.config.connect import Kafka
+from headrace.deadletters import of_message
 from headrace.errors import FatalError
 from headrace.kafka import Message, epoch_of, headers_of, partition
 from headrace.kafka.ends import log_ends
@@ -58,6 +59,25 @@ def emitted(cfg: Kafka, target: Partition, since: int, window: int) -> int:
             if offset < since:
                 break
             highest, end = max(highest, offset), begin
+    finally:
+        client.close()
+    return highest
+
+
+def refused(cfg: Kafka, letters: str, source: Partition, since: int) -> int:
+    """The highest offset of a source partition that a dead letter was made of; `since - 1` if none is from there on.
+
+    It reads the whole topic of the letters. TransientError while Kafka is away.
+    """
+    info = kafka.describe(cfg, [letters]).get(letters)
+    spans = log_ends(cfg, [(letters, n) for n in range(info.partitions)]) if info is not None else {}
+    highest, client = since - 1, partition.reader(cfg)
+    try:
+        for m in partition.read_many(client, spans, _GIVE_UP_SECONDS):
+            it = of_message(m).source
+            offset = it.get("offset")
+            if (it.get("topic"), it.get("partition")) == source and isinstance(offset, int):
+                highest = max(highest, offset)
     finally:
         client.close()
     return highest

@@ -300,6 +300,7 @@ def patched(process: Process) -> Iterator[None]:
         patch.setattr(relay, "_LEAST_COUNT", 5)
         patch.setattr(kafka, "consumer", lambda *_, **__: ToyConsumer(world.kafka))
         patch.setattr(kafka, "producer", lambda *_, **__: process.producer)
+        patch.setattr(kafka, "describe", lambda _, names: {n: TopicInfo(world.topic_id, 1, 1_000_000) for n in names})
         patch.setattr(relay, "log_ends", ends)
         patch.setattr(beginning, "log_ends", ends)
         patch.setattr(topics, "check", lambda _, targets, *__: {s: Pair(info, info) for s in targets})

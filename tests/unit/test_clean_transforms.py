@@ -89,6 +89,7 @@ def version_of(world: World, value: bytes | None) -> str:
 
 
 @settings(max_examples=40)
+@example([], [("good", 0)] * 2, [("b", 12, []), ("", 3, [])])  # a letter went out, and its batch was not committed
 @given(RECORDS, RECORDS, LIVES)
 def test_a_change_of_the_transform_between_crashes_takes_effect_once_and_for_all(
     makes: dict[str, Make],
