@@ -1,4 +1,4 @@
-"""Says in words what differs between two versions of a contract, and what who reads the stream will see of it."""
+"""Says in words what differs between two versions of a contract, and what readers of the stream see of it."""
 
 import json
 from collections.abc import Iterator, Mapping

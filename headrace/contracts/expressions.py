@@ -1,7 +1,7 @@
 """The language of rules across fields: `dew_point <= temperature + 0.5`. Parsed here, evaluated by clean in columns.
 
 Names of fields, numbers, texts in quotes, True and False; + - * /; < <= > >= == !=; and, or, not; abs, min, max, sqrt,
-exp, log; and the physical identities of `headrace.contracts.identities`. Python reads the text, and only what is named
+exp, log; and the physical identities of `headrace.contracts.physics`. Python reads the text, and only what is named
 here is taken from what it reads: nothing is ever run.
 """
 
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from headrace.contracts.identities import IDENTITIES
+from headrace.contracts.physics import IDENTITIES
 from headrace.errors import ConfigError
 
 MAX_TEXT = 500  # characters

@@ -7,8 +7,8 @@ from headrace.contracts import sqlnames, units
 from headrace.contracts.attributes import ATTRIBUTES, TOP_ONLY
 from headrace.contracts.avro import NUMBERS, inner_members
 from headrace.contracts.enumerated import pattern_problem
-from headrace.contracts.identities import IDENTITIES
 from headrace.contracts.model import Contract, Field
+from headrace.contracts.physics import IDENTITIES
 from headrace.errors import ConfigError
 from headrace.protocol.names import DEVICE, OURS, TIME
 

@@ -109,7 +109,7 @@ def explained(cfg: "Config") -> Iterator[None]:
             text = re.sub(r'\nDid you mean "[^"]*"\?', "", text)
             text += f"\n\nThis configuration has the tables {', '.join(views.names(cfg)) or '(none)'}"
         elif text.startswith("Parser Error") and (words := [quoted(s) for s in cfg.streams if is_word(s)]):
-            text += f"\n\nA table that is called as a word of SQL stands in double quotes: {', '.join(words)}"
+            text += f"\n\nA table whose name is a keyword of SQL needs double quotes: {', '.join(words)}"
         raise ConfigError(f"this SQL does not run:\n{text}") from None
 
 

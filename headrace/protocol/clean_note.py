@@ -21,7 +21,7 @@ class Counts(NamedTuple):
     """What became of the raw offsets of a partition: each is counted in exactly one of these."""
 
     kept: int = 0  # passed on as they came
-    changed: int = 0  # passed on with a value nulled or clamped
+    changed: int = 0  # passed on with a value or a note of its own
     rejected: int = 0  # to the dead letters
     repeated: int = 0  # dropped: the same reading is in the look-back
     skipped: int = 0  # offsets that hold no record, such as a transaction's marks

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from headrace.contracts import units
 from headrace.contracts.attributes import ATTRIBUTES
-from headrace.contracts.identities import IDENTITIES
 from headrace.contracts.infer import infer
 from headrace.contracts.lint import lint, serious
 from headrace.contracts.model import parse
+from headrace.contracts.physics import IDENTITIES
 from headrace.contracts.sample import read_sample
 from headrace.contracts.violations import RULES
 from headrace.protocol import provenance

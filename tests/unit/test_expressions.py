@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.contracts.expressions import Const, Kind, Name, Tree, parse
-from headrace.contracts.identities import IDENTITIES
 from headrace.contracts.model import Contract
 from headrace.contracts.model import parse as parse_contract
+from headrace.contracts.physics import IDENTITIES
 from headrace.contracts.units import UNITS
 from headrace.errors import ConfigError, PoisonError, Reason
 from processors.avro.codec import Codec

@@ -66,7 +66,7 @@ def test_a_stream_may_be_called_as_a_word_of_sql(lake: Path) -> None:
     store(lake, "order.clean", 1, 7, {"ax": [1.5]})
     cfg = config(lake).model_copy(update={"streams": {"order": Stream(contract="imu"), "imu": Stream()}})
     assert headrace.query('select ax from "order" order by ax', config=cfg).to_dict("records") == [{"ax": 1.5}]
-    with pytest.raises(ConfigError, match='stands in double quotes: "order"'):
+    with pytest.raises(ConfigError, match='needs double quotes: "order"'):
         headrace.query("select ax from order", config=cfg)
     with pytest.raises(ConfigError, match='the tables "order", imu, dead_letters'):
         headrace.query("select * from pumps order by 1", config=cfg)

@@ -1,4 +1,4 @@
-"""Every rule, in the order in which they are asked about a value. The first that answers decides."""
+"""Every rule, in the order in which they are asked about a value. The first that refuses or changes it decides."""
 
 from collections.abc import Callable
 
