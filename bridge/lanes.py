@@ -1,5 +1,7 @@
 """The ways that messages take: for each MQTT topic its lanes, one for each stream that the topic feeds."""
 
+import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,6 +18,13 @@ from headrace.protocol.names import is_device_id, raw_topic
 from headrace.runtime.metrics import BRIDGE_MESSAGES, DEAD_LETTERS
 
 _NONE: Mapping[str, str] = {}
+log = logging.getLogger(__name__)
+
+_DEFECT = (
+    "the decoder failed on it, which is a defect of Headrace: the bridge's log tells where. Report; the letter can be "
+    "sent again once the defect is mended"
+)
+_LOG_SECONDS = 60.0
 _MAX_TOPICS = 50_000  # MQTT topics whose lanes are remembered
 _MAX_REMEMBERED = 512  # characters of such a topic: 65,535 are allowed, and a device can make up more and more
 _RECORD_MARGIN = 320  # bytes of a record beside its value and the MQTT topic: key, fixed headers and Kafka's own
@@ -41,6 +50,22 @@ class Refusing:
         return {}
 
 
+class _Defects:
+    """Logs where a decoder failed, with its stack; at most once a minute."""
+
+    def __init__(self) -> None:
+        self._told = -_LOG_SECONDS
+
+    def tell(self, error: Exception, stream: str, size: int) -> None:
+        now = time.monotonic()
+        if now - self._told >= _LOG_SECONDS:
+            self._told = now
+            log.error("a decoder failed", extra={"stream": stream, "bytes": size}, exc_info=error)
+
+
+_DEFECTS = _Defects()
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """A stream that an MQTT topic's messages go to, with all that is the same for each of them.
@@ -60,7 +85,18 @@ class Lane:
     retained: bool = False  # whether copies that the broker had kept are readings too
 
     def read(self, payload: bytes, received: int, properties: Mapping[str, str] = _NONE) -> list[Found]:
-        """As `Decoder.decode`; a reading that is too large for the `.raw` topic is refused."""
+        """As `Decoder.decode`; a reading that is too large for the `.raw` topic is refused. Raises nothing.
+
+        A decoder that fails all the same has a defect. Its payload is a dead letter then: the message would end the
+        bridge again each time the broker sent it, and with the bridge the readings of all devices.
+        """
+        try:
+            return self._read(payload, received, properties)
+        except Exception as e:  # noqa: BLE001 - see above
+            _DEFECTS.tell(e, self.stream, len(payload))
+            return [Refused(PoisonError(Reason.MALFORMED, _DEFECT), payload)]
+
+    def _read(self, payload: bytes, received: int, properties: Mapping[str, str]) -> list[Found]:
         source = self.source._replace(properties=properties) if self.asks else self.source
         found = self.decoder.decode(payload, source, received)
         for index, one in enumerate(found):

@@ -69,7 +69,7 @@ class ReceiptDesk:
             self._refuse(topic, name, identity)
         if standing is None:
             return b""
-        if marks := _short(standing.marks(packet.payload)):
+        if marks := _marks(standing, packet.payload):
             body["reading"] = marks
         return publish(standing.topic, orjson.dumps(body), None)
 
@@ -109,6 +109,18 @@ def receipt(fate: Fate, name: bytes, payload: bytes) -> dict[str, Any]:
     return body
 
 
-def _short(marks: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that are numbers or short texts: a receipt is small whatever the device sends."""
-    return {name: v for name, v in marks.items() if isinstance(v, int | float | str) and len(str(v)) <= _MAX_MARK}
+def _marks(standing: StandingReceipt, payload: bytes) -> dict[str, Any]:
+    """Those that are numbers or short texts: a receipt is small whatever the device sends.
+
+    None of them if the decoder fails: what the payload became is known without them.
+    """
+    try:
+        return {name: v for name, v in standing.marks(payload).items() if _is_short(v)}
+    except Exception:  # noqa: BLE001 - it would end the bridge for all devices
+        return {}
+
+
+def _is_short(v: Any) -> bool:
+    if isinstance(v, int):
+        return -(2**63) <= v < 2**63  # what JSON can have here, and far from what takes long to write
+    return isinstance(v, float) or (isinstance(v, str) and len(v) <= _MAX_MARK)
