@@ -150,7 +150,8 @@ def _fields(route: Route, levels: dict[str, str]) -> dict[str, str]:
         if field != DEVICE and field not in route.joins and not is_device_id(value):
             raise PoisonError(
                 Reason.BAD_NAME,
-                f"{field}: the topic's level {value[:80]!r} is not {ALPHABET}",
+                f"{field}: the topic's level {value[:80]!r} is not {ALPHABET}. "
+                f'To take any text: fields: {{{field}: {{topic: "{{{field}}}"}}}}',
                 field=field,
                 value=value,
             )

@@ -14,7 +14,7 @@ import msgspec
 from bridge.decoders import times
 from bridge.decoders.json.elements import loads, trimmed
 from bridge.decoders.parsed import MAX_ELEMENTS, Parser
-from bridge.decoders.wording import kind, not_json
+from bridge.decoders.wording import TOO_DEEP, kind, not_json
 from headrace.config.formats import Columns
 from headrace.errors import PoisonError, Reason
 
@@ -66,7 +66,7 @@ def _exactly(text: bytes, keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _measure(value: dict[str, Any], path: str, lengths: list[tuple[int, str]], depth: int = 0) -> None:
     if depth > _DEPTH:
-        raise PoisonError(Reason.MALFORMED, f"{path[:80]}: nested too deeply. Have the device send flatter objects")
+        raise PoisonError(Reason.MALFORMED, f"{path[:80]}: {TOO_DEEP}")
     for key, inner in value.items():
         name = f"{path}.{key[:80]}" if path else key[:80]
         if isinstance(inner, dict):

@@ -27,16 +27,18 @@ def parse(payload: bytes, settings: Csv) -> list[dict[str, Any] | PoisonError]:
     """An object for each line that is not blank and has no names, or why it has none. Raises PoisonError."""
     head, lines = _lines(payload, settings)
     if not head and not lines:
-        raise PoisonError(Reason.MISSING_FIELD, "the payload has no line")
+        raise PoisonError(Reason.MISSING_FIELD, "the payload has no line. Have the device send one for each reading")
     if len(lines) > MAX_ELEMENTS:
         words = f"{len(lines):,} lines, and a message may have {MAX_ELEMENTS:,}: send them in several"
         raise PoisonError(Reason.TOO_LARGE, words)
     names = settings.columns or tuple(name.strip() for name in _cells(head, settings.delimiter))
     if len(names) > _MAX_COLUMNS:
-        raise PoisonError(Reason.TOO_LARGE, f"{len(names):,} columns, and a line may have {_MAX_COLUMNS:,}")
+        raise PoisonError(
+            Reason.TOO_LARGE, f"{len(names):,} columns, and a line may have {_MAX_COLUMNS:,}. Is csv.delimiter right?"
+        )
     twice = [name for name, times in Counter(filter(None, names)).items() if times > 1]
     if twice:
-        words = f"{twice[0][:80]}: the first line has this name twice"
+        words = f"{twice[0][:80]}: the first line has this name twice. Name the columns in the route: csv.columns"
         raise PoisonError(Reason.MALFORMED, words, field=twice[0][:80])
     return [_object(names, line, settings.delimiter) for line in lines]
 
@@ -75,7 +77,11 @@ def _cells(line: bytes, delimiter: str) -> list[str]:
             []
         ]
     except UnicodeDecodeError as e:
-        raise PoisonError(Reason.MALFORMED, f"byte {e.start} of the line is no text in UTF-8") from None
+        raise PoisonError(
+            Reason.MALFORMED, f"byte {e.start} of the line is no text in UTF-8. Have the device send UTF-8"
+        ) from None
     except csv.Error as e:
-        raise PoisonError(Reason.MALFORMED, f"not a line of CSV: {e}") from None
+        raise PoisonError(
+            Reason.MALFORMED, f"not a line of CSV: {e}. A cell with quotes in it stands in quotes, and has them twice"
+        ) from None
     return [cell.strip() for cell in cells]

@@ -25,8 +25,14 @@ PLAIN = Plan()
 _SCALARS = frozenset({str, int, float})
 _MAX_DEVICES = 100_000  # device ids remembered
 _NULL = "is null. If it may be, make it optional in the contract"
+_MISSING = (
+    "is missing. If it may be, make it optional in the contract. If the payload has it elsewhere, say where in the "
+    "route's fields"
+)
+_NAMELESS = "is missing, in the topic and in the payload. Say where its name is in the route's device"
 _UNKNOWN = (
-    "the contract has no such field. Add it there, or as an alias; or set the route's unknown_fields to keep or ignore"
+    "the contract has no such field. Add it there, or as an alias, or name it in the route's fields; or set "
+    "unknown_fields there to keep or ignore"
 )
 
 
@@ -99,7 +105,7 @@ class ObjectReader:
         expected = captures.get(DEVICE)
         if device is None:
             if expected is None:
-                raise missing(DEVICE)
+                raise missing(DEVICE, _NAMELESS)
             device = values[self._device] = expected
         elif device != expected:
             device = values[self._device] = self._id(device, expected)
@@ -178,7 +184,7 @@ class ObjectReader:
             elif value is not None:
                 values[i] = row.read(value)
             elif not row.nullable and row.name != DEVICE and row.name not in source.captures:
-                raise missing(row.name, _NULL) if given else missing(row.name)
+                raise _lacking(row, given=given)
             said = said or (given and value is not None and i in self._own)
         if not said:
             raise self._says_nothing(found)
@@ -209,6 +215,15 @@ class ObjectReader:
         if names:
             words += f"; the message has {', '.join(names)[:200]}, which the route ignores"
         return PoisonError(Reason.MISSING_FIELD, words)
+
+
+def _lacking(row: Row, *, given: bool) -> PoisonError:
+    if not row.path:
+        return missing(row.name, _NULL if given else _MISSING)
+    words = f"{row.name}: nothing at {row.path}. If it may be absent, make it optional in the contract. If it is "
+    return PoisonError(
+        Reason.MISSING_FIELD, words + "elsewhere, correct the path in the route's fields", field=row.name
+    )
 
 
 def _picked(row: Row, found: Mapping[str, Any]) -> Any:

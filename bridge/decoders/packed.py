@@ -16,6 +16,7 @@ from headrace.errors import PoisonError, Reason
 _CODES = {("u", 1): "B", ("u", 2): "H", ("u", 4): "I", ("u", 8): "Q", ("f", 4): "f", ("f", 8): "d"}
 _CODES |= {("i", size): code.lower() for (kind, size), code in _CODES.items() if kind == "u"}
 _SIGNS = {"little": "<", "big": ">"}
+_CORRECT = "Correct the layout in the route's packed, or see whether the device cuts its messages"
 Take = Callable[[Sequence[Any]], list[Any]]
 
 
@@ -42,7 +43,7 @@ class _Payload:
         header, sample, trailer = self._header, self._sample, self._trailer
         least = header.size + trailer.size
         if len(payload) < least:
-            words = f"{len(payload):,} bytes: header and trailer of the layout alone take {least:,}"
+            words = f"{len(payload):,} bytes: header and trailer of the layout alone take {least:,}. {_CORRECT}"
             raise PoisonError(Reason.MALFORMED, words)
         end = len(payload) - trailer.size
         common = header.read(payload[: header.size])[0] | trailer.read(payload[end:])[0]
@@ -62,13 +63,13 @@ class _Payload:
         count, over = divmod(size, each) if each else (1, size)
         if over:
             words = f"{size:,} bytes of samples, and one of the layout has {each:,}" if each else f"{size:,} bytes more"
-            raise PoisonError(Reason.MALFORMED, f"{words}: the payload does not fit the layout")
+            raise PoisonError(Reason.MALFORMED, f"{words}: the payload does not fit the layout. {_CORRECT}")
         if self._layout.count and common[self._layout.count] != count:
             told = common[self._layout.count]
-            words = f"{self._layout.count}: {told} samples are promised, and there are {count:,}"
+            words = f"{self._layout.count}: {told} samples are promised, and there are {count:,}. {_CORRECT}"
             raise PoisonError(Reason.MALFORMED, words, field=self._layout.count)
         if count > MAX_ELEMENTS:
-            words = f"{count:,} samples, and a message may have {MAX_ELEMENTS:,}"
+            words = f"{count:,} samples, and a message may have {MAX_ELEMENTS:,}: send them in several"
             raise PoisonError(Reason.TOO_LARGE, words)
         return count
 

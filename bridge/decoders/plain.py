@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 from bridge.decoders.parsed import MAX_ELEMENTS
-from bridge.decoders.wording import kind
+from bridge.decoders.wording import TOO_DEEP, kind
 from headrace.errors import PoisonError, Reason
 
 _DEPTH = 32  # objects and lists in one another
@@ -57,23 +57,30 @@ def plain(value: Any, count: Count, name: str = "", depth: int = 0) -> Any:
     if kind_of in _AS_IT_IS:
         return value
     if kind_of is int:
-        return value if value.bit_length() <= _BITS else _refuse(name, "a number of hundreds of digits")
+        return (
+            value
+            if value.bit_length() <= _BITS
+            else _refuse(name, "a number of hundreds of digits. Have the device send fewer, or text")
+        )
     if depth > _DEPTH:
-        raise PoisonError(Reason.MALFORMED, "nested too deeply")
+        raise PoisonError(Reason.MALFORMED, TOO_DEEP)
     if kind_of is list or kind_of is tuple:
         count.more(len(value))
         return [plain(v, count, name, depth + 1) for v in value]
     if isinstance(value, Mapping):
         count.more(len(value))
         out = {_key(k, name): plain(v, count, k if type(k) is str else name, depth + 1) for k, v in value.items()}
-        return out if len(out) == len(value) else _refuse(name, "a key twice, as a number and as text")
+        twice = "a key twice, as a number and as text. Have the device send one of them"
+        return out if len(out) == len(value) else _refuse(name, twice)
     return _other(value, name)
 
 
 def _key(key: Any, name: str) -> str:
     if type(key) is str:
         return key
-    return str(key) if type(key) is int and key.bit_length() <= 64 else _refuse(name, f"a key that is {kind(key)}")
+    if type(key) is int and key.bit_length() <= 64:
+        return str(key)
+    return _refuse(name, f"a key that is {kind(key)}. Have the device send text")
 
 
 def _other(value: Any, name: str) -> Any:
@@ -86,9 +93,9 @@ def _other(value: Any, name: str) -> Any:
             return float(value)
         case UUID():
             return str(value)
-    return _refuse(name, "a value of a kind that no field has")
+    return _refuse(name, "a value of a kind that no field has. Have the device send it as text, or as a number")
 
 
-def _refuse(name: str, what: str) -> Any:
+def _refuse(name: str, what: str) -> NoReturn:
     words = f"{name[:80]}: {what}" if name else what
     raise PoisonError(Reason.WRONG_TYPE, words, field=name[:80])

@@ -17,6 +17,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from bridge.decoders import times
 from bridge.decoders.parsed import Parser
 from bridge.decoders.plain import Count
+from bridge.decoders.wording import TOO_DEEP
 from headrace.config.formats import Protobuf
 from headrace.errors import ConfigError, PoisonError, Reason
 
@@ -36,7 +37,8 @@ def parser(settings: Protobuf) -> Parser:
         try:
             message.ParseFromString(payload)
         except DecodeError:
-            raise PoisonError(Reason.MALFORMED, f"not a message {settings.message}, or damaged") from None
+            words = f"not a message {settings.message}, or damaged. Is it what protobuf.message and the descriptor say?"
+            raise PoisonError(Reason.MALFORMED, words) from None
         return [_object(message, Count(), 0)]
 
     return Parser(parse)
@@ -67,7 +69,7 @@ def message_type(settings: Protobuf) -> Callable[[], Message]:
 
 def _object(message: Message, count: Count, depth: int) -> dict[str, Any]:
     if depth > _DEPTH:
-        raise PoisonError(Reason.MALFORMED, "nested too deeply")
+        raise PoisonError(Reason.MALFORMED, TOO_DEEP)
     found: dict[str, Any] = {}
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)

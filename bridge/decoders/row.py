@@ -31,6 +31,7 @@ class Row:
         self.sentinels = frozenset(s for s in field.sentinels if isinstance(s, str) or unit)
         self.default = default(field, contract)
         self._source = source
+        self.path = source.path if source is not None else ""
         self.property = source.property if source is not None else ""  # of the message, which has the value
         self._keys = (field.name, *field.aliases)
         self._path = paths.parse(source.path, "path") if source is not None and source.path else ()

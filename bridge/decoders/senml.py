@@ -83,7 +83,10 @@ def _labelled(record: Any) -> dict[str, Any]:
     found = {_LABELS.get(key, str(key)) if type(key) is int else key: value for key, value in record.items()}
     for key in found:
         if not isinstance(key, str) or key.endswith("_"):  # RFC 8428, 4.4: to be understood, or the pack is refused
-            raise PoisonError(Reason.UNKNOWN_FIELD, f"the label {str(key)[:80]!r} is not known")
+            words = (
+                f"the label {str(key)[:80]!r} is not known. RFC 8428 refuses such a pack: have the device leave it out"
+            )
+            raise PoisonError(Reason.UNKNOWN_FIELD, words)
     version = found.get("bver", _VERSION)
     if type(version) is not int or not 0 < version <= _VERSION:
         raise PoisonError(Reason.MALFORMED, f"bver: SenML up to version {_VERSION} is read")
@@ -125,7 +128,8 @@ def _row(base: str, at: Fraction, settings: Senml) -> dict[str, Any]:
 
 def _within(microseconds: Fraction) -> int:
     if abs(microseconds) > _NOW * 1_000_000:
-        raise PoisonError(Reason.OUT_OF_RANGE, "t: years before the message came", field="t")
+        words = "t: years before the message came. Is senml.unit right? Else see to the device's clock"
+        raise PoisonError(Reason.OUT_OF_RANGE, words, field="t")
     return int(microseconds // 1)
 
 

@@ -33,7 +33,10 @@ def parse(payload: bytes, settings: Sparkplug) -> list[dict[str, Any]]:
     try:
         message.ParseFromString(payload)
     except DecodeError:
-        raise PoisonError(Reason.MALFORMED, "not a payload of Sparkplug B, or damaged") from None
+        words = (
+            "not a payload of Sparkplug B, or damaged. Narrow the route's filter to its births and data: STATE is JSON"
+        )
+        raise PoisonError(Reason.MALFORMED, words) from None
     if len(message.metrics) > _MAX_METRICS:
         words = f"{len(message.metrics):,} metrics, and a message may have {_MAX_METRICS:,}: send them in several"
         raise PoisonError(Reason.TOO_LARGE, words)
@@ -41,7 +44,7 @@ def parse(payload: bytes, settings: Sparkplug) -> list[dict[str, Any]]:
     latest: dict[int | None, dict[str, Any]] = {}
     for metric in message.metrics:
         if not isinstance(metric.name, str):  # the codec gives bytes where it is no UTF-8
-            raise PoisonError(Reason.MALFORMED, "a metric's name is no text in UTF-8")
+            raise PoisonError(Reason.MALFORMED, "a metric's name is no text in UTF-8. Have the device send UTF-8")
         if metric.name.startswith(_NOT_READINGS):
             continue
         field, kind = _meaning(metric, settings)

@@ -15,6 +15,7 @@ _AT = re.compile(r"\(byte (\d+)\)")
 _NO_VALUE = frozenset({"nan", "inf", "infinity", "na", "n/a", "null", "none", "unknown", "unavailable", ""})
 _NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _WITH_UNIT = re.compile(r"[+-]?\d{1,20}(?:[.,]\d{0,20})?\s?[^\d\s]\S{0,8}\Z", re.ASCII)
+TOO_DEEP = "nested too deeply. Have the device send flatter objects"
 _VALUE = "A route with `format: value` takes such payloads"
 
 
@@ -52,7 +53,7 @@ def broken(codec: str, payload: bytes, error: Exception) -> PoisonError:
     """The refusal of a payload that is not `codec`, as the error of its library says."""
     said = str(error)
     if isinstance(error, RecursionError):
-        why = "nested too deeply. Have the device send flatter objects"
+        why = TOO_DEEP
     elif "truncated" in said or "premature end" in said:
         why = f"it ends in the middle, after {len(payload):,} bytes. Is a buffer too small?"
     else:
@@ -94,7 +95,7 @@ def _why(payload: bytes, error: Exception) -> str:
     if not payload.strip(b" \t\r\n\0"):
         return f"the payload is {'blank' if payload else 'empty'}. Have the device send a JSON object"
     if isinstance(error, RecursionError):
-        return "nested too deeply. Have the device send flatter objects"
+        return TOO_DEEP
     if found := next((name for magic, name in _MAGIC.items() if payload.startswith(magic)), ""):
         return f"the bytes are compressed with {found}. Set `compression: {found}` in the route"
     try:

@@ -15,7 +15,7 @@ from headrace.contracts.model import Contract
 from headrace.deadletters import Letter, MqttSource, ReadLetter, Stage, journal
 from headrace.errors import PoisonError, Reason, RefusedContractError
 from headrace.protocol import wire
-from headrace.protocol.names import is_device_id, raw_topic
+from headrace.protocol.names import ALPHABET, is_device_id, raw_topic
 from headrace.protocol.wire import Headers
 
 _TIME_DIGITS = 18  # of microseconds, so that they fit 64 bits
@@ -93,7 +93,8 @@ class Again:
         else:
             device, value = self._resolvers[stream].resolve(value)
         if not is_device_id(device):
-            raise PoisonError(Reason.BAD_NAME, f"device_id: {device[:80]!r} can't name a device", field="device_id")
+            words = f"device_id: {device[:80]!r} can't name a device. Mend it: {ALPHABET}"
+            raise PoisonError(Reason.BAD_NAME, words, field="device_id")
         return self._record(letter, stream, device, value, number, 0)
 
     def _payload(self, letter: ReadLetter, payload: bytes, number: int) -> Outcome:

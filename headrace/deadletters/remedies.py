@@ -25,13 +25,13 @@ REMEDIES = {
     ),
     Reason.MISSING_FIELD: Remedy(
         "A field that must have a value has none",
-        "If it may be absent, make the field optional in the contract. If the payload has it under another name, add "
-        "that to the field's `aliases`. Then redrive",
+        "If it may be absent, make the field optional in the contract. If the payload has it elsewhere, say where in "
+        "the route's `fields`, or add the key to the field's `aliases`. Then redrive",
     ),
     Reason.UNKNOWN_FIELD: Remedy(
         "The payload has a key that the contract does not have",
-        "Add the field to the contract, or the key to the `aliases` of one that is there, or have the route ignore "
-        "what it does not know (`unknown_fields`). Then redrive",
+        "Add the field to the contract, or the key to the `aliases` of one that is there, or name it in the route's "
+        "`fields`. Or set the route's `unknown_fields`: `keep` has it in `_extra`, `ignore` drops it. Then redrive",
     ),
     Reason.DEVICE_MISMATCH: Remedy(
         "The payload names another device than the topic",
@@ -79,12 +79,13 @@ REMEDIES = {
     ),
     Reason.FUTURE_TIME: Remedy(
         "A time lies too far ahead of its arrival",
-        "Set the device's clock; or correct `time_unit`, or widen `max_ahead_seconds` in the contract, and redrive",
+        "Set the device's clock; or correct the unit (`time_unit`, or `unit` in the route), or widen "
+        "`max_ahead_seconds` in the contract, and redrive",
     ),
     Reason.PAST_TIME: Remedy(
         "A time lies too far behind its arrival",
         "If readings may come that late, widen `max_behind_seconds` in the contract, and redrive. Else set the "
-        "device's clock, or correct `time_unit`",
+        "device's clock, or correct the unit (`time_unit`, or `unit` in the route)",
     ),
     Reason.TRANSFORM: Remedy(
         "The stream's transform failed on the reading, or made it a row that the contract does not allow",

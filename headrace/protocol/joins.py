@@ -26,7 +26,8 @@ class Join:
         split = self._split.fullmatch(joined)
         if split is None or split.groupdict() != {name: levels[name] for name in self.names}:
             words = (
-                f"{joined[:80]!r} could be another topic's too: a level has what {self.text} puts behind it, or nothing"
+                f"{joined[:80]!r} could be another topic's too: a level has what {self.text} puts behind it, or "
+                "nothing. Join with a slash, which no level has"
             )
             raise PoisonError(Reason.BAD_NAME, words, value=joined)
         return joined

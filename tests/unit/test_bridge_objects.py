@@ -46,7 +46,7 @@ def test_what_the_contract_lacks_is_refused_ignored_or_kept_at_any_depth() -> No
     payload = {"x": 1, "y": [1, {"z": None}], "air": {"t": 7, "dew": {"a": 1.50}}}
     reason, field, words = row(payload)
     assert (reason, field) == (Reason.UNKNOWN_FIELD, "air.dew")
-    assert "set the route's unknown_fields to keep or ignore" in words
+    assert "name it in the route's fields; or set unknown_fields there to keep or ignore" in words
     assert row(payload, "ignore") == {"x": 1.0, "air": {"co2": None, "t": 7.0}}
     found = row(payload, "keep")
     assert orjson.loads(found.pop("_extra")) == {"y": [1, {"z": None}], "air": {"dew": {"a": 1.5}}}

@@ -122,6 +122,7 @@ def test_bytes_that_are_no_reading_stay_a_letter(value: bytes, reason: Reason) -
     outcome = judged(cleaned(value))
     assert outcome.refused is not None
     assert (outcome.refused.reason, outcome.records, outcome.letters) == (reason, (), ())
+    assert reason is not Reason.BAD_NAME or "Mend it: 1 to 64 letters" in str(outcome.refused)
 
 
 def test_a_letter_of_a_stream_that_is_gone_or_too_large_for_its_topic_is_refused() -> None:

@@ -78,6 +78,8 @@ def test_captures_come_out_and_names_must_be_on_the_allowlist() -> None:
     found = routing.build(config({"imu": ["sensors/{device_id}/{label}/imu"]}))
     (target,) = found.match("sensors/watch-01/arm/imu").targets
     assert target.captures == {"device_id": "watch-01", "label": "arm"}
+    (odd,) = found.match("sensors/watch-01/left arm/imu").targets
+    assert str(odd.refused).endswith('To take any text: fields: {label: {topic: "{label}"}}')
     assert target.refused is None
     for topic in (
         "sensors/../arm/imu",

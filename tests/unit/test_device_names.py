@@ -114,7 +114,7 @@ def test_two_topics_never_join_to_one_text(template: str, one: dict[str, str], t
 def test_levels_without_the_text_between_them_join() -> None:
     join = joins.parse("{floor}-{room}", ("floor", "room"), "x")
     assert join.of({"floor": "1", "room": "a-b", "other": "?"}) == "1-a-b"
-    with pytest.raises(PoisonError, match="could be another topic's too"):
+    with pytest.raises(PoisonError, match=r"another topic's too.* Join with a slash, which no level has"):
         join.of({"floor": "1-a", "room": "b"})
 
 

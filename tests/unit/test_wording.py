@@ -137,6 +137,53 @@ FORMATS = {
 }
 
 
+DEEP = "nested too deeply. Have the device send flatter objects"
+PACKED = {"header": ["u8 n"], "sample": ["u16 x"], "count": "n"}
+
+
+@pytest.mark.parametrize(
+    ("route", "payload", "words"),
+    [
+        ({"format": "columns"}, b'{"t0": 1, "x": %b1%b}' % (b'{"a":' * 99, b"}" * 99), DEEP),
+        ({"format": "msgpack"}, b"\x81\xa1a" + b"\x91" * 50 + b"\0", DEEP),
+        ({"format": "cbor"}, bytes.fromhex("a2 01 02 6131 03"), "as a number and as text. Have the device send one"),
+        ({"format": "cbor"}, bytes.fromhex("a1f401"), "a key that is true or false. Have the device send text"),
+        ({"format": "csv"}, b" \n", "no line. Have the device send one for each reading"),
+        ({"format": "csv"}, b"x,x\n1,2", "this name twice. Name the columns in the route: csv.columns"),
+        ({"format": "csv"}, b"\xff\n1", "no text in UTF-8. Have the device send UTF-8"),
+        ({"format": "senml"}, b'[{"n":"x","v":1,"my_":1}]', "RFC 8428 refuses such a pack: have the device leave"),
+        ({"format": "senml"}, b'[{"n":"x","v":1,"t":-1e17}]', "Is senml.unit right?"),
+        ({"format": "sparkplug"}, b"{}", "or damaged. Narrow the route's filter to its births and data: STATE is JSON"),
+        ({"format": "packed", "packed": PACKED}, b"", "the payload is empty"),
+        ({"format": "packed", "packed": PACKED}, b"\1\2", "Correct the layout in the route's packed, or see"),
+        ({"format": "packed", "packed": PACKED | {"trailer": ["u16 c"]}}, b"\1\2", "take 3. Correct the layout in the"),
+        ({"fields": {"event_time": {"path": "ts", "unit": "s"}, "x": "up.x"}}, b'{"ts": 1}', "x: nothing at up.x"),
+    ],
+)  # fmt: skip
+def test_a_refusal_of_any_format_says_what_to_do(route: dict[str, Any], payload: bytes, words: str) -> None:
+    assert words in str(refusal(decoder(contract(), **route), payload))
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        ({"event_time": 1795428000000000}, "If the payload has it elsewhere, say where in the route's fields"),
+        (
+            {"x": 1, "y": 2},
+            "as an alias, or name it in the route's fields; or set unknown_fields there to keep or ignore",
+        ),
+    ],
+)
+def test_a_field_that_is_elsewhere_may_be_named_in_the_route(payload: dict[str, Any], words: str) -> None:
+    assert words in refused(json.dumps(payload).encode())
+
+
+def test_who_sent_it_is_told_by_the_topic_or_the_payload() -> None:
+    (found,) = JsonDecoder(contract(), 1).decode(b'{"x": 1}', Source(), 0)
+    assert isinstance(found, Refused)
+    assert "Say where its name is in the route's device" in str(found.error)
+
+
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_an_empty_payload_is_called_so_and_half_a_payload_cut_off(name: str) -> None:
     assert "empty" in str(refusal(FORMATS[name], b""))
