@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -156,8 +157,8 @@ def _letter(b: RawBatch, i: int, error: PoisonError) -> Letter:
 
 def _refuse_too_large(b: RawBatch, judged: Judged, limit: int) -> Judged:
     """`judged`, with the rows refused that the clean topic would not take: a failed delivery would leave a hole."""
-    largest = max(map(len, filter(None, b.values)), default=0) + max(map(len, filter(None, b.keys)), default=0)
-    if largest < limit // 2:
+    largest_value = max(map(len, chain(filter(None, b.values), judged.rewritten.values())), default=0)
+    if largest_value + max(map(len, filter(None, b.keys)), default=0) < limit // 2:
         return judged
     refused, rewritten = dict(judged.refused), dict(judged.rewritten)
     for i, raw in enumerate(b.values):

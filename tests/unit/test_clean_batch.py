@@ -15,6 +15,7 @@ from headrace.protocol.clean_note import Counts
 from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, frame, unpack_position
 from processors.avro.codec import Codec
 from processors.clean.batch import Decided, decided, raw_batch, shelved, verdicts
+from processors.clean.judge import Judged
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
 from processors.group.partition import Found
@@ -113,6 +114,12 @@ def test_what_the_clean_topic_would_not_take_is_refused_once_and_its_copy_is_a_c
     assert (out.rows, out.counts) == ([], Counts(rejected=1, repeated=1))
     assert dict(out.reasons) == {"too_large": 1}
     assert "its topic takes 700" in dict(out.letters[0].headers)["detail"].decode()
+
+
+def test_a_small_row_that_was_made_large_is_refused_too() -> None:
+    batch = raw_batch(partition(), [message(0, value(), 1), message(1, value(), 2)])
+    out = decided(batch, Judged(rewritten={1: value(wind_direction="N" * 2_000_000)}), LIMITS)
+    assert (len(out.rows), out.counts, dict(out.reasons)) == (1, Counts(kept=1, rejected=1), {"too_large": 1})
 
 
 def test_a_letter_too_large_for_its_topic_is_stored_and_points_there() -> None:
