@@ -70,7 +70,9 @@ def load(code: Code) -> Function:
         exec(compile(code.text, code.where, "exec"), module.__dict__)  # noqa: S102 - the operator's own code
     except SyntaxError as e:
         raise ConfigError(f"{code.where}, line {e.lineno}: not Python: {e.msg}") from None
-    except (Exception, SystemExit) as e:  # noqa: BLE001 - whatever the text raises
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except BaseException as e:  # noqa: BLE001 - whatever the text raises; a panic of Rust is no Exception
         raise ConfigError(f"{code.where} can't be loaded: {last_line(e, code)}{_import_hint(e)}") from None
     function = getattr(module, FUNCTION, None)
     if not callable(function):

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isclose, isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.contracts.model import Field
@@ -18,6 +18,9 @@ from headrace.transforms.table import Columns, Wrong, back, differs, forbidden, 
 if TYPE_CHECKING:
     import pandas as pd
 
+_EPSILON = {"double": 2.0**-52, "float": 2.0**-23}
+_ULPS = 8  # how far results may lie apart and count as the same
+_EXACT = 2.0**53  # from here on a float does not hold every whole number
 _SHAPE = "a transform gives the same rows with the same columns"
 
 
@@ -65,9 +68,10 @@ class Transform:
                 for name in records:
                     given[name] = given[name].map(deepcopy)
                 got = self._call(given)
-            except MemoryError:
+                _check_whole(fields, whole, got)
+            except (MemoryError, KeyboardInterrupt):
                 raise
-            except (Exception, SystemExit) as e:  # noqa: BLE001 - whatever the function raises
+            except BaseException as e:  # noqa: BLE001 - whatever the function raises; a panic of Rust is no Exception
                 if end - first > 1:
                     middle = (first + end) // 2
                     parts += [(first, middle), (middle, end)]
@@ -81,16 +85,20 @@ class Transform:
             out.changes.pop(row, None)
         return out
 
-    def check(self, fields: Sequence[Field], columns: Columns) -> None:
-        """ConfigError if what becomes of one of these rows depends on the others: their order, or their number."""
+    def check(self, fields: Sequence[Field], columns: Columns, alive: Callable[[], object] = lambda: None) -> None:
+        """ConfigError if what becomes of one of these rows depends on the others: their order, or their number.
+
+        The last digits of floats may: NumPy adds columns up in another order when there are more rows.
+        """
         n = len(next(iter(columns.values())))
         orders = [list(range(n // 2)), list(range(n - 1, n // 2 - 1, -1)), *([i] for i in range(min(n, 3)))]
-        whole = self.run(fields, columns)
+        whole = self.run(fields, columns, alive)
         for rows in orders:
-            part = self.run(fields, {name: [values[i] for i in rows] for name, values in columns.items()})
+            part = self.run(fields, {name: [values[i] for i in rows] for name, values in columns.items()}, alive)
             for place, row in enumerate(rows):
-                apart, together = part.changes.get(place), whole.changes.get(row)
-                if apart != together or (place in part.failures) != (row in whole.failures):
+                apart, together = part.changes.get(place, {}), whole.changes.get(row, {})
+                same = apart == together or _nearly(fields, columns, row, apart, together)
+                if not same or (place in part.failures) != (row in whole.failures):
                     raise ConfigError(
                         f"{self.code.name}: it is not row-wise: what it makes of a row depends on the rows beside it "
                         f"({_words(together)} in one batch, {_words(apart)} in another). Use the row's own values "
@@ -128,6 +136,19 @@ class _WrongShape(Exception):  # noqa: N818 - made into a Failure at once
     """What the function returned is no table of the same rows."""
 
 
+def _check_whole(fields: Sequence[Field], old: "pd.DataFrame", new: "pd.DataFrame") -> None:
+    """_WrongShape if whole numbers came back as floats that may have lost digits, for the sake of another row."""
+    for f in fields:
+        kinds = old[f.name].dtype.kind, new[f.name].dtype.kind
+        if kinds[0] == "i" and kinds[1] == "f":
+            sizes = new[f.name].abs().to_numpy("float64", na_value=0.0)
+            if ((sizes >= _EXACT) & (sizes < inf)).any():
+                raise _WrongShape(
+                    f"{f.name}: whole numbers came back as floats, and lose digits from 2**53 on: use // for /, give "
+                    f"`where` a whole number, or end with df['{f.name}'] = df['{f.name}'].astype('int64')"
+                )
+
+
 def _compare(
     f: Field, stored: Sequence[Any], old: "pd.Series[Any]", new: "pd.Series[Any]", first: int, out: Result
 ) -> None:
@@ -149,9 +170,41 @@ def _compare(
             out.changes.setdefault(row, {})[f.name] = back(f, value)
         except Wrong as e:
             out.failures.setdefault(row, Failure(f"{f.name}: {e}", f.name, str(value)[:200]))
+        except (ValueError, TypeError):  # an object that can't be compared, such as an array in a text's place
+            why = f"{f.name}: {value!r:.60} is not of the contract's type {f.kind}"
+            out.failures.setdefault(row, Failure(why, f.name, str(value)[:200]))
 
 
-def _words(changes: dict[str, Any] | None) -> str:
+def _nearly(fields: Sequence[Field], columns: Columns, row: int, one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a row's changes differ by no more than a sum over its floats may."""
+    slack = _ULPS * sum(
+        _epsilon(f) * abs(v) for f in fields for v in _reals(f, columns[f.name][row]) if v is not None and isfinite(v)
+    )
+    for f in fields:
+        a, b = (changes.get(f.name, columns[f.name][row]) for changes in (one, other))
+        if a is b or a == b:
+            continue
+        left, right = _reals(f, a), _reals(f, b)
+        if not left or len(left) != len(right):
+            return False
+        for x, y in zip(left, right, strict=True):
+            if x != y and (x is None or y is None or not isclose(x, y, rel_tol=_ULPS * _epsilon(f), abs_tol=slack)):
+                return False
+    return True
+
+
+def _epsilon(f: Field) -> float:
+    return _EPSILON.get(f.items or f.kind, 0.0)
+
+
+def _reals(f: Field, value: Any) -> list[float | None]:
+    """The floats of a field's value as stored; none of a field of another type."""
+    if not _epsilon(f):
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _words(changes: dict[str, Any]) -> str:
     if not changes:
         return "unchanged"
     return ", ".join(f"{name} = {value!s:.30}" for name, value in sorted(changes.items())[:2])

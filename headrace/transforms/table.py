@@ -91,6 +91,8 @@ def differs(f: Field, old: Any, new: Any) -> bool:
         return not _same_items(old, new)
     if is_missing(new):
         return not is_missing(old)
+    if isinstance(old, float) and isinstance(new, float) and new == old:  # infinity too, which can't go back
+        return False
     return old is None or back(f, new) != old
 
 
@@ -98,7 +100,9 @@ def _same_items(old: Sequence[Any], new: Any) -> bool:
     import numpy as np
 
     try:
-        return len(new) == len(old) and bool(np.array_equal(np.asarray(new), np.asarray(old)))
+        one, other = np.asarray(new), np.asarray(old)
+        reals = one.dtype.kind == other.dtype.kind == "f"
+        return len(new) == len(old) and bool(np.array_equal(one, other, equal_nan=reals))
     except (TypeError, ValueError):
         return False
 

@@ -71,7 +71,7 @@ class Transforms:
         it, seen = self._loaded[digest], (digest, schema_id)
         if self._checked[seen] < _CHECKED_ROWS:
             some = {name: values[:_CHECKED_ROWS] for name, values in columns.items()}
-            it.check(fields, some)
+            it.check(fields, some, alive)
             self._checked[seen] += len(next(iter(some.values())))
         return it.run(fields, columns, alive)
 
