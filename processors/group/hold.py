@@ -6,8 +6,8 @@ other thread, and wakes as soon as the partition is taken away.
 
 import logging
 import threading
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol, TypeVar
 
 from headrace.errors import ConfigError, TransientError
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _FINISH_SECONDS = 20.0  # for the batch in hand, after SIGTERM
+_UNPOLLED_SECONDS = 5.0  # of long work, until the group is served in between: short work keeps what was fetched ahead
 _OUTAGE_SECONDS = 3.0  # until a wait for Kafka's confirmations counts as an outage
 
 
@@ -115,10 +116,12 @@ class PollHold:
     def __init__(self, hold: Hold, member: Pollable, stop: threading.Event) -> None:
         self._hold, self._member, self._stop = hold, member, stop
         self._stopping: float | None = None
+        self._polled = monotonic()
         self.working = False
 
     def hold(self, check: str, doing: str, call: Callable[[], T]) -> T:
         """Return what `call` returns: see Hold. Stopped if SIGTERM has come and there is nothing to finish."""
+        self._polled = monotonic()
         try:
             return self._hold.repeat(check, doing, call, self._breathe)
         finally:
@@ -129,8 +132,11 @@ class PollHold:
         self._hold.admitted = True
 
     def alive(self) -> None:
-        """Call this again and again in work that may take long."""
+        """Call this again and again in a call of `hold` that may take long: the group is served. Stopped as there."""
         self._hold.health.progress()
+        if monotonic() - self._polled >= _UNPOLLED_SECONDS:
+            self._breathe(0.0)
+            self._polled = monotonic()
 
     def delivering(self, seconds: float) -> None:
         """Call this again and again while Kafka has yet to confirm what was produced, for `seconds` already."""
@@ -148,19 +154,19 @@ class PollHold:
     def _breathe(self, seconds: float) -> None:
         """Let `seconds` pass, polling."""
         self._member.stand_still()
-        until = time.monotonic() + seconds
+        until = monotonic() + seconds
         while True:
             self._hold.health.progress()
             self._check_stop()
-            self._member.serve(max(0.0, min(0.5, until - time.monotonic())))
-            if time.monotonic() >= until:
+            self._member.serve(max(0.0, min(0.5, until - monotonic())))
+            if monotonic() >= until:
                 return
 
     def _check_stop(self) -> None:
         if not self._stop.is_set():
             return
-        self._stopping = self._stopping or time.monotonic()
-        if time.monotonic() - self._stopping >= (_FINISH_SECONDS if self.working else 0.0):
+        self._stopping = self._stopping or monotonic()
+        if monotonic() - self._stopping >= (_FINISH_SECONDS if self.working else 0.0):
             raise Stopped
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.runtime import backoff
+from processors.group import hold as hold_module
 from processors.group.hold import Hold, JobHold, PollHold, Stopped
 from processors.group.member import Member
 from processors.group.token import Revoked, Token
@@ -92,6 +93,25 @@ def test_partitions_stand_still_while_it_waits_and_go_on_after_it() -> None:
     assert it.wait.hold("kafka", "looking", call)
     assert not it.client.paused
     assert [offset(m) for m in it.member.read(9, 0.0)[ONE]] == [0]
+
+
+def test_work_that_takes_long_polls_now_and_then_and_ends_at_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that does not poll for five minutes loses its partitions, and so does the next one."""
+    it, seen = Polling(), []
+
+    def work(until: float) -> list[bool]:
+        for now in (0.0, 0.1, until):
+            monkeypatch.setattr(hold_module, "monotonic", lambda now=now: now)
+            it.wait.alive()
+            seen.append(bool(it.client.paused))
+        return seen
+
+    monkeypatch.setattr(hold_module, "monotonic", lambda: 0.0)
+    assert it.wait.hold("transform", "transforming", lambda: work(6.0)) == [False, False, True]
+    assert not it.client.paused
+    it.stop.set()
+    with pytest.raises(Stopped):
+        it.wait.hold("transform", "transforming", lambda: work(60.0))
 
 
 def test_a_wait_ends_when_the_partition_goes_and_the_check_is_true_again() -> None:
