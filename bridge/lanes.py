@@ -21,8 +21,8 @@ _NONE: Mapping[str, str] = {}
 log = logging.getLogger(__name__)
 
 _DEFECT = (
-    "the decoder failed on it, which is a defect of Headrace: the bridge's log tells where. Report; the letter can be "
-    "sent again once the defect is mended"
+    "the decoder failed on it, which is a defect of Headrace: the bridge's log says where. Report it. The letter can "
+    "be sent again once that is mended"
 )
 _LOG_SECONDS = 60.0
 _MAX_TOPICS = 50_000  # MQTT topics whose lanes are remembered

@@ -101,11 +101,15 @@ class Again:
         """A payload that the bridge refused, or one element of it: what the bridge would make of it now.
 
         A payload without a stream, which no route took, goes to every stream that takes it now. Any other goes to its
-        own stream only, or to one that follows it: what the payload holds for other streams was not refused.
+        own stream only: what the payload holds for other streams was not refused. Where its own does not take the topic
+        any more, it goes to those that follow it and do.
         """
         topic, stream = letter.text(wire.MQTT_TOPIC), letter.text("stream")
-        streams = self._heirs.get(stream, (stream,))
-        targets = [t for t in self._routing.match(topic).targets if stream == "" or t.route.stream in streams]
+        taking = self._routing.match(topic).targets
+        heirs = self._heirs.get(stream, ())
+        targets = [t for t in taking if stream in {"", t.route.stream}] or [
+            t for t in taking if t.route.stream in heirs
+        ]
         if not targets:
             where = f" into {stream}" if stream else ""
             raise PoisonError(Reason.NO_ROUTE, f"no route takes the topic {topic[:200]!r}{where}. Add one")

@@ -29,6 +29,7 @@ MAX_ID = 2**31 - 1
 # At least BACKWARD: a stricter level that someone has set stays.
 ENOUGH = frozenset({"BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"})
 _RETRIABLE = frozenset({408, 425, 429})
+_NOT_A_SCHEMA = 42201  # an error code of its API
 _CONFLICT_PAUSES = (0.05, 0.2, 0.5)  # seconds: a registration that another one met is tried again after each
 
 
@@ -182,8 +183,10 @@ class Registry:
                 f"registry {self._url}: access refused (HTTP {status}). "
                 "Check registry.url, registry.username and registry.password"
             )
-        if status == 422:
+        if status == 422 and e.error_code == _NOT_A_SCHEMA:
             return _InvalidError(f"registry {self._url}: the contract is refused: {message}")
+        if status == 422:  # read-only, for example: it takes nothing now, whatever the contract
+            return TransientError(f"registry {self._url}: {message} (error {e.error_code})")
         # A 404 without the registry's own code is a wrong path, or a proxy that has no registry behind it just now:
         # from here they look the same. To wait is right for both: an exit would mend neither.
         kind = TransientError if status == 404 else ConfigError

@@ -54,7 +54,8 @@ def again(fields: list[dict[str, Any]] = NEWER, limit: int = 10_000, **streams: 
     config = Config.model_validate({"streams": routes})
     names = list(config.streams)
     contracts = {s: contract(fields) for s in names}
-    return Again(build(config), contracts, dict.fromkeys(names, NEW), dict.fromkeys(names, limit), texts)
+    heirs = {s: config.lineage(s) for s in names}
+    return Again(build(config), contracts, dict.fromkeys(names, NEW), dict.fromkeys(names, limit), texts, heirs=heirs)
 
 
 def read(made: Letter) -> ReadLetter:
@@ -179,6 +180,15 @@ def test_a_letter_goes_to_its_own_stream_and_one_without_a_stream_to_all_that_ta
     found = judged(received(payload, ""), both).records
     assert sorted(r.topic for r in found) == ["also.raw", "heat.raw"]
     assert len({r.event_id for r in found}) == 2
+
+
+@pytest.mark.parametrize(("routes", "topics"), [(["a/{device_id}/heat"], ["heat.raw"]), ([], ["heat_v2.raw"])])
+def test_a_letter_goes_to_the_stream_that_follows_its_own_only_where_that_does_not_take_it(
+    routes: list[str], topics: list[str]
+) -> None:
+    """Where both take the topic, the one that follows had the message already."""
+    both = again(heat={"routes": routes}, heat_v2={"routes": ["a/+/heat"], "follows": "heat"})
+    assert [r.topic for r in judged(received(b'{"device_id": "dev", "warmth": 1}', "heat"), both).records] == topics
 
 
 @pytest.mark.parametrize(("topic", "reason"), [("b/dev", Reason.NO_ROUTE), ("a/d.v/heat", Reason.BAD_NAME)])

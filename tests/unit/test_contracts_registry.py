@@ -221,6 +221,12 @@ def test_what_the_registry_does_not_take_for_a_contract_is_refused_like_an_incom
         registry.register("s", contract())
 
 
+def test_a_registry_that_takes_nothing_now_refuses_no_contract(fake: Fake, registry: Registry) -> None:
+    fake.answer = 422, json.dumps(_error(42205, "Subject s is in read-only mode")).encode()
+    with pytest.raises(TransientError, match="read-only mode"):
+        registry.register("s", contract())
+
+
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_CONFLICT_PAUSES", (0.001,) * 3)
