@@ -32,10 +32,11 @@ class Became(NamedTuple):
     records: list[Record | Large]
     letters: list[Headers]
     skipped: str
+    asked: bytes = b""  # of its user properties those that fill fields, as JSON: they are in the event ids
 
 
 class Becoming:
-    """Decodes payloads, and logs what could not become a reading. A copy of a payload has the same ids."""
+    """Decodes payloads, and logs what could not become a reading. A copy of a message has the same ids."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -56,13 +57,14 @@ class Becoming:
         message's user properties; of those that the topic's lanes ask for, dead letters have a header.
         """
         asked = wire.properties(topic.asks, properties) if topic.asks else {}
-        known = [(wire.MQTT_PROPERTIES, orjson.dumps(asked))] if asked else []
+        said = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS) if asked else b""
+        known = [(wire.MQTT_PROPERTIES, said)] if asked else []
         records: list[Record | Large] = []
         dead: list[Headers] = []
         skipped = ""
         for lane in lanes:
             found = lane.read(payload, now, asked)
-            ids = wire.event_ids(topic.name, payload, len(found))
+            ids = wire.event_ids(topic.name, payload, len(found), said)
             for index, one in enumerate(found):
                 if isinstance(one, Reading):
                     event_id = ids[index] if one.identified else wire.unique_event_id()
@@ -83,7 +85,7 @@ class Becoming:
             if lane.decoder.ignored:
                 BRIDGE_IGNORED_FIELDS.labels(lane.stream).inc(lane.decoder.ignored)
                 lane.decoder.ignored = 0
-        return Became(records, dead, skipped)
+        return Became(records, dead, skipped, said)
 
     def _letter_record(self, letter: Letter, stream: str, refused: Refused) -> Record | Large:
         count = DEAD_LETTERS.labels(Stage.BRIDGE, stream, refused.error.reason.value)

@@ -111,7 +111,7 @@ class Intake:
     def _receipt(self, topic: Topic, packet: PublishPacket, became: Became) -> bytes:
         if became.skipped in _UNANSWERED:
             return b""
-        fate = Fate(len(became.records) - len(became.letters), became.letters, became.skipped)
+        fate = Fate(len(became.records) - len(became.letters), became.letters, became.skipped, became.asked)
         return self._desk.answer(packet, topic.name, topic.identity, topic.standing, fate)
 
     def _read(self, topic: Topic, packet: PublishPacket, now: int, came: Headers) -> Became:

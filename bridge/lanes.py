@@ -106,7 +106,9 @@ class Lane:
                 )
                 error = PoisonError(Reason.TOO_LARGE, words)
                 error.device = one.device
-                found[index] = Refused(error, self.decoder.element(payload, index))
+                found[index] = Refused(error, original := self.decoder.element(payload, index))
+                if original == payload:  # it can't be split, and its other readings would come again
+                    return [found[index]]
         return found
 
 

@@ -40,6 +40,7 @@ class Fate(NamedTuple):
     readings: int
     letters: Sequence[Headers]
     skipped: str = ""
+    asked: bytes = b""  # as `wire.event_ids` has it
 
 
 class ReceiptDesk:
@@ -104,7 +105,7 @@ def receipt(fate: Fate, name: bytes, payload: bytes) -> dict[str, Any]:
     elif not fate.readings:
         body["status"] = "skipped"
         body["reason"] = fate.skipped
-    body["id"] = wire.event_ids(name, payload, 1)[0].hex()
+    body["id"] = wire.event_ids(name, payload, 1, fate.asked)[0].hex()
     body["crc32"] = f"{crc32(payload):08x}"
     return body
 

@@ -116,18 +116,32 @@ class Again:
         records: list[Record] = []
         refused: list[tuple[str, int, Refused]] = []
         for target in targets:
-            name, decoder = target.route.stream, self._decoders[target.route.where]
-            for index, one in enumerate(_decode(target, decoder, letter, payload)):
-                if isinstance(one, Refused):
-                    refused.append((name, index, one))
-                elif isinstance(one, Reading):
-                    try:
-                        records.append(self._record(letter, name, one.device, one.value, number, index))
-                    except PoisonError as e:
-                        refused.append((name, index, Refused(e, decoder.element(payload, index))))
+            good, bad = self._parts(target, letter, payload, number)
+            records += good
+            refused += ((target.route.stream, *it) for it in bad)
         if refused and not records:
             raise refused[0][2].error
         return Outcome(tuple(records), tuple(_letter(letter, number, *it) for it in refused))
+
+    def _parts(
+        self, target: Target, letter: ReadLetter, payload: bytes, number: int
+    ) -> tuple[list[Record], list[tuple[int, Refused]]]:
+        """The readings of a payload in one stream; and what is refused, each with its place."""
+        name, decoder = target.route.stream, self._decoders[target.route.where]
+        records: list[Record] = []
+        refused: list[tuple[int, Refused]] = []
+        for index, one in enumerate(_decode(target, decoder, letter, payload)):
+            if isinstance(one, Refused):
+                refused.append((index, one))
+            elif isinstance(one, Reading):
+                try:
+                    records.append(self._record(letter, name, one.device, one.value, number, index))
+                except PoisonError as e:
+                    original = decoder.element(payload, index)
+                    if original == payload:  # it can't be split, and its other readings would come again
+                        return [], [(0, Refused(e, payload))]
+                    refused.append((index, Refused(e, original)))
+        return records, refused
 
     def _record(self, letter: ReadLetter, stream: str, device: str, value: bytes, number: int, index: int) -> Record:
         headers = _headers(letter, journal.event_id(letter.key, number, stream, index), number)

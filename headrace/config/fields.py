@@ -15,6 +15,8 @@ from headrace.errors import ConfigError
 from headrace.protocol import paths
 from headrace.protocol.names import OURS, TIME
 
+_VARIES = frozenset("ZcxXpaAbB")  # directives that mean what TZ or the locale of the process says
+
 
 class FieldSource(Section):
     """Where a field's value is: one of path, value, property and topic. A text alone is a path."""
@@ -58,6 +60,12 @@ class FieldSource(Section):
                 raise ValueError(f"{form!r} is not a format of strptime, such as %d/%m/%Y %H:%M: {e}") from None
             if "%" not in form:
                 raise ValueError(f"{form!r} is not a format of strptime, such as %d/%m/%Y %H:%M")
+            varying = next((d for d in re.findall("%(.)", form) if d in _VARIES), "")
+            if varying:
+                raise ValueError(
+                    f"{form!r}: what %{varying} means depends on where the bridge runs. Have the device send digits, "
+                    "and for the zone %z, or set the route's time_zone"
+                )
         return form
 
 

@@ -45,9 +45,13 @@ def schema_id(value: bytes | None) -> int:
     return int.from_bytes(value[1:FRAME_BYTES])
 
 
-def event_ids(mqtt_topic: bytes, payload: bytes, count: int) -> list[bytes]:
-    """The ids of the first `count` readings of a payload. The same bytes on the same topic have the same ids."""
-    whole = blake2b(b"%b\0%b" % (mqtt_topic, payload), digest_size=EVENT_ID_BYTES)
+def event_ids(mqtt_topic: bytes, payload: bytes, count: int, asked: bytes = b"") -> list[bytes]:
+    """The ids of the first `count` readings of a payload. The same bytes on the same topic have the same ids.
+
+    `asked`: what else the readings are made of, the user properties that routes ask for.
+    """
+    key = blake2b(asked, digest_size=EVENT_ID_BYTES).digest() if asked else b""  # no payload can look like it
+    whole = blake2b(b"%b\0%b" % (mqtt_topic, payload), digest_size=EVENT_ID_BYTES, key=key)
     out = [whole.digest()]
     for index in range(1, count):
         h = whole.copy()

@@ -63,6 +63,23 @@ def test_a_user_property_fills_a_field_where_the_route_asks_and_stays_with_a_dea
     assert b"mmm" not in long.value
 
 
+def test_a_user_property_that_fills_a_field_is_in_the_event_id_and_in_the_letter_s_key() -> None:
+    route = {"filter": "sensors/{device_id}/imu", "fields": {"label": {"property": "model"}}}
+    world = World(streams={"imu": {"routes": [route]}})
+    for key in (dumps(), dumps(ax="x")):
+        a, b, again, without = world.take(*[
+            Packet("sensors/w/imu", key, user_properties=given)
+            for given in ([("model", "a")], [("model", "b")], [("n", "1"), ("model", "a")], [("n", "1")])
+        ])  # fmt: skip
+        ids = [it.headers["event-id"] for it in (a, b, without)]
+        assert len(set(ids)) == 3, "readings of other bytes, and none is a copy"
+        assert again.headers["event-id"] == ids[0]
+        assert ids[2] == wire.event_ids(b"sensors/w/imu", key, 1)[0]
+        if a.topic == "dead-letters":
+            assert len({a.key, b.key, without.key}) == 3
+            assert again.key == a.key
+
+
 def test_ids_repeat_only_where_the_payload_tells_readings_apart() -> None:
     world = World()
     a, b = world.take(*[Packet("sensors/w/imu", dumps())] * 2)

@@ -74,6 +74,8 @@ TIMED = {"fields": {"event_time": "ts"}}
         ({"fields": {"x": {"value": 1, "unit": "g"}}}, "give its path"),
         ({"fields": {"x": {"path": "a", "format": "noon"}}}, "is not a format of strptime"),
         ({"fields": {"x": {"path": "a", "format": "%Q"}}}, "is not a format of strptime"),
+        ({"fields": {"x": {"path": "a", "format": "%H:%M %Z"}}}, "what %Z means depends on where the bridge runs"),
+        ({"fields": {"x": {"path": "a", "format": "%%Z %I:%M %p"}}}, "what %p means depends on where the bridge runs"),
         ({"explode": "a[0]"}, "the whole list is exploded"),
         ({"explode": "a", "format": "cbor"}, "explode is for payloads of format json"),
         ({"time_zone": "Europe/Atlantis"}, "'Europe/Atlantis' is not a time zone such as Europe/Berlin"),
