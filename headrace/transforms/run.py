@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EPSILON = {"double": 2.0**-52, "float": 2.0**-23}
+_WHOLE = {"int", "long"}
 _ULPS = 8  # how far results may lie apart and count as the same
 _EXACT = 2.0**53  # from here on a float does not hold every whole number
 _SHAPE = "a transform gives the same rows with the same columns"
@@ -68,7 +69,7 @@ class Transform:
                 for name in records:
                     given[name] = given[name].map(deepcopy)
                 got = self._call(given)
-                _check_whole(fields, whole, got)
+                _check_whole(fields, got)
             except (MemoryError, KeyboardInterrupt):
                 raise
             except BaseException as e:  # noqa: BLE001 - whatever the function raises; a panic of Rust is no Exception
@@ -136,12 +137,11 @@ class _WrongShape(Exception):  # noqa: N818 - made into a Failure at once
     """What the function returned is no table of the same rows."""
 
 
-def _check_whole(fields: Sequence[Field], old: "pd.DataFrame", new: "pd.DataFrame") -> None:
+def _check_whole(fields: Sequence[Field], got: "pd.DataFrame") -> None:
     """_WrongShape if whole numbers came back as floats that may have lost digits, for the sake of another row."""
     for f in fields:
-        kinds = old[f.name].dtype.kind, new[f.name].dtype.kind
-        if kinds[0] == "i" and kinds[1] == "f":
-            sizes = new[f.name].abs().to_numpy("float64", na_value=0.0)
+        if f.kind in _WHOLE and not f.logical and got[f.name].dtype.kind == "f":
+            sizes = got[f.name].abs().to_numpy("float64", na_value=0.0)
             if ((sizes >= _EXACT) & (sizes < inf)).any():
                 raise _WrongShape(
                     f"{f.name}: whole numbers came back as floats, and lose digits from 2**53 on: use // for /, give "
