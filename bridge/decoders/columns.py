@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from bridge.decoders import times
+from bridge.decoders.copies import MAX_BYTES, MAX_ELEMENTS, too_much, weight
 from bridge.decoders.json.elements import loads, trimmed
-from bridge.decoders.parsed import MAX_ELEMENTS, Parser
+from bridge.decoders.parsed import Parser
 from bridge.decoders.wording import TOO_DEEP, kind, not_json
 from headrace.config.formats import Columns
 from headrace.errors import PoisonError, Reason
@@ -47,6 +48,8 @@ def parse(payload: bytes, columns: Columns, zone: tzinfo = UTC) -> list[dict[str
         lengths.append((len(start), columns.start))
     _measure(found, "", lengths)
     count = _only(lengths)
+    if weight(_without_lists(found)) * count > MAX_BYTES:
+        raise too_much()
     moments = _moments(base, columns, count, zone)
     listed = {k: _spread(v, count) for k, v in found.items() if _has_list(v)}
     listed["event_time"] = moments
@@ -115,6 +118,13 @@ def _moments(base: dict[str, Any], columns: Columns, count: int, zone: tzinfo) -
 
 def _has_list(value: Any) -> bool:
     return isinstance(value, list) or (isinstance(value, dict) and any(map(_has_list, value.values())))
+
+
+def _without_lists(value: Any) -> Any:
+    """What is the same for all samples."""
+    if not isinstance(value, dict):
+        return value
+    return {k: _without_lists(v) for k, v in value.items() if not isinstance(v, list)}
 
 
 def _spread(value: Any, count: int) -> list[Any]:

@@ -14,6 +14,7 @@ from headrace.errors import PoisonError, Reason
 MAX_BYTES = 4 * 1024 * 1024  # of what a payload holds, as without compression: 4 KB of gzip can hold that much
 _MAGIC: dict[bytes, Compression] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _STEP = 256  # bytes of zstd at a time
+_MAX_PARTS = 100  # streams one behind the other: each costs time, and an empty one has only some bytes
 
 
 class Unpacking:
@@ -94,8 +95,9 @@ def _by_magic(payload: bytes) -> Compression:
 
 
 def _inflated(payload: bytes, wbits: int, kind: str) -> bytes:
-    out, rest = b"", payload
+    out, rest, parts = b"", payload, 0
     while rest or not out:
+        parts = _counted(parts, kind)
         stream = zlib.decompressobj(wbits)
         try:
             out += stream.decompress(rest, MAX_BYTES + 1 - len(out))
@@ -120,11 +122,12 @@ def _unzstd(payload: bytes) -> bytes:
     codec = zstandard.ZstdDecompressor(max_window_size=MAX_BYTES)
     stream = codec.decompressobj()
     parts: list[bytes] = []
-    size = 0
+    size, frames = 0, 1
     rest = memoryview(payload)
     try:
         while rest:
             if stream.eof:  # another frame
+                frames = _counted(frames, "zstd")
                 stream = codec.decompressobj()
             parts.append(stream.decompress(rest[:_STEP]))
             size += len(parts[-1])
@@ -136,6 +139,13 @@ def _unzstd(payload: bytes) -> bytes:
     if not stream.eof:
         raise _damaged("zstd", "it ends too early")
     return b"".join(parts)
+
+
+def _counted(parts: int, kind: str) -> int:
+    if parts >= _MAX_PARTS:
+        words = f"more than {_MAX_PARTS} streams of {kind} one behind the other. Have the device compress all as one"
+        raise PoisonError(Reason.TOO_LARGE, words)
+    return parts + 1
 
 
 def _damaged(kind: str, why: str) -> PoisonError:

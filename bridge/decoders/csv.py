@@ -8,7 +8,8 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from bridge.decoders.parsed import MAX_ELEMENTS, Parser
+from bridge.decoders.copies import MAX_BYTES, MAX_ELEMENTS, too_much
+from bridge.decoders.parsed import Parser
 from headrace.config.formats import Csv
 from headrace.errors import PoisonError, Reason
 
@@ -31,6 +32,8 @@ def parse(payload: bytes, settings: Csv) -> list[dict[str, Any] | PoisonError]:
     if len(lines) > MAX_ELEMENTS:
         words = f"{len(lines):,} lines, and a message may have {MAX_ELEMENTS:,}: send them in several"
         raise PoisonError(Reason.TOO_LARGE, words)
+    if len(head) * len(lines) > MAX_BYTES:  # as dead letters each line has the names
+        raise too_much()
     names = settings.columns or tuple(name.strip() for name in _cells(head, settings.delimiter))
     if len(names) > _MAX_COLUMNS:
         raise PoisonError(

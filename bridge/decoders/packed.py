@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 from bridge.decoders import times
-from bridge.decoders.parsed import MAX_ELEMENTS, Parser
+from bridge.decoders.copies import MAX_ELEMENTS
+from bridge.decoders.parsed import Parser
 from headrace.config import packed
 from headrace.config.packed import Item, Packed
 from headrace.errors import PoisonError, Reason

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bridge.decoders.base import Found, Refused, Skipped, Source
+from bridge.decoders.copies import MAX_BYTES, MAX_ELEMENTS, too_much
 from bridge.decoders.objects import ObjectReader
 from bridge.decoders.wording import empty
 from headrace.errors import PoisonError, Reason
-
-MAX_ELEMENTS = 10_000  # of one payload: its readings, or dead letters, are all in memory at once
 
 
 class Parser(NamedTuple):
@@ -50,16 +49,22 @@ class ParsedDecoder:
             return [Refused(e, payload)]
         found: list[Found] = []
         parts: list[bytes] = []
+        size = 0
         for index, one in enumerate(objects):
             try:
                 if isinstance(one, PoisonError):
                     raise one
-                found.append(self._reader.read(one, source, received))
+                reading = self._reader.read(one, source, received)
+                size += len(reading.value)
+                found.append(reading)
             except PoisonError as e:
                 if self._split is None:
                     return [Refused(_numbered(e, index, len(objects)), payload)]
                 parts = parts or self._split(payload)
+                size += len(parts[index])
                 found.append(Refused(e, parts[index]))
+            if size > MAX_BYTES:
+                return [Refused(too_much(), payload)]
         self.ignored += self._reader.take_ignored()
         return found or [Skipped("empty")]
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, NoReturn
 from uuid import UUID
 
-from bridge.decoders.parsed import MAX_ELEMENTS
+from bridge.decoders.copies import MAX_ELEMENTS
 from bridge.decoders.wording import TOO_DEEP, kind
 from headrace.errors import PoisonError, Reason
 

@@ -1,6 +1,6 @@
 """What a route says of payloads beside the contract: where fields are, in which units and time zone, what is a list."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, tzinfo
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -63,15 +63,22 @@ def _insert(into: Known, path: Path, leaf: Known | None) -> None:
         at[last] = Way({**leaf, **at.get(last, {})})
 
 
-def expand(found: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+def elements(found: dict[str, Any], path: Path) -> list[Any]:
+    """The elements of the object's list at `path`; none where there is no list."""
+    value = paths.find(path, found)
+    return value if type(value) is list else []
+
+
+def expand(found: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
     """The object once for each element of its list at `path`, which stands there instead of the list.
 
     The object itself, where there is no list or an empty one.
     """
-    elements = paths.find(path, found)
-    if type(elements) is not list:
-        return [found]
-    return [put(found, path, one) for one in elements] or [put(found, path, None)]
+    if type(paths.find(path, found)) is not list:
+        yield found
+        return
+    for one in elements(found, path) or [None]:
+        yield put(found, path, one)
 
 
 def put(found: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:

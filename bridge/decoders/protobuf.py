@@ -22,6 +22,7 @@ from headrace.config.formats import Protobuf
 from headrace.errors import ConfigError, PoisonError, Reason
 
 _DEPTH = 32  # messages in one another
+_MAX_UNKNOWN = 128 * 1024  # bytes of fields that the descriptor lacks: each is made before it can be counted
 _WRAPPERS = frozenset(
     f"google.protobuf.{kind}Value"
     for kind in ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64")
@@ -39,6 +40,13 @@ def parser(settings: Protobuf) -> Parser:
         except DecodeError:
             words = f"not a message {settings.message}, or damaged. Is it what protobuf.message and the descriptor say?"
             raise PoisonError(Reason.MALFORMED, words) from None
+        if len(payload) > _MAX_UNKNOWN:
+            known = kind()
+            known.CopyFrom(message)
+            known.DiscardUnknownFields()
+            if message.ByteSize() - known.ByteSize() > _MAX_UNKNOWN:
+                words = f"more than {_MAX_UNKNOWN:,} bytes of fields that the descriptor lacks. Write it anew"
+                raise PoisonError(Reason.TOO_LARGE, words)
         return [_object(message, Count(), 0)]
 
     return Parser(parse)

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bridge.decoders import cbor, times
+from bridge.decoders.copies import MAX_ELEMENTS
 from bridge.decoders.json.elements import loads, trimmed
-from bridge.decoders.parsed import MAX_ELEMENTS, Parser
+from bridge.decoders.parsed import Parser
 from bridge.decoders.wording import not_json
 from headrace.config.formats import Senml
 from headrace.errors import PoisonError, Reason

@@ -11,7 +11,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from bridge.decoders import times
-from bridge.decoders.parsed import MAX_ELEMENTS, Parser
+from bridge.decoders.copies import MAX_ELEMENTS
+from bridge.decoders.parsed import Parser
 from headrace.config.formats import SPARKPLUG_TYPES, Sparkplug
 from headrace.errors import PoisonError, Reason
 

@@ -24,12 +24,13 @@ from headrace.protocol.names import EXTRA, QUALITY
 from headrace.protocol.wire import frame
 
 MAX_BYTES = 4096  # of a payload
+_MAX_DIGITS = 400  # characters of a number: a double has up to 309 digits before its point
 _MARK = b"\xef\xbb\xbf"  # a byte-order mark
 _AROUND = " \t\r\n\0"
 # No digit can be matched in two ways: else 4 KB of digits and one letter took a second, and all messages waited for it.
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-_COMMA = re.compile(r"([+-]?\d*),(\d+)", re.ASCII)
+_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)", re.ASCII)
 _NOT_FINITE = frozenset({"nan", "inf", "infinity"})
 _TRUTH = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 
@@ -135,7 +136,8 @@ def from_text(field: Field, *, comma: bool = False) -> Reader:
 
     def value(text: str) -> Any:
         if comma and slot.kind in {"number", "time"}:
-            text = _COMMA.sub(r"\1.\2", text)
+            found = _COMMA.fullmatch(text)
+            text = f"{found[1]}.{found[2]}" if found else text
         if slot.kind == "number" and text.lstrip("+-").lower() in _NOT_FINITE:
             return math.nan  # the reader decides
         return _value(slot, text)
@@ -199,6 +201,8 @@ def _value(slot: _Slot, text: str) -> Any:
 def _number(name: str, text: str, *, exact: bool) -> int | float | str:
     if not _NUMBER.fullmatch(text):
         _not_a_number(name, text)
+    if len(text) > _MAX_DIGITS:
+        _wrong(name, f"a number of up to {_MAX_DIGITS} digits", text)
     if exact:
         return text
     if _WHOLE.fullmatch(text):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.decoders.base import Reading, Refused, Skipped, Source
+from bridge.decoders.copies import MAX_ELEMENTS
 from bridge.decoders.json import elements
 from bridge.decoders.json.decoder import JsonDecoder
 from headrace.contracts.files import find
@@ -217,13 +218,13 @@ def test_an_empty_array_is_skipped() -> None:
 
 
 def test_an_array_of_too_many_elements_is_one_dead_letter() -> None:
-    many = b"[" + b"{}, " * elements.MAX_ELEMENTS + b"{}]"
+    many = b"[" + b"{}, " * MAX_ELEMENTS + b"{}]"
     (found,) = JsonDecoder(IMU, 1).decode(many, TOPIC, NOW)
     assert isinstance(found, Refused)
     assert (found.error.reason, found.original) == (Reason.TOO_LARGE, many)
-    assert not elements.too_many(b"[" + b"{}, " * (elements.MAX_ELEMENTS - 1) + b"{}]")
-    assert not elements.too_many(b'[{"x":[' + b"1," * elements.MAX_ELEMENTS * 2 + b"1]}]"), "items of one element"
-    assert not elements.too_many(b'{"x":[' + b"1," * elements.MAX_ELEMENTS * 2 + b"1]}")
+    assert not elements.too_many(b"[" + b"{}, " * (MAX_ELEMENTS - 1) + b"{}]")
+    assert not elements.too_many(b'[{"x":[' + b"1," * MAX_ELEMENTS * 2 + b"1]}]"), "items of one element"
+    assert not elements.too_many(b'{"x":[' + b"1," * MAX_ELEMENTS * 2 + b"1]}")
 
 
 NUMBERS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False))

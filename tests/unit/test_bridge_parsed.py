@@ -7,8 +7,9 @@ import pytest
 
 from bridge.decoders import formats
 from bridge.decoders.base import Reading, Refused, Source
+from bridge.decoders.copies import MAX_ELEMENTS
 from bridge.decoders.objects import ObjectReader
-from bridge.decoders.parsed import MAX_ELEMENTS, ParsedDecoder, Parser
+from bridge.decoders.parsed import ParsedDecoder, Parser
 from headrace.config.route import Format
 from headrace.contracts.model import parse
 from headrace.errors import PoisonError, Reason

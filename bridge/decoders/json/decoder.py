@@ -15,7 +15,8 @@ import msgspec
 from msgspec.structs import astuple
 
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
-from bridge.decoders.json.elements import MAX_ELEMENTS, element, first, is_array, loads, split, too_many, trimmed
+from bridge.decoders.copies import MAX_ELEMENTS
+from bridge.decoders.json.elements import element, first, is_array, loads, split, too_many, trimmed
 from bridge.decoders.objects import PLAIN, ObjectReader
 from bridge.decoders.plan import Plan
 from bridge.decoders.values import Reader, field_reader

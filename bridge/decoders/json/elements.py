@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-MAX_ELEMENTS = 10_000  # of one payload: its readings, or dead letters, are all in memory at once
+from bridge.decoders.copies import MAX_ELEMENTS
 
 _ANY = msgspec.json.Decoder()
 _RAW = msgspec.json.Decoder(list[msgspec.Raw])
@@ -17,7 +17,8 @@ _BLANK_BYTES = b" \t\n\r"
 _ONES, _NAN = b"1" * 9, b"NaN" + b" " * 6  # as long as the longest word
 _MARK = b"\xef\xbb\xbf"  # a byte-order mark
 # A JSON string, which may lack its end, so that no text is looked at twice; or a word for what is no finite number.
-_WORD = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[-+]?\b(?:nan|inf(?:inity)?)\b', re.IGNORECASE | re.DOTALL)
+# Possessive: places to go back to would take a hundred times the memory of the text.
+_WORD = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[-+]?\b(?:nan|inf(?:inity)?)\b', re.IGNORECASE | re.DOTALL)
 
 
 def trimmed(payload: bytes) -> bytes:

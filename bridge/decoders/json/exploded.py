@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bridge.decoders.base import Found, Refused, Skipped, Source
+from bridge.decoders.copies import MAX_BYTES, MAX_ELEMENTS, too_much, weight
 from bridge.decoders.json.decoder import TOO_MANY, parse
-from bridge.decoders.json.elements import MAX_ELEMENTS, first, is_array, split, too_many, trimmed
+from bridge.decoders.json.elements import first, is_array, split, too_many, trimmed
 from bridge.decoders.objects import ObjectReader
-from bridge.decoders.plan import expand, put
+from bridge.decoders.plan import elements, expand, put
 from bridge.decoders.wording import not_json
 from headrace.errors import PoisonError, Reason
 from headrace.protocol import paths
 from headrace.protocol.paths import Path
 
-MAX_BYTES = 64 * 1024 * 1024  # of all that a payload becomes: each of its readings has what is around the list
+_DEEP = "nested too deeply for its readings to be told apart. Have the device send flatter objects"
 
 
 class _Part(NamedTuple):
@@ -45,23 +46,22 @@ class ExplodedDecoder:
                 size += len(one.original if isinstance(one, Refused) else one.value)  # type: ignore[union-attr]
                 found.append(one)
                 if size > MAX_BYTES or len(found) > MAX_ELEMENTS:
-                    words = f"more than {MAX_ELEMENTS:,} readings, or {MAX_BYTES:,} bytes of them: send fewer at once"
-                    raise PoisonError(Reason.TOO_LARGE, words)
+                    raise too_much()
         except PoisonError as e:
             found = [Refused(e, payload)]
         self.ignored += self._reader.take_ignored()
         return found or [Skipped("empty")]
 
     def element(self, payload: bytes, index: int) -> bytes:
-        """A payload with the one element of the list that became entry `index`."""
-        for i, part in enumerate(self._parts(payload)):
-            if i == index:
-                return self._alone(part)
-        return payload
+        """A payload with the one element of the list that became entry `index`; the whole where none can be made."""
+        try:
+            return next((self._alone(part) for i, part in enumerate(self._parts(payload)) if i == index), payload)
+        except PoisonError:
+            return payload
 
     def marks(self, payload: bytes) -> dict[str, Any]:
         """As `Decoder` has it: of the first element."""
-        return self._reader.marks(expand(first(payload), self._path)[0])
+        return self._reader.marks(next(expand(first(payload), self._path)))
 
     def _one(self, part: _Part, source: Source, received: int) -> Found:
         try:
@@ -74,7 +74,10 @@ class ExplodedDecoder:
     def _alone(self, part: _Part) -> bytes:
         if not part.shared or isinstance(part.found, PoisonError):
             return part.original
-        return json.dumps(put(part.found, self._path, [paths.find(self._path, part.found)])).encode()
+        try:
+            return json.dumps(put(part.found, self._path, [paths.find(self._path, part.found)])).encode()
+        except RecursionError:
+            raise PoisonError(Reason.MALFORMED, _DEEP) from None
 
     def _parts(self, payload: bytes) -> Iterator[_Part]:
         """The objects of a payload. PoisonError: it is no JSON, or has too many."""
@@ -82,14 +85,20 @@ class ExplodedDecoder:
         if too_many(text):
             raise TOO_MANY
         try:
-            elements = split(text) if is_array(text) else [payload]
+            originals = split(text) if is_array(text) else [payload]
         except (msgspec.MsgspecError, ValueError, RecursionError) as e:
             raise not_json(payload, e) from None
-        for original in elements:
+        size = 0
+        for original in originals:
             try:
-                objects = expand(parse(trimmed(original)), self._path)
+                found = parse(trimmed(original))
             except PoisonError as e:
                 yield _Part(e, original, shared=False)
                 continue
-            for one in objects:
-                yield _Part(one, original, shared=len(objects) > 1)
+            count = len(elements(found, self._path))
+            if count > 1:
+                size += weight(put(found, self._path, None)) * count
+            if size > MAX_BYTES or count > MAX_ELEMENTS:
+                raise too_much()
+            for one in expand(found, self._path):
+                yield _Part(one, original, shared=count > 1)
