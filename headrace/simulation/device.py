@@ -27,7 +27,8 @@ _WINDOW_BYTES = 16 * 1024 * 1024
 _YIELD_EVERY = 64  # messages handed over before the event loop may read acknowledgements
 _REFUSED = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
 _NO_SUBSCRIBER = 0x10
-_NEVER = {0x87, 0x90, 0x99}  # refused however often it is sent: not authorised, topic name, payload format
+_NOT_ALLOWED = 0x87
+_NEVER = {_NOT_ALLOWED, 0x90, 0x99}  # refused however often it is sent: not authorised, topic name, payload format
 _LOOK_SECONDS = 0.5  # between two searches for messages to be sent again
 _SAY_SECONDS = 30.0  # between two notifications about them
 _NOT_ADMITTED = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # version, client id, password, authorisation, ban, method
@@ -38,7 +39,8 @@ def complaints(unheard: int, refused: Mapping[int, int]) -> Iterator[str]:
     if unheard:
         yield f"the broker had no subscriber for {unheard:,} messages, so they are lost. Is the bridge running?"
     for code, n in refused.items():
-        yield f"the broker refused {n:,} messages (MQTT reason code 0x{code:02x})"
+        why = ": a device may publish on the topics of the routes that the broker knows" if code == _NOT_ALLOWED else ""
+        yield f"the broker refused {n:,} messages (MQTT reason code 0x{code:02x}){why}"
 
 
 class Publisher:

@@ -76,9 +76,9 @@ CASES = {
     "TLS to a plain broker": Case(
         BRIDGE, {"mqtt": {"tls": {"enabled": True}}}, None, ("listener with TLS?", "mqtt.tls"), "mqtt"
     ),
-    "a device with a wrong password": Case(
+    "a wrong password, and no registry of devices": Case(
         ("headrace", "replay", "{csv}", "--stream", "{stream}", "--no-wait"),
-        {"mqtt": {"password": "wrong"}}, 2, ("mqtt.password",),
+        {"mqtt": {"password": "wrong"}, "hub": {"token": None, "token_file": None}}, 2, ("mqtt.password",),
     ),
     "no Kafka for the bridge": Case(
         BRIDGE, {"kafka": {"bootstrap": f"{HOST}:{DEAD}"}}, None, ("Connection refused", "kafka.bootstrap"), "kafka"

@@ -17,7 +17,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "NaN": ("bad-02/imu", orjson.dumps(GOOD).replace(b"9.8", b"NaN"), "not_finite"),
     "not UTF-8": ("bad-03/imu", b'{"ax": "\xff\xfe"}', "malformed"),
     "a number alone": ("bad-04/imu", b"42", "malformed"),
-    "an empty payload": ("bad-05/imu", b"", "malformed"),
+    "a blank": ("bad-05/imu", b" ", "malformed"),
     "text for a number": ("bad-06/imu", orjson.dumps({**GOOD, "ax": "fast"}), "wrong_type"),
     "a bool for a number": ("bad-07/imu", orjson.dumps({**GOOD, "ax": True}), "wrong_type"),
     "a field missing": ("bad-08/imu", orjson.dumps({"event_time": 1_700_000_000_000_000, "ax": 1}), "missing_field"),
