@@ -88,6 +88,15 @@ async def kept(broker: Broker) -> set[bytes]:
     return out
 
 
+def comes_in_again(world: World, password: str) -> bool:
+    """Whether the device gets in once it is let. On a busy machine the agent has yet to count the end of the flood."""
+    version = world.hub.admin.get("/api/broker/version")["version"]
+    if device(world, "flood")["state"] != "active":
+        world.hub.admin.patch(device_path("flood"), {"state": "active"})
+        assert world.hub.admin.in_force(version + 1, 20)
+    return world.admits("flood", password)
+
+
 @pytest.mark.clause("CRA I 2(h)")
 @pytest.mark.parametrize("credential", ["password", "certificate"])
 def test_a_flood_of_the_largest_messages_ends_alone_and_takes_nothing_from_others(
@@ -120,10 +129,7 @@ def test_a_flood_of_the_largest_messages_ends_alone_and_takes_nothing_from_other
     assert credential == "password" or not admits(world, pair)
     assert set(acked) <= asyncio.run(kept(world.broker))
     print(f"{credential}: cut off after {took:.2f} s, {flood.sent >> 20} MiB; {len(acked)} readings of others")
-    version = world.hub.admin.get("/api/broker/version")["version"]
-    world.hub.admin.patch(device_path("flood"), {"state": "active"})
-    assert world.hub.admin.in_force(version + 1, 20)
-    assert world.admits("flood", words["flood"])
+    until(lambda: comes_in_again(world, words["flood"]), 60, "the device is shut out for ever")
 
 
 def test_what_the_log_of_the_broker_says_is_judged_too(world: World, words: dict[str, str]) -> None:
