@@ -3,6 +3,9 @@
 A test's lane is where it runs (`lane_of`). Each lane is a pytest of its own, and all start at once. They share a stack,
 which the first that needs it starts. Tests without a lane may stop or freeze servers: they have another stack to
 themselves. What is given on the command line goes to every lane.
+
+A few tests that fail are run once more when all lanes have ended: on a busy machine a server may be too slow for them.
+Those that pass then are named, and do not count as failed.
 """
 
 import fcntl
@@ -37,7 +40,8 @@ LANES = {
 }
 # They need processor time; the others wait for servers for most of theirs.
 _BACKGROUND = dict.fromkeys(UNITS, ("nice", "-n", "5"))
-NO_TESTS = 5  # pytest's exit code
+FAILED_TESTS, NO_TESTS = 1, 5  # pytest's exit codes
+MOST_AGAIN = 10  # tests that are run once more; where more have failed something is wrong
 _EVERY_SECONDS = 60.0
 _SUMMARY = re.compile(r"^=* ?(\d+ [a-z]+(?:, \d+ [a-z]+)*|no tests ran) in [\d.]+s", re.MULTILINE)
 _PERCENT = re.compile(r"\[ *(\d+)%\]")
@@ -97,12 +101,18 @@ class Lane:
     log: Path
     began: float
     took: float | None = None
+    again: int | None = None  # pytest's exit code for the tests that were run once more
 
     @property
     def code(self) -> int:
-        """0 where no test failed. None may have been selected."""
-        found = self.process.wait()
+        """0 where no test failed, or those that did passed the second time. None may have been selected."""
+        found = self.process.wait() if self.again is None else self.again
         return 0 if found == NO_TESTS else found
+
+    @property
+    def failed(self) -> list[str]:
+        """What pytest says of each test that failed."""
+        return [line for line in self.text.splitlines() if line.startswith(("FAILED ", "ERROR "))]
 
     @property
     def text(self) -> str:
@@ -141,6 +151,7 @@ def main(args: list[str]) -> int:
         try:
             lanes.extend(_start(n, folder, args) for n in (UNITS if _only_units(args) else LANES))
             _wait(lanes)
+            _again(lanes, folder, args)
         finally:
             for lane in lanes:
                 if lane.process.poll() is None:
@@ -167,15 +178,31 @@ def _only_units(args: list[str]) -> bool:
     return bool(paths) and all(path.is_relative_to(ROOT / "tests/unit") for path in paths)
 
 
-def _start(name: str, folder: Path, args: list[str]) -> Lane:
-    log = folder / f"{name}.log"
+def _again(lanes: list[Lane], folder: Path, args: list[str]) -> None:
+    """Run the tests once more that failed, lane after lane, if they are few."""
+    if sum(len(lane.failed) for lane in lanes) > MOST_AGAIN:
+        return
+    for lane in lanes:
+        if lane.code == FAILED_TESTS and lane.failed:
+            _say(f"{LANES[lane.name]}: {len(lane.failed)} failed, once more")
+            second = _start(lane.name, folder, [*args, "--last-failed", "--last-failed-no-failures=none"], ".again")
+            lane.again = second.process.wait()
+            words = "passed the second time" if lane.again == 0 else "failed again"
+            print(*(f"{words}: {line}" for line in lane.failed), sep="\n", flush=True)
+            if lane.again:
+                print(second.text, flush=True)
+
+
+def _start(name: str, folder: Path, args: list[str], suffix: str = "") -> Lane:
+    log = folder / f"{name}{suffix}.log"
     if not _named(args):
         folders = ["tests/unit"] if name in UNITS else ["tests/integration", "tests/faults", "tests/security"]
         args = [*folders, *args]  # no lane need read the tests of another
     env = os.environ if name == ALONE else {**os.environ, SHARED: str(folder)}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*_BACKGROUND.get(name, ()), sys.executable, "-m", "pytest", "--lane", name, "-rsfE", "--color=no", *args],
+            [*_BACKGROUND.get(name, ()), sys.executable, "-m", "pytest", "--lane", name, "-rsfE", "--color=no",
+             "-o", f"cache_dir={folder / name}.cache", *args],
             cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out,
             stderr=subprocess.STDOUT,
         )  # fmt: skip
@@ -219,9 +246,8 @@ def _report(lanes: list[Lane]) -> None:
     for lane in lanes:
         print(f"{LANES[lane.name]:{width}}  {lane.took or 0:5.0f} s  {lane.result}")
     for lane in lanes:
-        for line in lane.text.splitlines():
-            if line.startswith(("FAILED ", "ERROR ")):
-                print(line)
+        if lane.code:
+            print(*lane.failed, sep="\n")
 
 
 if __name__ == "__main__":

@@ -104,3 +104,14 @@ def test_no_lane_goes_on_with_a_stack_that_did_not_start(tmp_path: Path, monkeyp
     for _ in range(2):
         with pytest.raises(pytest.fail.Exception, match="port 9092 is in use"), lanes.shared(tmp_path):
             raise AssertionError("it went on")
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "code"), [(0, None, 0), (5, None, 0), (1, None, 1), (1, 0, 0), (1, 1, 1), (2, None, 2)]
+)
+def test_a_lane_counts_as_its_second_try_where_it_had_one(
+    tmp_path: Path, first: int, again: int | None, code: int
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", f"raise SystemExit({first})"])
+    process.wait()
+    assert lanes.Lane("free", process, tmp_path / "log", 0.0, again=again).code == code
