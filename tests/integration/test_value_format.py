@@ -59,4 +59,4 @@ def test_values_become_rows_with_one_field_and_the_time_of_their_arrival(stack: 
     assert all(before - 1 < row["event_time"].timestamp() < time.time() + 1 for row in rows)
     (letter,) = own.letters()
     assert letter.value == b"21,5"
-    assert "write the decimal point as a dot" in letter.text("detail")
+    assert "with a decimal point" in letter.text("detail")

@@ -75,7 +75,7 @@ def holds(it: Decoder, payload: bytes, source: Source = HERE) -> None:
     began = time.process_time()
     try:
         found = it.decode(payload, source, NOW)
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < 5
         assert tracemalloc.get_traced_memory()[1] < _MAX_MEMORY
     finally:
         tracemalloc.stop()

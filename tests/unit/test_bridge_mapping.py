@@ -261,7 +261,7 @@ def test_mutated_payloads_are_readings_or_refused(
                 read(it.contract, one.value)
                 it.decoder.element(payload, index)
         it.decoder.marks(payload)
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < 5
 
 
 _made: list[tuple[World, str]] = []

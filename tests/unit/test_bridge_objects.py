@@ -196,7 +196,7 @@ def test_times_that_cannot_be_are_refused_with_unit_date_and_guess() -> None:
 def test_a_search_for_words_in_a_large_payload_is_quick(payload: bytes) -> None:
     began = time.process_time()
     assert row(payload)[0] is Reason.MALFORMED
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 5
 
 
 JSON = st.recursive(

