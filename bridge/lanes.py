@@ -161,13 +161,13 @@ class Lanes:
     def _lane(self, target: Target, name_bytes: int) -> Lane:
         route, decoder = target.route, self._decoders[target.route.where]
         standing = None
-        if route.receipt and all(is_device_id(value) for value in target.levels.values()):
-            standing = StandingReceipt(receipts.fill(route.receipt, target.levels), decoder.marks)
+        if route.options.receipt and all(is_device_id(value) for value in target.levels.values()):
+            standing = StandingReceipt(receipts.fill(route.options.receipt, target.levels), decoder.marks)
         return Lane(
             stream=route.stream,
             topic=raw_topic(route.stream),
             decoder=decoder if target.refused is None else Refusing(target.refused),
-            source=Source(target.captures, route.unknown_fields),
+            source=Source(target.captures, route.options.unknown_fields),
             counter=BRIDGE_MESSAGES.labels(route.stream),
             limit=self._raw_limits[route.stream] - _RECORD_MARGIN - name_bytes,
             subscription=route.subscription,

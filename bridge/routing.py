@@ -13,7 +13,6 @@ from zlib import crc32
 from headrace.config import Config, identities
 from headrace.config import route as configured
 from headrace.config.identities import Spoken
-from headrace.config.route import Format, Unknown
 from headrace.contracts import captures
 from headrace.errors import PoisonError, Reason
 from headrace.mqtt import MAX_SUBSCRIPTION_ID, Subscription
@@ -29,12 +28,8 @@ class Route(NamedTuple):
 
     stream: str
     filter: Filter
-    unknown_fields: Unknown
     subscription: int
     where: str  # its key in the configuration
-    receipt: str  # template of the topic for the receipts of its messages; empty: no receipts
-    format: Format
-    field: str  # the field that a plain value fills; empty: the topic names it, or the format is another
     fills: tuple[str, ...]  # the fields that its topics fill
     joins: Mapping[str, Join]  # those of them that are joined of captures
     name: Naming  # what makes the ids of its devices
@@ -116,12 +111,8 @@ def build(config: Config) -> Routing:
             Route(
                 stream=stream,
                 filter=f,
-                unknown_fields=route.unknown_fields,
                 subscription=next(numbers[w.pattern] for w in widest if filters.covers(w, f)),
                 where=where,
-                receipt=route.receipt,
-                format=route.format,
-                field=route.field,
                 fills=tuple(captures.filling(f.captures, route.format, route.identity, joins)),
                 joins=joins,
                 name=naming(route.device.names),

@@ -34,7 +34,7 @@ def _json(contract: Contract, schema_id: int, route: Route) -> Decoder:
 def _value(contract: Contract, schema_id: int, route: Route) -> Decoder:
     from bridge.decoders.value import ValueDecoder
 
-    return ValueDecoder(contract, schema_id, route.fills, route.field, of_route(route.options).zone)
+    return ValueDecoder(contract, schema_id, route.fills, route.options.field, of_route(route.options).zone)
 
 
 def _columns(route: Route) -> Parser:
@@ -120,15 +120,15 @@ def decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
 
 
 def _decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
-    if route.format in FORMATS:
-        return FORMATS[route.format](contract, schema_id, route)
+    if route.options.format in FORMATS:
+        return FORMATS[route.options.format](contract, schema_id, route)
     plan = of_route(route.options)
     reader = ObjectReader(contract, schema_id, route.fills, route.name, plan, _from_text(route))
-    return ParsedDecoder(PARSERS[route.format](route), reader)
+    return ParsedDecoder(PARSERS[route.options.format](route), reader)
 
 
 def _from_text(route: Route) -> FromText | None:
-    if route.format not in _TEXTS:
+    if route.options.format not in _TEXTS:
         return None
     from bridge.decoders.value import from_text
 

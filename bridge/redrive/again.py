@@ -157,7 +157,7 @@ class Again:
 def _decode(target: Target, decoder: Decoder, letter: ReadLetter, payload: bytes) -> list[Found]:
     if target.refused is not None:
         return [Refused(target.refused, payload)]
-    source = Source(target.captures, target.route.unknown_fields, _properties(letter))
+    source = Source(target.captures, target.route.options.unknown_fields, _properties(letter))
     return decoder.decode(payload, source, _received(letter))
 
 

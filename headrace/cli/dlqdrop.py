@@ -32,17 +32,13 @@ def drop(  # noqa: PLR0913, PLR0917 - each is an option of the command
     It needs keys or a filter, shows what it would drop, and asks. Who dropped a letter, when and by which filter is
     kept beside it (`dlq show`). Nothing is deleted: `dlq list --all` has them, and `dlq redrive --dropped` sends them.
     """
-    from headrace import kafka
     from headrace.deadletters import dropping, journal
 
     cfg = context.config()
-    dlqfilter.check_prefixes(keys or ())
     wanted = dlqfilter.filter_of(stream, reason, stage, device, since, until)
     if not keys and not wanted.words():
         raise ConfigError("say which: keys, or --stream, --reason, --stage, --device, --since, --until")
-    kafka.probe(cfg.kafka)
-    known = journal.load(cfg)
-    wanted = wanted.of_keys(dlqfilter.chosen(known.letters, keys or ()))
+    known, wanted = dlqfilter.load(cfg, wanted, keys or ())
     picked = [it for it in known.letters.values() if wanted.takes(it) and known.state(it.key) is journal.State.OPEN]
     if begun := sum(known.state(k) is journal.State.BEGUN for k, it in known.letters.items() if wanted.takes(it)):
         say(f"{begun:,} are left alone: their redrive was interrupted. `headrace dlq redrive` finishes it")

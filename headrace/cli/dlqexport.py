@@ -41,18 +41,15 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
     KEY.payload or KEY.reading, and the rest to letters.jsonl. Mend them there, then send them with `headrace dlq
     redrive --from`. The letters stay as they are.
     """
-    from headrace import deadletters, kafka
-    from headrace.deadletters import journal, mending
+    from headrace import deadletters
+    from headrace.deadletters import mending
     from headrace.store.open import open_store
 
     cfg = context.config()
     if out is not None and folder is not None:
         raise ConfigError("--out and --folder: give one of them")
-    dlqfilter.check_prefixes(keys or ())
     wanted = dlqfilter.filter_of(stream, reason, stage, device, since, until)
-    kafka.probe(cfg.kafka)
-    known = journal.load(cfg)
-    wanted = wanted.of_keys(dlqfilter.chosen(known.letters, keys or ()))
+    known, wanted = dlqfilter.load(cfg, wanted, keys or ())
     count = 0
     with ExitStack() as stack:
         file = _target(stack, out, folder, mending.INDEX)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from headrace.cli.output import data, printable
 from headrace.errors import ConfigError, Reason
 
 if TYPE_CHECKING:
+    from headrace.config import Config
     from headrace.deadletters import ReadLetter
     from headrace.deadletters.choosing import Filter
     from headrace.deadletters.journal import Journal
@@ -62,6 +63,21 @@ def moment(option: str, text: str) -> int:
         return int(when.timestamp() * 1000)
     except (ValueError, OverflowError):
         raise ConfigError(f"{option} {text}: write 90m, 6h, 2d, or a time such as 2026-01-31T12:00:00Z") from None
+
+
+def load(cfg: "Config", wanted: "Filter", prefixes: Sequence[str]) -> "tuple[Journal, Filter]":
+    """The letters with what became of each, and `wanted` for those alone whose keys begin so; for all without prefixes.
+
+    ConfigError for a text that can't be the beginning of a key, and for one with which no key begins, or several.
+    TransientError while Kafka is away.
+    """
+    from headrace import kafka
+    from headrace.deadletters import journal
+
+    check_prefixes(prefixes)
+    kafka.probe(cfg.kafka)
+    known = journal.load(cfg)
+    return known, wanted.of_keys(chosen(known.letters, prefixes))
 
 
 def check_prefixes(keys: Iterable[str]) -> None:

@@ -28,13 +28,10 @@ def list_(  # noqa: PLR0913, PLR0917 - each is an option of the command
     A letter is open, begun (its redrive was interrupted), redriven, refused again (a newer letter says why) or dropped.
     Those of the last three states are only counted.
     """
-    from headrace import kafka
     from headrace.deadletters import journal
 
     cfg = context.config()
-    wanted = dlqfilter.filter_of(stream, reason, stage, device, since, until)
-    kafka.probe(cfg.kafka)
-    known = journal.load(cfg)
+    known, wanted = dlqfilter.load(cfg, dlqfilter.filter_of(stream, reason, stage, device, since, until), ())
     letters = [it for it in known.letters.values() if wanted.takes(it)]
     groups = dlqfilter.group((it for it in letters if every or known.is_open(it.key)), by_device=by_device)
     states = {s.value: sum(known.state(it.key) is s for it in letters) for s in journal.State}

@@ -53,19 +53,14 @@ def redrive(  # noqa: PLR0913, PLR0917 - each is an option of the command
     interrupted is finished by the next one (with the same file), and nothing is sent twice. A letter that still can't
     become a reading stays, with the reason. Exit code 1 when a letter was refused or its fate is not known yet.
     """
-    from headrace import kafka
-    from headrace.deadletters import journal
     from headrace.deadletters.exchange import Request
     from headrace.deadletters.mending import read_back
     from headrace.deadletters.redrive import run
 
     cfg = context.config()
-    dlqfilter.check_prefixes(keys or ())
-    wanted = dlqfilter.filter_of(stream, reason, stage, device, since, until)
-    kafka.probe(cfg.kafka)
-    known = journal.load(cfg)
+    known, wanted = dlqfilter.load(cfg, dlqfilter.filter_of(stream, reason, stage, device, since, until), keys or ())
     mended = read_back(from_) if from_ is not None else {}
-    wanted = wanted.of_keys(dlqfilter.chosen(known.letters, keys or ()) or mended)
+    wanted = wanted if wanted.keys else wanted.of_keys(mended)
     if strangers := mended.keys() - known.letters.keys():
         raise ConfigError(f"{from_}: Kafka has no letter {next(iter(strangers)).hex()} ({len(strangers):,} such)")
     states = _states(again=again, dropped=dropped)

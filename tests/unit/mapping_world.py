@@ -47,7 +47,7 @@ class World:
         (target,) = routing.build(self.config).match(topic).targets
         assert target.refused is None
         self.decoder = formats.decoder(self.contract, 7, target.route)
-        return self.decoder.decode(payload, Source(target.captures, target.route.unknown_fields), now)
+        return self.decoder.decode(payload, Source(target.captures, target.route.options.unknown_fields), now)
 
     def rows(self, topic: str, payload: Any) -> list[Any]:
         text = payload if isinstance(payload, bytes) else orjson.dumps(payload)

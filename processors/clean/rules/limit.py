@@ -6,8 +6,9 @@ import polars as pl
 
 from headrace.contracts import times
 from headrace.contracts.model import Field
+from headrace.contracts.written import number_kind
 from headrace.errors import PoisonError, Reason
-from processors.clean.rules.numbers import Limits, kind_of, limits, literal
+from processors.clean.rules.numbers import Limits, limits, literal
 from processors.clean.rules.rule import Change, Order, Rule, Suspect, act, change, column
 
 
@@ -62,7 +63,7 @@ class Limit(NamedTuple):
         return self.limits.low if broken == "minimum" else self.limits.high
 
     def _outside(self, value: pl.Expr) -> pl.Expr:
-        kind, (low, high) = kind_of(self.field), self.limits
+        kind, (low, high) = number_kind(self.field.type), self.limits
         if low is None:
             return value > literal(kind, high)
         if high is None:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import polars as pl
 
 from headrace.contracts.model import Field
+from headrace.contracts.written import number_kind
 from headrace.errors import PoisonError, Reason
-from processors.clean.rules.numbers import FLOATS, kind_of
+from processors.clean.rules.numbers import FLOATS
 from processors.clean.rules.rule import Change, Order, Rule, Suspect, act, column
 
 _WHAT = "is not a number that can be measured"
@@ -43,4 +44,4 @@ class NotFinite(NamedTuple):
 
 def rule(field: Field) -> Rule | None:
     """The rule on `field`; None when its values are not floats or doubles."""
-    return NotFinite(field) if kind_of(field) in FLOATS else None
+    return NotFinite(field) if number_kind(field.type) in FLOATS else None

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from headrace.contracts.model import Field
+from headrace.contracts.written import number_kind
 
 _INTEGERS = {"int": 2**31 - 1, "long": 2**63 - 1}
 PER_SECOND = {"timestamp-millis": 1_000, "timestamp-micros": 1_000_000}
@@ -29,11 +30,6 @@ class Limits(NamedTuple):
         return "maximum" if self.high is not None and value > self.high else None
 
 
-def kind_of(field: Field) -> str:
-    """The Avro type of the field's values; of an array, of its items."""
-    return str(field.items) if field.kind == "array" else field.kind
-
-
 def as_stored(kind: str, number: float) -> Any:
     """A float as a value of the type would hold it: 0.1 in a `float` is not above a maximum of 0.1."""
     return float(np.float32(number)) if kind == "float" else float(number)
@@ -41,7 +37,7 @@ def as_stored(kind: str, number: float) -> Any:
 
 def limits(field: Field) -> Limits:
     """The field's minimum and maximum; of whole numbers the nearest whole ones inside, without rounding above 2**53."""
-    kind, low, high = kind_of(field), field.minimum, field.maximum
+    kind, low, high = number_kind(field.type), field.minimum, field.maximum
     if kind in _INTEGERS:
         top = _INTEGERS[kind]
         return Limits(
