@@ -1,7 +1,7 @@
 """The attributes of a contract's fields, beyond Avro's own: what decoding and cleaning act on.
 
 `Attributes`, at the end, is the one table of them. A new attribute is a line there, a function that reads it, and a
-line in docs/contracts.md.
+line in docs/contract-reference.md.
 """
 
 from collections.abc import Callable, Mapping

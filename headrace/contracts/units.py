@@ -73,7 +73,7 @@ def problem(unit: str) -> str | None:
     if unit in UNITS:
         return None
     near = closest(unit)
-    hint = f"did you mean {near} ({UNITS[near]})?" if near else "docs/contracts.md lists the known ones"
+    hint = f"did you mean {near} ({UNITS[near]})?" if near else "docs/contract-reference.md lists the known ones"
     return f"the unit {unit!r:.40} is not known; {hint}"
 
 

@@ -1,7 +1,7 @@
 """The columns that Headrace adds to every row of the lake, to say where the row came from: the one list of them.
 
 They follow the contract's own fields in a data file, in this order. No field of a contract may have one of these names.
-The archive makes its Arrow types from `kind`, the views their SQL types, and docs/contracts.md its table.
+The archive makes its Arrow types from `kind`, the views their SQL types, and docs/contract-reference.md its table.
 """
 
 from typing import Literal, NamedTuple

@@ -77,7 +77,7 @@ def readings(config: Config, schema_id: int) -> Iterator[Row]:
 
 
 def expected(log: list[kafka.Message], codec: Codec) -> dict[int, str]:
-    """What becomes of each raw offset, by the definition in docs/contracts.md, one reading after the other."""
+    """What becomes of each raw offset, by the definition in docs/contract-reference.md, one reading after the other."""
     out: dict[int, str] = {}
     ids: dict[bytes, int] = {}
     past: dict[tuple[str, str], list[tuple[int, int, float]]] = {}

@@ -1,4 +1,4 @@
-"""docs/contracts.md says what the code does: every unit, every attribute, examples that hold."""
+"""docs/contract-reference.md says what the code does: every unit, every attribute, examples that hold."""
 
 import json
 import re
@@ -17,7 +17,9 @@ from headrace.protocol import provenance
 DEVICE = {"name": "device_id", "type": "string"}
 TIME = {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}
 QUALITY = {"name": "_quality", "type": ["null", "string"], "default": None}
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "contracts.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "contract-reference.md").read_text(encoding="utf-8")
+TUTORIAL = (DOCS / "contracts.md").read_text(encoding="utf-8")
 
 
 def test_every_unit_is_listed_with_what_it_measures() -> None:
@@ -43,7 +45,7 @@ def test_the_examples_are_a_good_contract() -> None:
     blocks = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     (rules,) = [json.loads("{" + b + "}") for b in blocks if b.startswith('"')]
     examples = [json.loads(f"[{b}]") for b in blocks if not b.startswith('"')]
-    (field,), (ruled,), (device, time, quality), (extra, again) = examples
+    (device, time, quality), (field,), (ruled,), (extra, again) = examples
     assert again == quality
     fields = [device, time, field, ruled, {**field, "name": "dew_point", "doc": "Dew point."}, extra, quality]
     schema = {"type": "record", "name": "pump", "doc": "Pumps.", "fields": fields, **rules}
@@ -75,7 +77,7 @@ def test_every_identity_is_listed_with_its_units_and_its_source() -> None:
 
 
 def test_the_sample_becomes_the_contract_that_the_page_describes() -> None:
-    sample = re.search(r"<<'END'\n(.*?)END\n", PAGE, re.DOTALL)
+    sample = re.search(r"<<'END'\n(.*?)END\n", TUTORIAL, re.DOTALL)
     assert sample is not None
     draft = infer("pump", read_sample(sample[1].encode(), "sample.json").readings, ["device_id"])
     time, temperature, flow = (draft.contract.field(n) for n in ("event_time", "temp_c", "flow"))

@@ -1,6 +1,6 @@
 """The defects of real recordings, each met by a rule: made up in small, and counted in the recordings where they are.
 
-docs/contracts.md has the table.
+docs/contract-reference.md has the table.
 """
 
 import csv

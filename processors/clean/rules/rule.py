@@ -1,7 +1,7 @@
 """The seam of the rules: what a rule is given, and what it answers.
 
 A new rule is a file beside this one with a function `rule(field)`, a line in `order.ORDER`, an attribute in
-`headrace.contracts.attributes` where the contract must ask for it, and a line in docs/contracts.md.
+`headrace.contracts.attributes` where the contract must ask for it, and a line in docs/contract-reference.md.
 """
 
 from typing import Any, Literal, NamedTuple, Protocol
