@@ -3,8 +3,10 @@
 The older form with the records in `e` and with values in text, as benchmarks have it, is read too.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from typing import Any, NamedTuple
@@ -27,6 +29,7 @@ _BASES = ("bn", "bt", "bu", "bv", "bs")
 _VALUES = ("v", "vs", "vb", "vd", "sv")
 _VERSION = 10
 _MAX_RECORDS = 50_000
+_NUMBER = re.compile(r"[-+]?[0-9]{1,50}(\.[0-9]{1,50})?([eE][-+]?[0-9]{1,3})?")
 _NOW = 2**28  # seconds: smaller times count from when the message came
 
 
@@ -178,4 +181,7 @@ def _text(found: dict[str, Any], label: str) -> str:
 
 
 def _number(found: dict[str, Any], label: str) -> Fraction:
-    return times.exact(label, found[label]) if label in found else Fraction(0)
+    if label not in found:
+        return Fraction(0)
+    value = found[label]
+    return times.exact(label, Decimal(value) if type(value) is str and _NUMBER.fullmatch(value) else value)

@@ -129,6 +129,20 @@ def test_the_older_form_with_numbers_as_text() -> None:
     assert read(payload, unit="ms") == [expected]
 
 
+def test_every_number_may_be_text() -> None:
+    # RIoTBench, modules/tasks/src/main/resources/FIT_sample_data_senml.csv: "bt":"1417890600000"
+    as_text = b'{"e":[{"n":"energy","v":"0.2","s":"1e0","t":"-5.5"}],"bt":"1276020076001","bv":"0.1","bs":"-100"}'
+    bare = b'{"e":[{"n":"energy","v":0.2,"s":1,"t":-5.5}],"bt":1276020076001,"bv":0.1,"bs":-100}'
+    expected = {"event_time": 1_276_020_075_995_500, "energy": 0.3, "energy_sum": -99}
+    assert read(as_text, unit="ms") == read(bare, unit="ms") == [expected]
+
+
+@pytest.mark.parametrize("text", ["", " 5", "0x10", "1_000", "nan", "Infinity", "1e999", "9" * 60, "1e-99", "٣"])
+def test_other_text_is_no_number(text: str) -> None:
+    error = pf.refusal(pf.decoder(CONTRACT, format="senml"), json.dumps([{"n": "temp", "v": 1, "bt": text}]).encode())
+    assert (error.reason, error.field) == (Reason.WRONG_TYPE, "bt")
+
+
 @pytest.mark.recordings
 @pytest.mark.skipif(not SYS.exists(), reason=f"no {SYS}: set RECORDINGS to the folder that has RIoTBench")
 def test_riotbench_is_read_whole() -> None:
