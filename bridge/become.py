@@ -1,7 +1,7 @@
 """What a payload becomes: a record for each reading and each dead letter of it, in every lane of its topic."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import orjson
 from prometheus_client import Counter
@@ -13,7 +13,7 @@ from bridge.lanes import Lane, Topic
 from headrace import deadletters
 from headrace.config import Config
 from headrace.deadletters import Letter, MqttSource, Stage
-from headrace.protocol import wire
+from headrace.protocol import mediatypes, wire
 from headrace.protocol.names import DEVICE
 from headrace.protocol.wire import Headers
 from headrace.runtime.metrics import BRIDGE_IGNORED_FIELDS, BRIDGE_SKIPPED, DEAD_LETTERS
@@ -35,6 +35,14 @@ class Became(NamedTuple):
     asked: bytes = b""  # of its user properties those that fill fields, as JSON: they are in the event ids
 
 
+class Message(Protocol):
+    """What came."""
+
+    @property
+    def content_type(self) -> str | None:
+        """Of the payload; None: nobody said."""
+
+
 class Becoming:
     """Decodes payloads, and logs what could not become a reading. A copy of a message has the same ids."""
 
@@ -46,15 +54,17 @@ class Becoming:
         self,
         topic: Topic,
         lanes: Iterable[Lane],
+        message: Message,
         payload: bytes,
         now: int,
         came: Headers,
         properties: Iterable[tuple[str, str]] = (),
     ) -> Became:
-        """What a payload that came by `topic` becomes in those of its lanes.
+        """What the payload of a message that came by `topic` becomes in those of its lanes.
 
         `now`: microseconds since 1970 UTC. `came`: headers that say when, where and how it came. `properties`: the
-        message's user properties; of those that the topic's lanes ask for, dead letters have a header.
+        message's user properties; of those that the topic's lanes ask for, dead letters have a header, and of its
+        content type: they are read once more with both.
         """
         asked = wire.properties(topic.asks, properties) if topic.asks else {}
         said = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS) if asked else b""
@@ -74,9 +84,8 @@ class Becoming:
                     self._log.add(one.error, lane.stream, topic.text)
                     source = MqttSource(topic.text, index, ids[0])
                     device = lane.source.captures.get(DEVICE) or one.error.device
-                    letter = letters.make(
-                        one, lane.stream, source, [(wire.EVENT_ID, ids[index]), *came, *known], device
-                    )
+                    headers = [(wire.EVENT_ID, ids[index]), *came, *known, *_content_type(message)]
+                    letter = letters.make(one, lane.stream, source, headers, device)
                     records.append(self._letter_record(letter, lane.stream, one))
                     dead.append(letter.headers)
                 else:
@@ -92,3 +101,8 @@ class Becoming:
         if not deadletters.fits(self._config, letter):
             return Large(letter, count)
         return Record(self._config.dead_letters.topic, *letter, count)
+
+
+def _content_type(message: Message) -> Headers:
+    said = message.content_type
+    return [(wire.MQTT_CONTENT_TYPE, said.encode())] if said and len(said) <= mediatypes.LONGEST else []

@@ -72,7 +72,7 @@ class Intake:
         nothing = False
         per_qos = [0, 0]
         for packet in packets:
-            topic = topics.get(packet.topic) or self._lanes.find(packet.topic)
+            topic = topics.get(packet.topic) or self._lanes.find(packet.topic, packet.content_type)
             qos = int(packet.qos)
             if qos > 1:
                 raise TransientError("the MQTT broker sent a message of QoS 2, though it was asked for QoS 1 at most")
@@ -131,7 +131,7 @@ class Intake:
                 return _skip("retained")
         properties = packet.user_properties if topic.asks else ()
         headers = [*came, _DUP[packet.duplicate], _RETAIN[retain]]
-        return self._becoming.read(topic, lanes, payload, now, headers, properties)
+        return self._becoming.read(topic, lanes, packet, payload, now, headers, properties)
 
     async def _store(self, link: Link | None, ticket: int, large: Large) -> None:
         async def then(letter: Letter) -> None:

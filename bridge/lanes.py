@@ -4,19 +4,21 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from prometheus_client import Counter
 
 from bridge.decoders.base import Decoder, Found, Reading, Refused, Source
+from bridge.decoders.choice import Choice, Refusing
 from bridge.receipts import StandingReceipt
 from bridge.routing import Routing, Target, takes
 from headrace.deadletters import Stage
 from headrace.errors import PoisonError, Reason, TransientError
-from headrace.protocol import receipts, wire
+from headrace.protocol import mediatypes, receipts, wire
 from headrace.protocol.names import is_device_id, raw_topic
 from headrace.runtime.metrics import BRIDGE_MESSAGES, DEAD_LETTERS
 
+K = TypeVar("K")
 _NONE: Mapping[str, str] = {}
 log = logging.getLogger(__name__)
 
@@ -28,26 +30,6 @@ _LOG_SECONDS = 60.0
 _MAX_TOPICS = 50_000  # MQTT topics whose lanes are remembered
 _MAX_REMEMBERED = 512  # characters of such a topic: 65,535 are allowed, and a device can make up more and more
 _RECORD_MARGIN = 320  # bytes of a record beside its value and the MQTT topic: key, fixed headers and Kafka's own
-
-
-class Refusing:
-    """A decoder that refuses every payload, since the topic says already that none can become a reading."""
-
-    def __init__(self, error: PoisonError) -> None:
-        self.ignored = 0
-        self._error = error
-
-    def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:  # noqa: ARG002 - whatever it is
-        """The whole payload, refused."""
-        return [Refused(self._error, payload)]
-
-    def element(self, payload: bytes, index: int) -> bytes:  # noqa: ARG002 - there is one
-        """The whole payload."""
-        return payload
-
-    def marks(self, payload: bytes) -> Mapping[str, str]:  # noqa: ARG002 - nothing was read
-        """Nothing."""
-        return {}
 
 
 class _Defects:
@@ -126,40 +108,50 @@ class Topic(NamedTuple):
 
 
 class Lanes:
-    """Finds the lanes of MQTT topics, and remembers them in `topics`."""
+    """Finds the lanes of MQTT topics, and remembers them.
+
+    `topics` has those whose messages are all read alike. Where a route has formats by content type, `find` is asked for
+    each message: so the others pay nothing for it.
+    """
 
     def __init__(
         self,
         routing: Routing,
-        decoders: Mapping[str, Decoder],  # by `Route.where`
+        decoders: Mapping[str, Choice],  # by `Route.where`
         raw_limits: Mapping[str, int],  # by stream: bytes of the largest record that its .raw topic takes
     ) -> None:
         self.routing = routing
         self.topics: dict[str, Topic] = {}
+        self._typed: dict[tuple[str, str], Topic] = {}  # by topic and content type
         self._decoders = decoders
         self._raw_limits = raw_limits
         self._known = frozenset(s.identifier for s in routing.subscriptions)
 
-    def find(self, text: str) -> Topic:
-        """The topic `text`, worked out. TransientError: a broken packet has no topic."""
+    def find(self, text: str, content_type: str | None = None) -> Topic:
+        """The topic `text`, for messages of this content type. TransientError: a broken packet has no topic."""
         if not text:
             raise TransientError("the MQTT broker sent a topic alias, though the bridge allows none")
+        key = (text, content_type or "")
+        known = self._typed.get(key)
+        if known is not None:
+            return known
         match = self.routing.match(text)
         name = text.encode()
-        lanes = tuple(self._lane(target, len(name)) for target in match.targets)
+        media = mediatypes.essence(content_type or "")
+        lanes = tuple(self._lane(target, len(name), media) for target in match.targets)
         standing = next((lane.standing for lane in lanes if lane.standing is not None), None)
         copies = bool(lanes) and match.copies
         asks = frozenset(name for lane in lanes for name in lane.asks)
         header = (wire.MQTT_TOPIC, name)
         topic = Topic(text, name, header, lanes or (_nowhere(text),), asks, copies, standing, match.identity)
-        if len(self.topics) >= _MAX_TOPICS:
-            self.topics.clear()
-        if len(text) <= _MAX_REMEMBERED:
-            self.topics[text] = topic
+        if any(target.route.options.content_types for target in match.targets):
+            _remember(self._typed, key, topic, sum(map(len, key)))
+        else:
+            _remember(self.topics, text, topic, len(text))
         return topic
 
-    def _lane(self, target: Target, name_bytes: int) -> Lane:
-        route, decoder = target.route, self._decoders[target.route.where]
+    def _lane(self, target: Target, name_bytes: int, media: str) -> Lane:
+        route, decoder = target.route, self._decoders[target.route.where].of(media)
         standing = None
         if route.options.receipt and all(is_device_id(value) for value in target.levels.values()):
             standing = StandingReceipt(receipts.fill(route.options.receipt, target.levels), decoder.marks)
@@ -179,6 +171,13 @@ class Lanes:
     def own(self, topic: Topic, identifiers: Iterable[int]) -> tuple[Lane, ...]:
         """The lanes of a message that may be a copy: those that its own subscription brings."""
         return tuple(lane for lane in topic.lanes if takes(lane.subscription, identifiers, self._known))
+
+
+def _remember(known: dict[K, Topic], key: K, topic: Topic, size: int) -> None:
+    if len(known) >= _MAX_TOPICS:
+        known.clear()
+    if size <= _MAX_REMEMBERED:
+        known[key] = topic
 
 
 def _nowhere(text: str) -> Lane:

@@ -4,8 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from bridge.decoders import formats
-from bridge.decoders.base import Decoder
-from bridge.lanes import Refusing
+from bridge.decoders.choice import Choice, Refusing
 from bridge.routing import Routing
 from headrace.contracts.model import Contract
 from headrace.errors import PoisonError, Reason, RefusedContractError
@@ -39,12 +38,12 @@ def decoders(
     contracts: Mapping[str, Contract],
     ids: Mapping[str, int],
     refused: Mapping[str, RefusedContractError],
-) -> dict[str, Decoder]:
-    """The decoder of each route, by `Route.where`; that of a refused stream refuses whatever comes."""
+) -> dict[str, Choice]:
+    """The decoders of each route, by `Route.where`; those of a refused stream refuse whatever comes."""
     return {
-        r.where: formats.decoder(contracts[r.stream], ids[r.stream], r)
+        r.where: formats.choice(contracts[r.stream], ids[r.stream], r)
         if r.stream in ids
-        else Refusing(poison(r.stream, refused[r.stream]))
+        else Choice(Refusing(poison(r.stream, refused[r.stream])))
         for r in routing.routes
     }
 

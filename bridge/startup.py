@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
 from bridge import registering, routing
-from bridge.decoders.base import Decoder
+from bridge.decoders.choice import Choice
 from bridge.routing import Routing
 from headrace import deadletters, kafka
 from headrace.config import Config
@@ -34,7 +34,7 @@ class Work(NamedTuple):
 class Servers(NamedTuple):
     """What was found on the servers. Sizes in bytes."""
 
-    decoders: dict[str, Decoder]  # by Route.where
+    decoders: dict[str, Choice]  # by Route.where
     raw_limits: dict[str, int]  # by stream: the largest record that its .raw topic takes
     partitions: dict[str, int]  # by topic
 

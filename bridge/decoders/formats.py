@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bridge.decoders.base import Decoder
+from bridge.decoders.choice import Choice
 from bridge.decoders.objects import ObjectReader
 from bridge.decoders.parsed import ParsedDecoder, Parser
 from bridge.decoders.plan import of_route
@@ -16,6 +17,7 @@ from bridge.decoders.row import FromText
 from bridge.routing import Route
 from headrace.config.route import Format
 from headrace.contracts.model import Contract
+from headrace.protocol.mediatypes import USUAL
 
 Make = Callable[[Contract, int, Route], Decoder]
 
@@ -109,9 +111,18 @@ PARSERS: dict[Format, Callable[[Route], Parser]] = {
 _TEXTS = frozenset({"csv", "senml"})  # formats whose numbers are, or may be, text
 
 
-def decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
-    """The decoder of a route, for readings of `contract` under the id that the registry gave it."""
-    made = _decoder(contract, schema_id, route)
+def choice(contract: Contract, schema_id: int, route: Route) -> Choice:
+    """The decoders of a route, for readings of `contract` under the id that the registry gave it."""
+    made = {form: decoder(contract, schema_id, route, form) for form in route.options.formats}
+    types = {media: made[form] for media, form in route.options.content_types.items()}
+    if types:
+        types = {media: made[form] for media, form in USUAL.items() if form == route.options.format} | types
+    return Choice(made[route.options.format], types)
+
+
+def decoder(contract: Contract, schema_id: int, route: Route, form: Format | None = None) -> Decoder:
+    """The decoder of one format of a route; of `Route.format` where none is named."""
+    made = _decoder(contract, schema_id, route, form or route.options.format)
     if route.options.compression == "none":
         return made
     from bridge.decoders.compression import Unpacking
@@ -119,18 +130,18 @@ def decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
     return Unpacking(made, route.options.compression)
 
 
-def _decoder(contract: Contract, schema_id: int, route: Route) -> Decoder:
-    if route.options.format in FORMATS:
-        return FORMATS[route.options.format](contract, schema_id, route)
+def _decoder(contract: Contract, schema_id: int, route: Route, form: Format) -> Decoder:
+    if form in FORMATS:
+        return FORMATS[form](contract, schema_id, route)
     plan = of_route(route.options)
-    reader = ObjectReader(contract, schema_id, route.fills, route.name, plan, _from_text(route))
-    return ParsedDecoder(PARSERS[route.options.format](route), reader)
+    reader = ObjectReader(contract, schema_id, route.fills, route.name, plan, _from_text(route, form))
+    return ParsedDecoder(PARSERS[form](route), reader)
 
 
-def _from_text(route: Route) -> FromText | None:
-    if route.options.format not in _TEXTS:
+def _from_text(route: Route, form: Format) -> FromText | None:
+    if form not in _TEXTS:
         return None
     from bridge.decoders.value import from_text
 
-    csv = route.options.csv
+    csv = route.options.csv if form == "csv" else None
     return partial(from_text, comma=csv is not None and csv.decimal_comma)

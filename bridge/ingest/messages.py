@@ -5,9 +5,13 @@ from typing import NamedTuple
 import msgspec
 
 from bridge.ingest.refusal import RefusedError
+from headrace.protocol import mediatypes
 
 MOST = 1000  # messages of one request
 _LONGEST = 1024  # bytes of a topic
+_JSON = "application/json"
+# What curl and browsers say when nobody has told them: of a reading it says nothing.
+_FORM = "application/x-www-form-urlencoded"
 _LINES = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 
 
@@ -16,6 +20,7 @@ class Message(NamedTuple):
 
     topic: str
     payload: bytes
+    content_type: str = ""
 
 
 class _Named(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,11 +43,13 @@ def read(topic: str, media: str, body: bytes) -> Body:
     """The messages of a request to /readings/TOPIC, or to /readings where `topic` is empty. `media`: Content-Type.
 
     With a topic the body is one payload, or one a line. Without, it is a message {"topic", "payload"}, an array of
-    such, or one a line. RefusedError: 400 for another form, 413 for too many.
+    such, or one a line. Then payloads are JSON. RefusedError: 400 for another form, 413 for too many.
     """
-    lines = media.partition(";")[0].strip().lower() in _LINES
+    kind = mediatypes.essence(media)
+    lines = kind in _LINES
     if topic:
-        several, found = lines, [Message(topic, part) for part in (_lines(body) if lines else [body])]
+        said = _JSON if lines else "" if kind == _FORM else media
+        several, found = lines, [Message(topic, part, said) for part in (_lines(body) if lines else [body])]
     else:
         several, found = _named(body, lines=lines)
     if not found:
@@ -71,4 +78,4 @@ def _named(body: bytes, *, lines: bool) -> tuple[bool, list[Message]]:
             "topic in the address: POST /readings/TOPIC"
         ) from None  # fmt: skip
     several = isinstance(read, list)
-    return several, [Message(m.topic, bytes(m.payload)) for m in (read if isinstance(read, list) else [read])]
+    return several, [Message(m.topic, bytes(m.payload), _JSON) for m in (read if isinstance(read, list) else [read])]

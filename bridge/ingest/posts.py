@@ -99,9 +99,10 @@ class Posts:
                 )
                 answers.append({"status": "refused", "detail": words})
                 continue
-            topic = self._lanes.topics.get(message.topic) or self._lanes.find(message.topic)
+            name, kind = message.topic, message.content_type
+            topic = self._lanes.topics.get(name) or self._lanes.find(name, kind)
             came = [(wire.RECEIVED_AT, b"%d" % now), topic.header]
-            one = self._becoming.read(topic, topic.lanes, message.payload, now, came)
+            one = self._becoming.read(topic, topic.lanes, message, message.payload, now, came)
             became.append(one)
             answers.append(told(one, topic.name, message.payload))
         await self._store(became)

@@ -14,12 +14,14 @@ from bridge.routing import Routing, Target
 from headrace.contracts.model import Contract
 from headrace.deadletters import Letter, MqttSource, ReadLetter, Stage, journal
 from headrace.errors import PoisonError, Reason, RefusedContractError
-from headrace.protocol import wire
+from headrace.protocol import mediatypes, wire
 from headrace.protocol.names import ALPHABET, is_device_id, raw_topic
 from headrace.protocol.wire import Headers
 
 _TIME_DIGITS = 18  # of microseconds, so that they fit 64 bits
-_KEPT = (wire.MQTT_TOPIC, wire.MQTT_QOS, wire.MQTT_DUP, wire.MQTT_RETAIN, wire.MQTT_PROPERTIES)
+_KEPT = (
+    wire.MQTT_TOPIC, wire.MQTT_QOS, wire.MQTT_DUP, wire.MQTT_RETAIN, wire.MQTT_PROPERTIES, wire.MQTT_CONTENT_TYPE
+)  # fmt: skip
 
 
 class Record(NamedTuple):
@@ -127,7 +129,8 @@ class Again:
         self, target: Target, letter: ReadLetter, payload: bytes, number: int
     ) -> tuple[list[Record], list[tuple[int, Refused]]]:
         """The readings of a payload in one stream; and what is refused, each with its place."""
-        name, decoder = target.route.stream, self._decoders[target.route.where]
+        name, media = target.route.stream, mediatypes.essence(letter.text(wire.MQTT_CONTENT_TYPE))
+        decoder = self._decoders[target.route.where].of(media)
         records: list[Record] = []
         refused: list[tuple[int, Refused]] = []
         for index, one in enumerate(_decode(target, decoder, letter, payload)):

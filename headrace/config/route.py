@@ -12,7 +12,7 @@ from headrace.config.formats import NEEDED, SETTINGS, Avro, Columns, Compression
 from headrace.config.naming import Device
 from headrace.config.packed import Packed
 from headrace.errors import ConfigError
-from headrace.protocol import joins, paths
+from headrace.protocol import joins, mediatypes, paths
 from headrace.protocol.joins import Join
 from headrace.protocol.names import DEVICE, TIME
 
@@ -36,6 +36,11 @@ class Route(Section):
     filter: str
     format: Format = Field(
         "json", description="how payloads are written; value: one plain value a topic, such as 21.5 or true"
+    )
+    content_types: dict[str, Format] = Field(
+        default_factory=dict,
+        description="formats by a message's MQTT 5 content type: {application/cbor: cbor}. `format` is for messages "
+        "without one, or with its usual ones. Others become dead letters",
     )
     compression: Compression = Field("none", description="of payloads; auto: gzip, zstd or none, by the first bytes")
     field: str = Field(
@@ -77,12 +82,15 @@ class Route(Section):
     @model_validator(mode="after")
     def _check_format(self) -> Self:
         for name in SETTINGS:
-            if name != self.format and getattr(self, name) is not None:
+            if name not in self.formats and getattr(self, name) is not None:
                 raise ValueError(f"{name}: settings of another format. Write `format: {name}`, or remove them")
-        if self.format in NEEDED and getattr(self, self.format) is None:
-            raise ValueError(f"format {self.format} needs settings, in a section {self.format}")
-        if self.explode and self.format != "json":
+        for name in self.formats:
+            if name in NEEDED and getattr(self, name) is None:
+                raise ValueError(f"format {name} needs settings, in a section {name}")
+        if self.explode and self.formats != ("json",):
             raise ValueError("explode is for payloads of format json. Leave it out")
+        if "value" in self.formats and self.content_types:
+            raise ValueError("content_types: a plain value has no other formats beside it. Leave content_types out")
         if self.format == "value" and (self.fields or self.device.path):
             raise ValueError(
                 "a plain value has no fields: leave `fields` and device.path out, or choose another format"
@@ -97,10 +105,14 @@ class Route(Section):
         return self
 
     def _says_time(self) -> str:
-        """What makes the time of the format's readings, and what to set; empty where the payload's fields do."""
-        if self.format == "packed" and (self.packed is None or not self.packed.time):
-            return ""
-        return _TIMED.get(self.format, "")
+        """What makes the time of a format's readings, and what to set; empty where the payloads' fields do."""
+        untimed = {"packed"} if self.packed is None or not self.packed.time else set[Format]()
+        return next((_TIMED[name] for name in self.formats if name in _TIMED and name not in untimed), "")
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """Each format that payloads may have; first that of messages without a content type."""
+        return tuple(dict.fromkeys([self.format, *self.content_types.values()]))
 
     @property
     def sources(self) -> dict[str, FieldSource]:
@@ -113,6 +125,14 @@ class Route(Section):
         """Whether payloads are JSON, not compressed, with the contract's fields at the keys with their names."""
         plain = self.format == "json" and self.compression in {"none", "auto"}
         return plain and not (self.fields or self.device.path or self.explode)
+
+    @field_validator("content_types")
+    @classmethod
+    def _check_types(cls, types: dict[str, Format]) -> dict[str, Format]:
+        for name in types:
+            if not mediatypes.essence(name) or ";" in name or len(name) > mediatypes.LONGEST:
+                raise ValueError(f"{name!r:.80}: a type such as application/cbor is expected, without parameters")
+        return {mediatypes.essence(name): form for name, form in types.items()}
 
     @field_validator("explode")
     @classmethod

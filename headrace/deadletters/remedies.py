@@ -15,8 +15,8 @@ class Remedy(NamedTuple):
 REMEDIES = {
     Reason.MALFORMED: Remedy(
         "The bytes are not in the route's format, end in the middle, or say one thing twice",
-        "Look at the bytes. Correct what the device sends, or the route's `format`, and redrive. Bytes that can be "
-        "mended: `dlq export`, mend them, `dlq redrive --from`",
+        "Look at the bytes. Correct what the device sends, or the route's `format` or `content_types`, and redrive. "
+        "Bytes that can be mended: `dlq export`, mend them, `dlq redrive --from`",
     ),
     Reason.WRONG_TYPE: Remedy(
         "A value has another type than the contract's field",

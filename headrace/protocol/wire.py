@@ -15,6 +15,7 @@ MQTT_QOS = "mqtt-qos"
 MQTT_DUP = "mqtt-dup"
 MQTT_RETAIN = "mqtt-retain"
 MQTT_PROPERTIES = "mqtt-properties"  # of a dead letter: the user properties that its route asks for, as JSON
+MQTT_CONTENT_TYPE = "mqtt-content-type"  # of a dead letter: the message's
 POSITION = "position"  # of `.clean` only: see pack_position
 
 NOT_AVRO = "not Avro of the schema: the bytes end in the middle, or another program wrote them"  # words of a refusal

@@ -32,6 +32,7 @@ class Packet:
     response_topic: str | None = None
     user_properties: list[tuple[str, str]] = field(default_factory=list)
     correlation_data: bytes | None = None
+    content_type: str | None = None
 
 
 @dataclass
@@ -117,9 +118,7 @@ class World:
         })  # fmt: skip
         self.routing = routing.build(self.config)
         self.kafka, self.shelf, self.wire = Kafka(room), Shelf(), Wire()
-        decoders = {
-            r.where: formats.decoder(find(self.config.contract_of(r.stream)), 7, r) for r in self.routing.routes
-        }
+        decoders = {r.where: formats.choice(find(self.config.contract_of(r.stream)), 7, r) for r in self.routing.routes}
         lanes = Lanes(self.routing, decoders, dict.fromkeys(self.config.streams, 65_536))
         self.intake = Intake(self.config, lanes, self.kafka, self.shelf)
         self.link = Link(self.wire)  # type: ignore[arg-type]

@@ -145,10 +145,13 @@ def test_of_many_each_has_its_fate() -> None:
 def test_a_payload_in_a_message_keeps_its_bytes() -> None:
     payload = b'{"a": 1.10, "b": 12345678901234567890123}'
     body = b'[{"payload": %b, "topic": "t"}, {"topic":"t","payload":21.50}]' % payload
-    assert read("", "application/json", body) == ([Message("t", payload), Message("t", b"21.50")], True)
-    assert read("", NDJSON, b'{"topic":"t","payload":[1 ]}') == ([Message("t", b"[1 ]")], True)
-    assert read("", "", b' {"topic":"t","payload":null}') == ([Message("t", b"null")], False)
-    assert read("t", "text/plain", b"\0\n\0") == ([Message("t", b"\0\n\0")], False)
+    assert read("", "application/json", body) == (
+        [Message("t", payload, "application/json"), Message("t", b"21.50", "application/json")],
+        True,
+    )
+    assert read("", NDJSON, b'{"topic":"t","payload":[1 ]}') == ([Message("t", b"[1 ]", "application/json")], True)
+    assert read("", "", b' {"topic":"t","payload":null}') == ([Message("t", b"null", "application/json")], False)
+    assert read("t", "text/plain", b"\0\n\0") == ([Message("t", b"\0\n\0", "text/plain")], False)
 
 
 @pytest.mark.parametrize(

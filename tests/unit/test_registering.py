@@ -46,9 +46,9 @@ def test_one_refused_contract_makes_dead_letters_of_its_own_stream_only() -> Non
     routing = build(CONFIG)
     decoders = registering.decoders(routing, CONTRACTS, ids, refused)
     found = {
-        r.stream: decoders[r.where].decode(
-            PAYLOAD, Source({"device_id": "d"}, r.options.unknown_fields), 1_700_000_000_000_000
-        )
+        r.stream: decoders[r.where]
+        .of("")
+        .decode(PAYLOAD, Source({"device_id": "d"}, r.options.unknown_fields), 1_700_000_000_000_000)
         for r in routing.routes
     }
     (reading,), (kept,) = found["flow"], found["heat"]
