@@ -1,6 +1,7 @@
 """What `headrace contracts diff` finds and prints: local contracts against the registered ones."""
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from headrace.errors import ConfigError
 from headrace.protocol.names import raw_topic
 
 REFUSED = "refused"
+_WIDTH = 10  # of the column of what changed, at least
 
 
 class Registered(Protocol):
@@ -79,15 +81,20 @@ def lines(stream: str, found: dict[str, Any]) -> Iterator[str]:
         REFUSED: "may not follow the registered one",
     }
     yield f"{stream}: {states.get(found['state'], found['state'])}"
-    for c in found["changes"]:
+    docs = [c["field"] for c in found["changes"] if c["what"] == "doc"]
+    shown = [c for c in found["changes"] if c["what"] != "doc"]
+    width = max([_WIDTH, *(len(c["what"]) for c in shown)])
+    for c, after in zip_longest(shown, shown[1:]):
         place = f"{c['field']}: " if c["field"] else ""
-        yield f"  {c['what']:<10} {place}{c['words']}"
-        if c["seen"]:
-            yield f"  {'':<10}   {c['seen']}"
+        yield f"  {c['what']:<{width}} {place}{c['words']}"
+        if c["seen"] and (after is None or after["seen"] != c["seen"]):  # once for those that it is true of
+            yield f"  {'':<{width}}   {c['seen']}"
+    if docs:
+        yield f"  {'doc':<{width}} of {', '.join(field or 'the contract' for field in docs)}"
     for problem in found["refused"]:
-        yield f"  {'refused':<10} {problem}"
+        yield f"  {'refused':<{width}} {problem}"
     if found["next"]:
-        yield f"  {'to do':<10} {found['next']}"
+        yield f"  {'to do':<{width}} {found['next']}"
 
 
 def _found(state: str, changes: list[dict[str, str]], refused: list[str], remedy: str) -> dict[str, Any]:

@@ -80,16 +80,20 @@ def told(step: Step, stream: str, called: str) -> list[str]:
     """What was done and what comes next, for a person."""
     apart = united.lines({stream: step.old, step.stream: step.changed})
     return [
-        f"{step.stream}: a new stream with the changed contract ({step.new}) and the routes of {stream}",
-        f"{stream}: its contract is the registered one again ({step.before}); without routes, it keeps what it has",
+        f"{step.stream}: a new stream with the changed contract ({_short(step.new)}) and the routes of {stream}",
+        f"{stream}: its contract is the registered one again ({_short(step.before)}); it keeps what it has",
         f"The view {stream} now has the rows of both; those of one alone: where _topic = '{stream}.clean'",
         *(f"  {line}" for line in apart),
-        f"{step.config} says so, with `follows: {stream}`",
+        f"{_short(step.config)} says so, with `follows: {stream}`",
         "",
         "Next:",
-        f"  {called} down; {called} up    (elsewhere: provision, then start the bridge again)",
+        f"  {called} restart    (elsewhere: provision, then start bridge and clean again)",
         f"  {called} dlq redrive --reason contract_refused    sends what came meanwhile to {step.stream}",
     ]
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _registered(stream: str, changed: Contract, registry: Registered, *, force: bool) -> Contract:

@@ -54,7 +54,9 @@ def _summary(letters: "list[ReadLetter]", known: "Journal", states: dict[str, in
     if states["begun"]:
         others.append(f"{states['begun']:,} begun and not finished: run `headrace dlq redrive` once more")
     noun = "dead letter" if waiting == 1 else "dead letters"
-    text = f"{waiting:,} {noun}; `headrace dlq show KEY` shows one whole, and what to do" if waiting else f"no {noun}"
+    text = (
+        f"{waiting:,} {noun}; `headrace dlq show` shows the latest whole, and what to do" if waiting else f"no {noun}"
+    )
     return text + (f" ({'; '.join(others)})" if others else "")
 
 

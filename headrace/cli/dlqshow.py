@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli import context, dlqfilter
-from headrace.cli.output import data, printable
+from headrace.cli.output import data, printable, say
 from headrace.errors import PoisonError
 
 if TYPE_CHECKING:
@@ -23,7 +23,14 @@ _FIRST = ("detail", "device", "field", "reason", "rule", "stage", "stream", "val
 
 
 def show(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="The letter's key, or its beginning: `dlq list` shows it.")],
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="[KEY]",
+            help="The letter's key, or its beginning: `dlq list` shows it. The latest open one when left out.",
+            show_default=False,
+        ),
+    ] = "",
     raw: Annotated[bool, typer.Option("--raw", help="Write the letter's bytes alone, as they came.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
@@ -34,10 +41,14 @@ def show(
     from headrace.store.open import open_store
 
     cfg = context.config()
-    dlqfilter.check_prefixes([key])
+    dlqfilter.check_prefixes([key] if key else [])
     kafka.probe(cfg.kafka)
     known = journal.load(cfg)
-    (wanted,) = dlqfilter.chosen(known.letters, [key])
+    open_ = [it for it in known.letters.values() if known.is_open(it.key)]
+    if not key and not open_:
+        say("no open dead letter")
+        return
+    (wanted,) = dlqfilter.chosen(known.letters, [key]) if key else [max(open_, key=lambda it: it.time_ms).key]
     letter = next(it for it in deadletters.read(cfg) if it.key == wanted)
     value = deadletters.content(letter, lambda key: open_store(cfg.store).get(key))
     if raw:

@@ -12,6 +12,7 @@ SETTINGS: dict[str, Any] = {"max_content_width": 100, "help_option_names": ["-h"
 
 COMMANDS = {
     "up": "Start the local stack: servers and services.",
+    "restart": "Start its services again, with contracts and streams as they are now.",
     "down": "Stop the local stack; its data stays.",
     "status": "Show what runs, where, and how fast readings flow.",
     "logs": "Show the log of one service of the local stack.",

@@ -10,8 +10,9 @@ from pathlib import Path
 import typer
 
 from headrace.cli import context, newroute, newtable, newversion
-from headrace.cli.newnext import Sent, next_steps
+from headrace.cli.newnext import Sent, next_steps, steps_again
 from headrace.cli.output import progress, say
+from headrace.config.load import read_yaml
 from headrace.contracts import files, write
 from headrace.contracts.captures import filling
 from headrace.contracts.infer import infer
@@ -62,6 +63,7 @@ def make(wish: Wish) -> None:
     if before is not None:
         draft = newversion.next_of(before, draft, sample, captured, contract, force=wish.force)
     fresh = not config.exists()
+    used = not fresh and name in (read_yaml(config).get("streams") or {})
     try:
         contract.parent.mkdir(parents=True, exist_ok=True)
         contract.write_text(draft.contract.text, encoding="utf-8")
@@ -74,7 +76,11 @@ def make(wish: Wish) -> None:
         typer.echo(config)
     if before is None:
         newtable.explain(draft, sample, contract)
-    if not fresh:
+    if used and before is not None and context.config_file() is None:
+        if draft.contract.text != before.text:
+            say(steps_again(context.state(), name))
+        return
+    if not fresh and not used:
         say(f"\n{config} exists and stays as it is. Make sure that it has:\n")
         say(write.config_yaml(name, way, FOLDER).partition("\n")[2].rstrip())
     called = way.keys.get("device") == {"names": "mac"} and newroute.address(sample)

@@ -48,12 +48,20 @@ def next_steps(folder: Path, config_file: Path | None, draft: Draft, config: Pat
     else:
         lines = [
             "Next:",
-            *([f"  {called} down"] if state.exists else []),
-            f"  {called} up --detach --config {shlex.quote(str(config))}",
+            f"  {called} {'restart' if state.locked else 'up --detach'} --config {shlex.quote(str(config))}",
             *sending,
             f"  {look}    (in a few seconds; at once: {called} tail {name})",
         ]
     return "\n".join(["", *lines])
+
+
+def steps_again(folder: Path, stream: str) -> str:
+    """The lines where the next version of a contract was written, which the configuration uses already."""
+    from headrace.stack.show import command
+
+    called = command(folder)
+    begin = "restart" if State(folder).locked else "up --detach"
+    return "\n".join(["", "Next:", f"  {called} contracts diff {stream}", f"  {called} {begin}"])
 
 
 def query(draft: Draft) -> str:

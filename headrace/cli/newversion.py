@@ -37,7 +37,8 @@ def next_of(
             "\n".join([
                 f"{path}: no next version takes the sample and reads what is stored:",
                 *(f"  {printable(p)}" for p in problems),
-                "Give the sample a contract of its own with --name; or have the device send what the contract has",
+                "Give the sample a contract of its own with --name; or have the device send what the contract has.",
+                f"Is the change meant? Make it in the contract, then `headrace contracts upgrade {before.name}`",
             ])
         )  # fmt: skip
     changes = differences(before, again.contract)

@@ -139,7 +139,7 @@ class _Tried:
         )
         say(self.beside or "it is row-wise: in halves, backwards and alone, the rows came out the same")
         if self.good:
-            say("to use it: `transform: FILE` below the stream in your configuration, then start clean again")
+            say("to use it: `transform: FILE` below the stream in your configuration, then `headrace restart`")
 
     def _show_changes(self) -> None:
         from rich.box import SIMPLE_HEAD

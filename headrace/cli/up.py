@@ -56,7 +56,7 @@ def up(
     from headrace.stack.plan import Wishes
 
     wishes = Wishes(
-        config=_absolute(config or context.config_file()),
+        config=absolute(config or context.config_file()),
         ports=_ports(port or []),
         auto_ports=auto_ports,
         listen=listen,
@@ -199,7 +199,10 @@ def _already(state: State, wishes: Any) -> None:
         raise HeadraceError(
             f"the stack in {state.path} is {info.get('state', 'starting')}. See `{show.command(state.path)} status`"
         )
-    _say(f"the stack in {state.path} runs already. To change ports, streams or --listen: `down`, then `up`")
+    _say(
+        f"the stack in {state.path} runs already. `restart` takes changed streams and contracts; to "
+        "change ports or --listen: `down`, then `up`"
+    )
     _compare(state, wishes)
     typer.echo(show.welcome(info))
 
@@ -214,7 +217,8 @@ def _ports(given: list[str]) -> dict[str, int]:
     return out
 
 
-def _absolute(path: Path | None) -> Path | None:
+def absolute(path: Path | None) -> Path | None:
+    """The file wherever it will be read from."""
     return path.expanduser().absolute() if path is not None else None
 
 

@@ -39,8 +39,7 @@ def differences(old: Contract, new: Contract) -> list[Change]:
     for field in new.fields:
         was = renamed.get(field.name, field.name)
         if was not in old:
-            unit = f", in {field.unit}" if field.unit else ""
-            out.append(Change("added", field.name, words(field.type) + unit, _of_older(after[field.name])))
+            out.append(Change("added", field.name, _described(field.type, field.unit), _of_older(after[field.name])))
             continue
         if was != field.name:
             seen = f"the lake has both columns: older rows have {was}, newer ones {field.name}"
@@ -58,7 +57,12 @@ def differences(old: Contract, new: Contract) -> list[Change]:
     return out
 
 
+_OTHER_UNIT = "nothing is converted: older rows keep the old unit, in the same column. Better add a new field"
 _NEWER = "acts on readings that come from now on, not on what is stored"
+
+
+def _described(kind: Node, unit: str | None) -> str:
+    return words(kind) + (f", in {unit}" if unit else "")
 
 
 def _former(aliases: tuple[str, ...], before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -101,7 +105,12 @@ def _members(name: str, old: Mapping[str, Member], new: Mapping[str, Member]) ->
         if inner not in new:
             yield Change("removed", place, words(old[inner].type), "older rows keep it")
         elif inner not in old:
-            yield Change("added", place, words(new[inner].type), _of_older(new[inner].attributes))
+            yield Change(
+                "added",
+                place,
+                _described(new[inner].type, new[inner].attributes.get("unit")),
+                _of_older(new[inner].attributes),
+            )
         else:
             yield from _types(place, old[inner].type, new[inner].type)
             yield from _meaning(place, old[inner].attributes, new[inner].attributes)
@@ -113,12 +122,12 @@ def _meaning(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
         if old.get(key) != new.get(key):
             seen = "payloads are read by it from now on"
             if key == "unit":
-                seen = "nothing is converted: older rows keep the old unit, in the same column. Better add a new field"
+                seen = _OTHER_UNIT if old.get("unit") else "says what the numbers are in; nothing is converted"
             yield Change(key, name, _both(old.get(key), new.get(key)), seen)
     for key in sorted({*old, *new} - _NO_RULES):
-        if old.get(key) != new.get(key):
-            absent = "reject" if key == "on_violation" else None
-            yield Change(key, name, _both(old.get(key, absent), new.get(key, absent)), _NEWER)
+        absent = "reject" if key == "on_violation" else None
+        if (was := old.get(key, absent)) != (now := new.get(key, absent)):
+            yield Change(key, name, _both(was, now), _NEWER)
     if old.get("aliases", []) != new.get("aliases", []):
         seen = "payloads are read by them from now on"
         yield Change("aliases", name, _both(old.get("aliases"), new.get("aliases")), seen)

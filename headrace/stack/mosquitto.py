@@ -42,8 +42,9 @@ def obtain(say: Callable[[str], None]) -> Path:
         found = find()
     if found is None:
         raise ConfigError(
-            "Mosquitto, the MQTT broker, is not installed. Debian, Ubuntu: sudo apt-get install mosquitto; "
-            "Fedora, RHEL with EPEL: sudo dnf install mosquitto; macOS: brew install mosquitto. Then run this again"
+            "Mosquitto, the MQTT broker, is not installed. Debian, Ubuntu: sudo apt-get install mosquitto "
+            "mosquitto-clients; Fedora, RHEL with EPEL: sudo dnf install mosquitto; macOS: brew install mosquitto. "
+            "Then run this again"
         )
     return found
 

@@ -120,20 +120,41 @@ def make(state: State, wishes: Wishes) -> StackPlan:
     known = state.read_json("settings.json")
     config_path = _config_path(known, wishes)
     notes: list[str] = []
-    base = _base(config_path, notes)
     chosen = _ports(known, wishes, notes)
     listen = _listen(state, known.get("listen"), wishes, chosen)
     state.create()
     done = certs.keep(state.certs, certs.wanted(listen.address if listen else None))
     notes += [f"certificate of {words}" for words in done if not words.endswith(": made")]
+    made = _planned(state, config_path, chosen, listen, notes)
+    keep(made)
+    return made
+
+
+def again(state: State, wishes: Wishes) -> StackPlan:
+    """The plan of a stack that runs, with its ports and the user's configuration as it is now. Writes nothing.
+
+    ConfigError with each problem of the configuration.
+    """
+    check_config(state, wishes)
+    known = state.read_json("settings.json")
+    listen = _listen(state, known.get("listen"), Wishes(), known["ports"])
+    return _planned(state, _config_path(known, wishes), known["ports"], listen, [])
+
+
+def keep(made: StackPlan) -> None:
+    """Write settings and headrace.yaml: what `load_made` and the services read."""
+    listen, path = _listen_json(made.listen), str(made.config_path or "")
+    made.state.write_json("settings.json", {"ports": made.ports, "listen": listen, "config": path})
+    made.state.write_config(made.config)
+
+
+def _planned(
+    state: State, config_path: Path | None, chosen: dict[str, int], listen: Listen | None, notes: list[str]
+) -> StackPlan:
     secret = _secrets(state)
-    base = merge(base, _hub_streams(config_path))
+    base = merge(_base(config_path, notes), _hub_streams(config_path))
     laid = merge(base, connections(chosen, secret, state, listen))
     config = _dropping(state, load(config_path, without=CONNECTIONS, over=laid))
-    state.write_json(
-        "settings.json", {"ports": chosen, "listen": _listen_json(listen), "config": str(config_path or "")}
-    )
-    state.write_config(config)
     return StackPlan(state, chosen, secret, config, config_path, listen, tuple(notes))
 
 

@@ -53,5 +53,5 @@ def _lines(stream: str, problems: list[str]) -> list[str]:
     return [
         f"{stream}: its contract can't follow the registered one: {kept}",
         *(f"  {p}" for p in problems),
-        f"  {remedy}. Then `down`, `up`, and `headrace dlq redrive --reason contract_refused`",
+        f"  {remedy}. Then `headrace restart`, and `headrace dlq redrive --reason contract_refused`",
     ]

@@ -21,11 +21,15 @@ log = logging.getLogger(__name__)
 
 
 def run(made: StackPlan, services: list[Spec], tick: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
-    """Run until SIGINT, SIGTERM or SIGHUP; the caller holds the state. `tick` gets snapshots several times a second."""
+    """Run until SIGINT, SIGTERM or SIGHUP; the caller holds the state. `tick` gets snapshots several times a second.
+
+    SIGUSR1 starts the services again, with the plan that is written then.
+    """
     supervisor = Supervisor(made, services)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGUSR1, lambda *_: supervisor.again.set())
     supervisor.run(stop, lambda: tick(supervisor.snapshot()))
 
 

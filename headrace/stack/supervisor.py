@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import HeadraceError
-from headrace.stack import certs, download, java, kafka, mosquitto, process, registry, store, workers
+from headrace.stack import certs, download, java, kafka, mosquitto, plan, process, registry, store, workers
 from headrace.stack.plan import Spec, StackPlan
 from headrace.stack.process import MARK, Process
 from headrace.stack.runner import Phase, Runner
@@ -32,36 +32,44 @@ RENEW_SECONDS = 3600.0
 _FOREIGN = ("HEADRACE_", "AWS_", "WEED_", "QUARKUS_", "APICURIO_", "KAFKA_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS")
 
 
-def specs(plan: StackPlan) -> list[Spec]:
+def specs(made: StackPlan) -> list[Spec]:
     """Every service of the stack. ConfigError when something that it needs is not on this machine."""
     java_path, parts = java.find(), download.parts()
     broker = mosquitto.obtain(log.info)
     return [
-        mosquitto.spec(plan, broker),
-        kafka.spec(plan, java_path, parts["kafka"]),
-        registry.spec(plan, java_path, parts["apicurio"]),
-        store.spec(plan, store.find()),
-        *workers.specs(plan),
+        mosquitto.spec(made, broker),
+        kafka.spec(made, java_path, parts["kafka"]),
+        registry.spec(made, java_path, parts["apicurio"]),
+        store.spec(made, store.find()),
+        *workers.specs(made),
     ]
 
 
 class Supervisor:
-    """One run of a stack. The caller holds its state folder."""
+    """One run of a stack. The caller holds its state folder.
 
-    def __init__(self, plan: StackPlan, services: list[Spec]) -> None:
-        self.plan = plan
+    When `again` is set, it starts the services anew, with the plan that is written then; `workers_of` says which.
+    """
+
+    def __init__(
+        self,
+        made: StackPlan,
+        services: list[Spec],
+        workers_of: Callable[[StackPlan], list[Spec]] = workers.specs,
+    ) -> None:
+        self.plan, self._workers_of = made, workers_of
+        self.again, self._restarts = threading.Event(), 0
         self._began = time.monotonic()
         self._started = time.time()
         self._ready_seconds = 0.0
         self._state, self._error = "starting", ""
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        env = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
-        env[MARK] = str(plan.state.path)
+        self._env = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
+        self._env[MARK] = str(made.state.path)
         self.runners: dict[str, Runner] = {}
         for spec in services:
-            needs = [self.runners[n] for n in spec.needs]
-            self.runners[spec.name] = Runner(spec, plan.state, env, needs, self._write)
+            self._add(spec)
 
     def run(self, stop: threading.Event, tick: Callable[[], None] = lambda: None) -> None:
         """Run until `stop`; `tick` is called several times a second. Leaves no process behind, whatever happens.
@@ -75,6 +83,9 @@ class Supervisor:
             upkeep.start()
             self._until_ready(stop, tick)
             while not stop.wait(0.2):
+                if self.again.is_set():
+                    self.again.clear()
+                    self._restart(stop, tick)
                 tick()
         except HeadraceError as e:
             self._error = str(e)
@@ -107,6 +118,7 @@ class Supervisor:
             "supervisor": {"pid": os.getpid(), "started": process.start_time(os.getpid())},
             "started": round(self._started, 3),
             "ready_seconds": round(self._ready_seconds, 2),
+            "restarts": self._restarts,
             "ports": self.plan.ports,
             "listen": None if self.plan.listen is None else f"{self.plan.listen.address}:{self.plan.listen.port}",
             "streams_configured": list(self.plan.config.streams),
@@ -130,9 +142,38 @@ class Supervisor:
             stop.wait(0.05)
             tick()
 
+    def _add(self, spec: Spec) -> Runner:
+        needs = [self.runners[n] for n in spec.needs]
+        made = self.runners[spec.name] = Runner(spec, self.plan.state, self._env, needs, self._write)
+        return made
+
+    def _restart(self, stop: threading.Event, tick: Callable[[], None]) -> None:
+        """Stop the services, and start them with the plan as it is written now. The stack goes on if one fails."""
+        self._say("restarting")
+        try:
+            self.plan = plan.load_made(self.plan.state)
+        except HeadraceError as e:
+            log.error("not restarted", extra={"error": str(e)})  # noqa: TRY400 - its message says it all
+        else:
+            self._stop(STOP_ORDER[:-1], tick)
+            new = [self._add(spec) for spec in self._workers_of(self.plan)]
+            for runner in new:
+                runner.start()
+            while not stop.is_set() and not all(r.ready.is_set() or r.failure is not None for r in new):
+                stop.wait(0.05)
+                tick()
+        self._restarts += 1
+        self._say("ready")
+
     def _shut_down(self, tick: Callable[[], None]) -> None:
         self._say("stopping")
-        for names in STOP_ORDER:
+        self._stop(STOP_ORDER, tick)
+        store.tidy(self.plan.ports)
+        self._say("failed" if self._error else "stopped")
+        tick()  # so that the last output says so
+
+    def _stop(self, order: tuple[tuple[str, ...], ...], tick: Callable[[], None]) -> None:
+        for names in order:
             group = [self.runners[n] for n in names if n in self.runners and self.runners[n].ident is not None]
             for runner in group:
                 runner.halt()
@@ -140,9 +181,6 @@ class Supervisor:
                 for runner in group:
                     runner.join(0.05)
                 tick()
-        store.tidy(self.plan.ports)
-        self._say("failed" if self._error else "stopped")
-        tick()  # so that the last output says so
 
     def _say(self, state: str) -> None:
         self._state = state
@@ -162,17 +200,17 @@ class Supervisor:
                 rotate(path)
 
 
-def renew(plan: StackPlan) -> None:
+def renew(made: StackPlan) -> None:
     """Renew the certificates that are due, and have the servers take them: a stack may run for years."""
     try:
-        done = certs.keep(plan.state.certs, plan.certified)
+        done = certs.keep(made.state.certs, made.certified)
     except (HeadraceError, OSError) as e:
         log.error("certificates not renewed", extra={"error": str(e)})  # noqa: TRY400 - its message says it all
         return
     for words in done:
         log.info("certificate renewed", extra={"certificate": words})
     if done:
-        certs.tell(plan.state)
+        certs.tell(made.state)
 
 
 def rotate(path: Path, most: int = LOG_BYTES) -> None:

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -19,6 +20,7 @@ from headrace.contracts.lint import lint, serious
 from headrace.errors import ConfigError
 from headrace.lake import views
 from headrace.operate.listen import Heard
+from headrace.stack.state import State
 
 SAMPLE = {"ts": 1_763_888_400_123, "flow_l_min": 12.5, "motor": {"temp_c": 61.2}, "state": "run"}
 TOPIC = "plant/{device_id}/pump"
@@ -70,12 +72,34 @@ def test_new_says_what_to_do_next() -> None:
     assert "query 'select event_time, device_id, flow_l_min, motor.temp_c from pump'" in said
 
 
+def test_new_says_how_a_stack_that_runs_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.cli.context.state", lambda: tmp_path / "state")
+    state = State(tmp_path / "state")
+    state.create()
+    lock = state.lock()  # as a supervisor has it
+    assert lock is not None
+    with closing(lock):
+        said = new("--from", "sample.json").stderr
+    assert "restart --config my.yaml" in said
+    assert " up " not in said
+
+
 def test_new_in_a_container_speaks_of_compose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headrace.cli.context.config_file", lambda: Path("/etc/headrace/headrace.yaml"))
     said = new("--from", "sample.json").stderr
     assert r"printf 'CONFIG=./my.yaml\nCONTRACTS=./contracts\n' >> .env" in said
     assert "docker compose up -d --wait" in said
     assert "--config my.yaml" not in said
+
+
+def test_new_over_a_contract_in_use_says_no_more_than_is_left_to_do(here: Path) -> None:
+    new("--from", "sample.json")
+    said = new("--from", "sample.json").stderr
+    assert said.strip() == "contracts/pump.avsc takes the sample as it is, and stays"
+    (here / "more.json").write_text('{"flow_l_min": 1, "extra": "x"}', encoding="utf-8")
+    lines = new("--from", "more.json", "--force").stderr.splitlines()
+    _, *steps = lines[lines.index("Next:") :]
+    assert [s.endswith(w) for s, w in zip(steps, ("contracts diff pump", "up --detach"), strict=True)] == [True, True]
 
 
 def test_new_takes_lines_and_standard_input(here: Path) -> None:
@@ -94,6 +118,7 @@ def test_new_says_what_would_break_before_anything_stops(here: Path) -> None:
     assert "flow_l_min is double in the contract, and string in the sample" in message
     assert "motor.temp_c is double in the contract, and a list of double in the sample" in message
     assert "--name" in message
+    assert "contracts upgrade pump" in message
     assert (here / "contracts" / "pump.avsc").read_text(encoding="utf-8") == before
 
 

@@ -182,6 +182,22 @@ def test_a_change_that_may_follow_says_what_happens_next(folder: Path) -> None:
     )
 
 
+def test_texts_are_named_in_one_line_and_what_readers_see_is_said_once(folder: Path) -> None:
+    Registry.registered = contract(optional("t", "double", on_violation="reject"), optional("u", "double"))
+    changed = [optional("t", "double", minimum=1, max_stuck=9, unit="Cel"), optional("u", "double", maximum=5)]
+    changed[0]["doc"] = "Heat."
+    (folder / "pump.avsc").write_text(text(*changed, doc="Pumps in hall 2."))
+    assert diff("pump").stdout.splitlines()[1:-1] == [
+        "  unit       t: was none, is Cel",
+        "               says what the numbers are in; nothing is converted",
+        "  max_stuck  t: was none, is 9",
+        "  minimum    t: was none, is 1",
+        "  maximum    u: was none, is 5",
+        "               acts on readings that come from now on, not on what is stored",
+        "  doc        of t, the contract",
+    ]
+
+
 def test_one_that_may_not_says_why_and_how_it_may(folder: Path) -> None:
     assert folder.is_dir()
     (folder.parent / "pump.avsc").write_text(text(required("t", "string")))

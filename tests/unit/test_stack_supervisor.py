@@ -29,6 +29,46 @@ def test_what_is_shown_last_says_that_the_stack_is_stopped(tmp_path: Path) -> No
     assert state.read_json("stack.json")["state"] == "stopped"
 
 
+def test_services_start_again_by_the_plan_of_now_while_the_servers_go_on(tmp_path: Path) -> None:
+    state = State(tmp_path / "state")
+    made = plan.make(state, Wishes(auto_ports=True))
+    argv = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+    def fine() -> None:
+        pass
+
+    def wrong() -> None:
+        raise ConfigError("a contract is wrong")
+
+    def workers(of: plan.StackPlan) -> list[Spec]:
+        probe = wrong if "vibration" in of.config.streams else fine
+        return [Spec("clean", lambda: argv, "", probe, needs=("kafka",), grace=0.1)]
+
+    clean = Spec("clean", lambda: argv, "", fine, needs=("kafka",), grace=0.1)
+    supervisor = Supervisor(made, [Spec("kafka", lambda: argv, "", fine, grace=0.1), clean], workers)
+    stop, seen = threading.Event(), list[dict[str, Any]]()
+
+    def tick() -> None:
+        seen.append(supervisor.snapshot())
+        if seen[-1]["state"] in {"ready", "degraded"} and len(pids) == seen[-1]["restarts"]:
+            pids.append([s["pid"] for s in seen[-1]["services"].values()])
+            names = ("imu", "vibration")[: len(pids)]
+            (tmp_path / "my.yaml").write_text(
+                "\n".join(["streams:", *(f"  {n}: {{routes: ['{{device_id}}/{n}']}}" for n in names)])
+            )
+            plan.keep(plan.again(state, Wishes(config=tmp_path / "my.yaml")))
+            (stop if len(pids) == 3 else supervisor.again).set()
+
+    pids = list[list[int]]()
+    supervisor.run(stop, tick)
+    (kafka, first), (same, second), (still, none) = pids
+    assert kafka == same == still
+    assert first != second
+    assert none == 0
+    assert next(s["services"]["clean"]["message"] for s in seen if s["restarts"] == 2) == "a contract is wrong"
+    assert seen[-1]["streams_configured"][:2] == ["imu", "vibration"]
+
+
 def test_a_service_whose_probe_never_answers_is_stopped_too(tmp_path: Path) -> None:
     state, probed, never = State(tmp_path / "state"), threading.Event(), threading.Event()
 
