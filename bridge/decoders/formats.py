@@ -36,13 +36,13 @@ def _json(contract: Contract, schema_id: int, route: Route) -> Decoder:
 def _value(contract: Contract, schema_id: int, route: Route) -> Decoder:
     from bridge.decoders.value import ValueDecoder
 
-    return ValueDecoder(contract, schema_id, route.fills, route.options.field, of_route(route.options).zone)
+    return ValueDecoder(contract, schema_id, route.fills, route.options.field, of_route(route.options).texts.zone)
 
 
 def _columns(route: Route) -> Parser:
     from bridge.decoders import columns
 
-    return columns.parser(route.options.columns, of_route(route.options).zone)
+    return columns.parser(route.options.columns, of_route(route.options).texts.zone)
 
 
 def _packed(route: Route) -> Parser:

@@ -67,7 +67,7 @@ class ObjectReader:
         time = contract.field(TIME)
         tick = 1_000_000 if time.logical == "timestamp-millis" else 1_000
         self._received_tick = tick // 1_000
-        read = time_reader(time, plan.sources.get(TIME), plan.zone, time.minimum)
+        read = time_reader(time, plan.sources.get(TIME), plan.texts.zone, time.minimum)
         self._read_time = of_texts(read, time, plan.sources.get(TIME), from_text)
         roles = {f.role: i for i, f in enumerate(contract.fields)}
         both = {"sequence", "boot"} <= roles.keys()

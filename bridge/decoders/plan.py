@@ -1,12 +1,13 @@
 """What a route says of payloads beside the contract: where fields are, in which units and time zone, what is a list."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, tzinfo
+from datetime import UTC
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from bridge.decoders.unknown import Known, Way
+from bridge.decoders.values import AS_JSON, Texts
 from headrace.config.fields import FieldSource
 from headrace.config.route import Route
 from headrace.contracts.model import Field
@@ -19,7 +20,7 @@ class Plan(NamedTuple):
 
     sources: Mapping[str, FieldSource] = MappingProxyType({})  # by field
     explode: Path = ()
-    zone: tzinfo = UTC  # of times that name none
+    texts: Texts = AS_JSON
 
     @property
     def maps(self) -> bool:
@@ -30,7 +31,8 @@ class Plan(NamedTuple):
 def of_route(route: Route) -> Plan:
     """The plan of a route whose configuration has been checked."""
     explode = paths.parse(route.explode, "explode") if route.explode else ()
-    return Plan(route.sources, explode, ZoneInfo(route.time_zone) if route.time_zone else UTC)
+    zone = ZoneInfo(route.time_zone) if route.time_zone else UTC
+    return Plan(route.sources, explode, Texts(zone, route.text_numbers))
 
 
 def known(fields: Iterable[Field], plan: Plan, names: Known) -> Known:

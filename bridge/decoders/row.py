@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from typing import Any
 
+from bridge.decoders.numbers import of_text
 from bridge.decoders.plan import Plan
-from bridge.decoders.values import Reader, field_reader, nulled, timestamp
+from bridge.decoders.values import Reader, Texts, field_reader, nulled, timestamp
 from headrace.config.fields import FieldSource
 from headrace.contracts import conversion
 from headrace.contracts.model import Contract, Field
@@ -37,9 +38,9 @@ class Row:
         self._path = paths.parse(source.path, "path") if source is not None and source.path else ()
         self._explode = plan.explode
         self.pick: Pick = self._pick()
-        read = _reader(field, notes, source, plan.zone)
+        read = _reader(field, notes, source, plan.texts)
         if unit:
-            read = _converted(read, unit, field.unit or "")
+            read = _converted(read, unit, field.unit or "", plan.texts.mark)
         read = nulled(field.name, read, notes) if field.nullable else read
         self.read = of_texts(read, field, source, from_text)
 
@@ -94,19 +95,21 @@ def time_reader(field: Field, source: FieldSource | None, zone: tzinfo, first: f
     return timestamp(field.name, unit, tick, first, zone=zone, form=it.format, digits=bool(it.unit))
 
 
-def _reader(field: Field, notes: list[str], source: FieldSource | None, zone: tzinfo) -> Reader:
-    return time_reader(field, source, zone) if _is_time(field) else field_reader(field, notes, zone)
+def _reader(field: Field, notes: list[str], source: FieldSource | None, texts: Texts) -> Reader:
+    return time_reader(field, source, texts.zone) if _is_time(field) else field_reader(field, notes, texts)
 
 
 def _is_time(field: Field) -> bool:
     return (field.logical or "").startswith("timestamp-")
 
 
-def _converted(read: Reader, source: str, target: str) -> Reader:
+def _converted(read: Reader, source: str, target: str, mark: str) -> Reader:
     convert = conversion.convert(source, target)
     assert convert is not None  # the configuration has been checked
 
     def one(v: Any) -> Any:
+        if mark and type(v) is str:
+            v = of_text(v, mark)
         try:
             return convert(v) if type(v) is float or type(v) is int else v
         except OverflowError:

@@ -5,16 +5,16 @@ came. A copy of a message looks like a second reading of the same value, so thes
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
+from bridge.decoders import numbers
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
 from bridge.decoders.unknown import json_text
-from bridge.decoders.values import Reader, field_reader, missing
+from bridge.decoders.values import Reader, Texts, field_reader, missing
 from bridge.decoders.wording import number_hint
 from bridge.encode import encoder
 from headrace.contracts.model import Contract, Field
@@ -24,14 +24,8 @@ from headrace.protocol.names import EXTRA, QUALITY
 from headrace.protocol.wire import frame
 
 MAX_BYTES = 4096  # of a payload
-_MAX_DIGITS = 400  # characters of a number: a double has up to 309 digits before its point
 _MARK = b"\xef\xbb\xbf"  # a byte-order mark
 _AROUND = " \t\r\n\0"
-# No digit can be matched in two ways: else 4 KB of digits and one letter took a second, and all messages waited for it.
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)", re.ASCII)
-_NOT_FINITE = frozenset({"nan", "inf", "infinity"})
 _TRUTH = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 
 
@@ -136,9 +130,8 @@ def from_text(field: Field, *, comma: bool = False) -> Reader:
 
     def value(text: str) -> Any:
         if comma and slot.kind in {"number", "time"}:
-            found = _COMMA.fullmatch(text)
-            text = f"{found[1]}.{found[2]}" if found else text
-        if slot.kind == "number" and text.lstrip("+-").lower() in _NOT_FINITE:
+            text = numbers.with_point(text)
+        if slot.kind == "number" and numbers.is_not_finite(text):
             return math.nan  # the reader decides
         return _value(slot, text)
 
@@ -153,7 +146,7 @@ def _slot(field: Field, position: int, notes: list[str], zone: tzinfo = UTC) -> 
     else:
         kind = "boolean" if field.kind == "boolean" else "text"
     sentinels = frozenset(s for s in field.sentinels if isinstance(s, str))
-    return _Slot(field, position, kind, field_reader(field, notes, zone), sentinels)
+    return _Slot(field, position, kind, field_reader(field, notes, Texts(zone)), sentinels)
 
 
 def _text(payload: bytes) -> str:
@@ -193,26 +186,24 @@ def _value(slot: _Slot, text: str) -> Any:
     if slot.kind == "boolean":
         found = _TRUTH.get(text.lower())
         return found if found is not None else _wrong(name, "true or false, on or off, 1 or 0", text)
-    if slot.kind == "time" and not _NUMBER.fullmatch(text):
+    if slot.kind == "time" and not numbers.is_number(text):
         return text
     return _number(name, text, exact=slot.field.logical == "decimal")
 
 
 def _number(name: str, text: str, *, exact: bool) -> int | float | str:
-    if not _NUMBER.fullmatch(text):
+    if not numbers.is_number(text):
         _not_a_number(name, text)
-    if len(text) > _MAX_DIGITS:
-        _wrong(name, f"a number of up to {_MAX_DIGITS} digits", text)
+    if len(text) > numbers.MAX_DIGITS:
+        _wrong(name, f"a number of up to {numbers.MAX_DIGITS} digits", text)
     if exact:
         return text
-    if _WHOLE.fullmatch(text):
-        return int(text)
-    number = float(text)
-    return number if math.isfinite(number) else _wrong(name, "a number that a double holds", text)
+    number = numbers.number(text)
+    return number if type(number) is int or math.isfinite(number) else _wrong(name, "a number that a double holds", text)
 
 
 def _not_a_number(name: str, text: str) -> NoReturn:
-    if text.lstrip("+-").lower() in _NOT_FINITE:
+    if numbers.is_not_finite(text):
         words = f"{name}: {text} is not a value. If the device means that it has none, add it to the field's sentinels"
         raise PoisonError(Reason.NOT_FINITE, words, field=name, value=text)
     _wrong(name, "a number", text, number_hint(text, quotes=""))

@@ -15,8 +15,9 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+from bridge.decoders import numbers
 from bridge.decoders.unknown import json_text
 from bridge.decoders.wording import kind as kind_of
 from bridge.decoders.wording import number_hint
@@ -35,12 +36,26 @@ _NUMBER = re.compile(r"-?\d{1,19}(?:\.\d{0,19})?", re.ASCII)
 _DECIMAL = decimal.Context(prec=decimal.MAX_PREC)  # the default context rounds to 28 digits
 _FLOAT = struct.Struct("<f")
 _BITS = {"int": 32, "long": 64}
+NUMBERS = frozenset({"double", "float", "int", "long"})
 
 
-def field_reader(field: Field, notes: list[str] | None = None, zone: tzinfo = UTC) -> Reader:
+class Texts(NamedTuple):
+    """How text in payloads is read: the zone of times that name none, and the decimal mark of numbers.
+
+    Without a mark, text is no number.
+    """
+
+    zone: tzinfo = UTC
+    mark: str = ""
+
+
+AS_JSON = Texts()
+
+
+def field_reader(field: Field, notes: list[str] | None = None, texts: Texts = AS_JSON) -> Reader:
     """As `reader`, of a contract's own field."""
     unit, most = field.time_unit, field.max_items
-    return reader(field.name, field.type, time_unit=unit, max_items=most, as_json=field.json, notes=notes, zone=zone)
+    return reader(field.name, field.type, time_unit=unit, max_items=most, as_json=field.json, notes=notes, texts=texts)
 
 
 def reader(
@@ -51,16 +66,29 @@ def reader(
     max_items: int | None = None,
     as_json: bool = False,
     notes: list[str] | None = None,
-    zone: tzinfo = UTC,
+    texts: Texts = AS_JSON,
 ) -> Reader:
     """The reader of the field `name`, of the type `node`, for values that are not null.
 
-    `zone`: of times that name none. `as_json`: the field is text that holds any value as JSON.
+    `as_json`: the field is text that holds any value as JSON.
     `notes`: where it writes what it changed. Then, too, keys of an object that the contract does not have are passed
     over (they are `unknown.unknown`'s), and NaN and the infinities are looked for, which only some formats have.
     """
-    read = json_text if as_json else _reader(name, node, time_unit, max_items, notes, zone)
+    read = json_text if as_json else _reader(name, node, time_unit, max_items, notes, texts)
     return read if notes is None else lambda v: read(v) if type(v) is not float else read(finite(name, v))
+
+
+def in_text(name: str, read: Reader, mark: str) -> Reader:
+    """The same reader of a number, of one that is text too, with this decimal mark; any other text it sees as it is."""
+
+    def inner(v: Any) -> Any:
+        if type(v) is str:
+            v = numbers.of_text(v, mark)
+            if type(v) is float:
+                finite(name, v)
+        return read(v)
+
+    return inner
 
 
 def finite(name: str, v: float) -> float:
@@ -72,11 +100,13 @@ def finite(name: str, v: float) -> float:
 
 
 def _reader(
-    name: str, node: Node, time_unit: str, max_items: int | None, notes: list[str] | None, zone: tzinfo
+    name: str, node: Node, time_unit: str, max_items: int | None, notes: list[str] | None, texts: Texts
 ) -> Reader:
     kind = node.kind
+    if texts.mark and kind in NUMBERS and node.logical is None:
+        return in_text(name, _reader(name, node, time_unit, max_items, notes, Texts(texts.zone)), texts.mark)
     if node.logical in {"timestamp-micros", "timestamp-millis"}:
-        return timestamp(name, time_unit, 1_000 if node.logical == "timestamp-micros" else 1_000_000, zone=zone)
+        return timestamp(name, time_unit, 1_000 if node.logical == "timestamp-micros" else 1_000_000, zone=texts.zone)
     if node.logical == "decimal":
         return _decimal(name, node)
     match kind:
@@ -96,9 +126,9 @@ def _reader(
             return lambda v: _base64(name, v, None if kind == "bytes" else node.size)
         case "array":
             assert node.items is not None
-            return _array(name, node.items, max_items, notes)
+            return _array(name, node.items, max_items, notes, texts)
         case _:
-            return _record(name, node.members, notes, zone)
+            return _record(name, node.members, notes, texts)
 
 
 def timestamp(
@@ -284,8 +314,8 @@ def _decimal(name: str, node: Node) -> Reader:
     return read
 
 
-def _array(name: str, items: Node, max_items: int | None, notes: list[str] | None) -> Reader:
-    item = reader(name, items, notes=notes)
+def _array(name: str, items: Node, max_items: int | None, notes: list[str] | None, texts: Texts) -> Reader:
+    item = reader(name, items, notes=notes, texts=texts)
 
     def read(v: Any) -> list[Any]:
         if type(v) is not list:
@@ -304,8 +334,8 @@ def _array(name: str, items: Node, max_items: int | None, notes: list[str] | Non
     return read
 
 
-def _record(name: str, of: Sequence[Member], notes: list[str] | None, zone: tzinfo) -> Reader:
-    members = [(m.name, m.attributes.get("default"), _member(f"{name}.{m.name}", m, notes, zone)) for m in of]
+def _record(name: str, of: Sequence[Member], notes: list[str] | None, texts: Texts) -> Reader:
+    members = [(m.name, m.attributes.get("default"), _member(f"{name}.{m.name}", m, notes, texts)) for m in of]
     field_of = {key: m.name for m in of for key in (*m.attributes.get("aliases", ()), m.name)}
 
     def read(v: Any) -> tuple[Any, ...]:
@@ -326,11 +356,11 @@ def _record(name: str, of: Sequence[Member], notes: list[str] | None, zone: tzin
     return read
 
 
-def _member(name: str, member: Member, notes: list[str] | None, zone: tzinfo) -> Reader:
+def _member(name: str, member: Member, notes: list[str] | None, texts: Texts) -> Reader:
     nullable, rules = member.type.nullable, member.attributes
     unit, most = rules.get("time_unit", "us"), rules.get("max_items")
     as_json = rules.get("json", False)
-    inner = reader(name, member.type, time_unit=unit, max_items=most, as_json=as_json, notes=notes, zone=zone)
+    inner = reader(name, member.type, time_unit=unit, max_items=most, as_json=as_json, notes=notes, texts=texts)
     if notes is not None and nullable:
         inner = nulled(name, inner, notes)
 

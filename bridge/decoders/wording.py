@@ -83,12 +83,17 @@ def number_hint(value: Any, quotes: str = "without quotes") -> str:
     if plain.lstrip("+-").lower() in _NO_VALUE:
         return ". If it means that there is no value, add it to the field's sentinels in the contract"
     if _NUMBER.fullmatch(plain):
-        return ". Send the number without quotes"
+        return f". Send the number without quotes{_setting(quotes, '.')}"
     if _NUMBER.fullmatch(plain.replace(",", ".", 1)):
-        return f". Send {plain.replace(',', '.', 1)}: with a decimal point{quotes and f', {quotes}'}"
+        send = f"Send {plain.replace(',', '.', 1)}: with a decimal point"
+        return f". {send}{quotes and f', {quotes}'}{_setting(quotes, ',')}"
     if _WITH_UNIT.match(plain):
         return f". Send the number alone, without a unit{quotes and f' and {quotes}'}"
     return ""
+
+
+def _setting(quotes: str, mark: str) -> str:
+    return f", or set text_numbers: {mark!r} in the route" if quotes else ""
 
 
 def _why(payload: bytes, error: Exception) -> str:

@@ -27,6 +27,8 @@ def way(topic: str, draft: Draft, identity: str, sample: Sample, devices: Sequen
         keys["fields"] = draft.mapping
     if draft.zone:
         asides.append("time_zone: Europe/Berlin  # where the times name no zone: UTC without this")
+    if draft.mark:
+        asides.append(f"text_numbers: {draft.mark!r}  # numbers in quotes, for fields that are double in the contract")
     for path, key in draft.lists.items():
         asides.append(
             f"explode: {flow(path)}  # a reading for each object of this list, which is JSON text without this"

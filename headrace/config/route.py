@@ -28,6 +28,12 @@ _TIMED: dict[Format, str] = {
     "senml": "the records of SenML say their time, in t and bt. Set senml.unit, if it is not in seconds",
     "sparkplug": "the metrics of Sparkplug say their time. Correct it at the device, if it is wrong",
 }
+# Formats that have numbers as text by themselves.
+_TEXT: dict[Format, str] = {
+    "csv": "cells are text. Set csv.decimal_comma for a comma",
+    "senml": "SenML takes numbers in text by itself",
+    "value": "a plain value is text",
+}
 
 
 class Route(Section):
@@ -65,6 +71,9 @@ class Route(Section):
         "", description="path of a list in a JSON payload: a reading for each element, with what is around the list"
     )
     time_zone: str = Field("", description="of times that name none, such as Europe/Berlin; empty: UTC")
+    text_numbers: Literal["", ".", ","] = Field(
+        "", description="the decimal mark of numbers that payloads have as text, such as '21.5'; empty: text is none"
+    )
     receipt: str = Field(
         "", description="topic for a receipt of each message that is in Kafka, such as receipts/{device_id}"
     )
@@ -95,6 +104,8 @@ class Route(Section):
             raise ValueError(
                 "a plain value has no fields: leave `fields` and device.path out, or choose another format"
             )
+        if self.text_numbers and self.format in _TEXT:
+            raise ValueError(f"text_numbers: {_TEXT[self.format]}, and leave this out")
         if DEVICE in self.fields:
             remedy = 'Write device: {topic: "{device_id}"}, or device: {path: ...} for one in the payload'
             raise ValueError(f"fields.{DEVICE}: the device's name stands in `device`. {remedy}")

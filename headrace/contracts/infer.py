@@ -61,6 +61,7 @@ class Draft:
     device: dict[str, str] = field(default_factory=dict)  # `device` of the route
     zone: bool = False  # the times name none: the route should
     lists: dict[str, str] = field(default_factory=dict)  # of objects: their paths, and a key of those objects
+    mark: str = ""  # of numbers in quotes: their decimal mark
 
 
 def infer(name: str, readings: Sequence[dict[str, Any]], captured: Sequence[str] = (), where: str = "sample") -> Draft:
@@ -84,7 +85,13 @@ def infer(name: str, readings: Sequence[dict[str, Any]], captured: Sequence[str]
     if without:
         shown = ", ".join(without[:6]) + (f" and {len(without) - 6} more" if len(without) > 6 else "")
         hints.append(f'no unit is known for {shown}: add "unit" to each, such as "Cel" or "V"')
-    return Draft(contract, tuple(maker.told), tuple(hints), maker.mapping, maker.device, maker.zone, maker.lists)
+    if maker.mark:
+        hints.append(
+            "numbers in quotes stay text: to have numbers, give those fields the type double in the contract, and "
+            f"set text_numbers: {maker.mark!r} in the route"
+        )
+    told, hinted = tuple(maker.told), tuple(hints)
+    return Draft(contract, told, hinted, maker.mapping, maker.device, maker.zone, maker.lists, maker.mark)
 
 
 class _Maker:
@@ -95,6 +102,7 @@ class _Maker:
         self.device: dict[str, str] = {}
         self.zone = False
         self.lists: dict[str, str] = {}
+        self.mark = ""
         self._timed = ""  # path of a time that lies deeper than the top
         self._name, self._readings, self._captured, self._where = name, readings, captured, where
         self._records = {name}
@@ -227,6 +235,7 @@ class _Maker:
         unit = guess.unit(key, values) if kind.is_number and kind.schema != "long" else None
         if kind.objects:
             self.lists[path] = kind.objects
+        self.mark = max(self.mark, kind.mark, key=["", ".", ","].index)
         made = {
             "name": name,
             "type": ["null", schema],

@@ -32,6 +32,7 @@ class Kind:
     attributes: dict[str, Any] = field(default_factory=dict)
     open: bool = False
     objects: str = ""  # a list of objects: one of their keys, a measured one where there is one
+    mark: str = ""  # numbers in quotes: their decimal mark
 
     @property
     def is_number(self) -> bool:
@@ -101,8 +102,9 @@ def _text(values: Sequence[str]) -> Kind:
     if not plain:
         return Kind("string", "string", f"{values[0]!r} means no value? Show it with one", open=True)
     if all(_NUMBER.match(v) for v in plain):
-        comma = ", with a decimal comma" if any("," in v for v in plain) else ""
-        return Kind("string", "string", f"a number in quotes{comma}: stays text", open=True)
+        mark = "," if any("," in v for v in plain) else "."
+        comma = ", with a decimal comma" if mark == "," else ""
+        return Kind("string", "string", f"a number in quotes{comma}: stays text", open=True, mark=mark)
     return Kind("string", "string")
 
 

@@ -140,7 +140,8 @@ def test_digits_that_a_double_does_not_hold_are_noted() -> None:
 
 @pytest.mark.parametrize(
     ("value", "hint"),
-    [("21,5", "Send 21.5: with a decimal point, without quotes"), ("21.5", "Send the number without quotes"),
+    [("21,5", "Send 21.5: with a decimal point, without quotes, or set text_numbers: ',' in the route"),
+     ("21.5", "Send the number without quotes, or set text_numbers: '.' in the route"),
      ("NaN", "add it to the field's sentinels"), ("", "add it to the field's sentinels"),
      ("21.5 C", "Send the number alone"), ("high", "not text: high")],
 )  # fmt: skip

@@ -285,6 +285,8 @@ def test_numbers_in_texts_stay_text_and_are_told(text: str, why: str) -> None:
     assert made.contract.field("a").kind == "string"
     assert why in made.told[0].why
     assert made.told[0].open == bool(why)
+    assert made.mark == {"868300000": ".", "21,5": ","}.get(text, "")
+    assert any(f"text_numbers: '{made.mark}'" in hint for hint in made.hints) == bool(made.mark)
 
 
 def test_a_time_may_lie_deeper_and_the_route_says_where() -> None:

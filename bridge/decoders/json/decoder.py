@@ -126,7 +126,7 @@ def _fast_reads(contract: Contract, objects: ObjectReader, plan: Plan) -> Iterat
     for i, row in enumerate(objects.rows):
         field = contract.field(row.name)
         if field.name != TIME and _struct_type(field) is Any:
-            yield i, field_reader(field, zone=plan.zone)
+            yield i, field_reader(field, texts=plan.texts)
         elif field.kind == "string" and row.sentinels:
             yield i, _no_sentinel(row.sentinels)
 
