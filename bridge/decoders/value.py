@@ -199,7 +199,9 @@ def _number(name: str, text: str, *, exact: bool) -> int | float | str:
     if exact:
         return text
     number = numbers.number(text)
-    return number if type(number) is int or math.isfinite(number) else _wrong(name, "a number that a double holds", text)
+    if type(number) is int or math.isfinite(number):
+        return number
+    _wrong(name, "a number that a double holds", text)
 
 
 def _not_a_number(name: str, text: str) -> NoReturn:
