@@ -199,9 +199,8 @@ def _number(name: str, text: str, *, exact: bool) -> int | float | str:
     if exact:
         return text
     number = numbers.number(text)
-    if type(number) is int or math.isfinite(number):
-        return number
-    _wrong(name, "a number that a double holds", text)
+    holds = type(number) is int or math.isfinite(number)  # isfinite can't take whole numbers of 400 digits
+    return number if holds else _wrong(name, "a number that a double holds", text)
 
 
 def _not_a_number(name: str, text: str) -> NoReturn:
