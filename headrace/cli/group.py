@@ -23,6 +23,7 @@ COMMANDS = {
     "replay": "Send recorded readings (CSV) as if from devices.",
     "tail": "Show the readings of a stream as they come.",
     "query": "Run SQL over the lake: every stream is a table.",
+    "resample": "Show a stream's readings on a regular grid of time, gaps filled.",
     "quality": "Show what each rule did with the readings, by device and day.",
     "verify": "Check that every reading is in the lake exactly once.",
     "devices": "Add devices and gateways, list them, shut them out.",

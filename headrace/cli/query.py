@@ -57,21 +57,32 @@ def query(
 
     if sql == "-":
         sql = sys.stdin.read()
+    check(format_, out)
+    cfg = context.config()
+    with connect(cfg, sql, empty=nothing_stored) as lake, explained(cfg):
+        show(run(lake, sql), format_, out, limit)
+
+
+def check(format_: Format, out: Path | None) -> None:
+    """ConfigError for an answer that can't be written there."""
     if format_ is Format.PARQUET and out is None and sys.stdout.isatty():
         raise ConfigError("parquet is binary and can't be shown on a terminal. Name a file with --out")
-    cfg = context.config()
-    with connect(cfg, sql, empty=_nothing_stored) as lake, explained(cfg):
-        reader = run(lake, sql).to_arrow_reader(_BATCH)
-        if format_ is not Format.TABLE:
-            _write(lake, reader, format_, out)
-        elif out is None:
-            _table(reader, limit, sys.stdout)
-        else:
-            with out.open("w", encoding="utf-8") as file:
-                _table(reader, limit, file)
 
 
-def _nothing_stored(stream: str) -> None:
+def show(answer: "duckdb.DuckDBPyConnection", format_: Format, out: Path | None, limit: int) -> None:
+    """Write the answer that the connection has ready."""
+    reader = answer.to_arrow_reader(_BATCH)
+    if format_ is not Format.TABLE:
+        _write(answer, reader, format_, out)
+    elif out is None:
+        _table(reader, limit, sys.stdout)
+    else:
+        with out.open("w", encoding="utf-8") as file:
+            _table(reader, limit, file)
+
+
+def nothing_stored(stream: str) -> None:
+    """Say why the answer may be empty."""
     say(f"nothing of {stream} is stored yet. The archive stores a batch when it is full, old enough or idle")
 
 

@@ -32,14 +32,26 @@ def query(sql: str, *, config: "Config | str | Path | None" = None, state: str |
     HEADRACE_CONFIG, HEADRACE_STATE, or the user's own stack). Raises ConfigError for SQL that is wrong or would change
     something, TransientError while the store is away.
     """
+    cfg = settings(config, state)
+    with connect(cfg, sql) as lake, explained(cfg):
+        return frame(run(lake, sql))
+
+
+def settings(config: "Config | str | Path | None", state: str | Path | None) -> "Config":
+    """The configuration that `query` takes for these arguments."""
     from headrace.config import Config
     from headrace.config.find import find
 
-    if not isinstance(config, Config):
-        config = find(Path(config) if config is not None else None, Path(state) if state is not None else None)
-    with connect(config, sql) as lake, explained(config), warnings.catch_warnings():
+    if isinstance(config, Config):
+        return config
+    return find(Path(config) if config is not None else None, Path(state) if state is not None else None)
+
+
+def frame(answer: "duckdb.DuckDBPyConnection") -> "pd.DataFrame":
+    """What `run` gave, as a pandas.DataFrame."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # DuckDB's own use of pandas does not concern the caller
-        return run(lake, sql).df()
+        return answer.df()
 
 
 @contextmanager
