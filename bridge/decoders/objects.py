@@ -11,7 +11,7 @@ from typing import Any
 from bridge.decoders import unknown
 from bridge.decoders.base import Reading, Source
 from bridge.decoders.plan import Plan, known
-from bridge.decoders.row import FromText, Row, default, of_texts, time_reader
+from bridge.decoders.row import FromText, Row, as_name, default, of_texts, time_reader
 from bridge.decoders.values import missing
 from bridge.encode import encoder
 from headrace.contracts.model import Contract
@@ -130,7 +130,7 @@ class ObjectReader:
 
     def _named(self, found: Mapping[str, Any]) -> str:
         """The id of the device that an object names; empty where it names none, or that has no id."""
-        name = _picked(self.rows[self._device], found)
+        name = as_name(_picked(self.rows[self._device], found))
         try:
             return self._name(name) if isinstance(name, str) else ""
         except PoisonError:

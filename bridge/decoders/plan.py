@@ -12,6 +12,7 @@ from headrace.config.fields import FieldSource
 from headrace.config.route import Route
 from headrace.contracts.model import Field
 from headrace.protocol import paths
+from headrace.protocol.names import DEVICE
 from headrace.protocol.paths import Path
 
 
@@ -21,28 +22,32 @@ class Plan(NamedTuple):
     sources: Mapping[str, FieldSource] = MappingProxyType({})  # by field
     explode: Path = ()
     texts: Texts = AS_JSON
+    device: tuple[Path, ...] = ()  # of the parts of the device's name
 
     @property
     def maps(self) -> bool:
         """Whether fields are elsewhere in payloads than at the keys with their names."""
-        return bool(self.explode) or any(not source.topic for source in self.sources.values())
+        return bool(self.explode or self.device) or any(not source.topic for source in self.sources.values())
 
 
 def of_route(route: Route) -> Plan:
     """The plan of a route whose configuration has been checked."""
     explode = paths.parse(route.explode, "explode") if route.explode else ()
+    device = tuple(paths.parse(path, "device.path") for path in route.device.paths)
     zone = ZoneInfo(route.time_zone) if route.time_zone else UTC
-    return Plan(route.sources, explode, Texts(zone, route.text_numbers))
+    return Plan(route.sources, explode, Texts(zone, route.text_numbers), device)
 
 
 def known(fields: Iterable[Field], plan: Plan, names: Known) -> Known:
     """The keys of a payload that a plan reads. `names`: those that are read where the plan says nothing."""
     out: Known = dict(names)
     for field in fields:
-        if field.name in plan.sources:
+        if field.name in plan.sources or (field.name == DEVICE and plan.device):
             for key in (field.name, *field.aliases):
                 out.pop(key, None)
     plain = dict(out)
+    for path in plan.device:
+        _insert(out, path, None)
     for source in plan.sources.values():
         if source.path:
             _insert(out, paths.parse(source.path, "path"), None)

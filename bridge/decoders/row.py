@@ -12,6 +12,7 @@ from headrace.contracts import conversion
 from headrace.contracts.model import Contract, Field
 from headrace.errors import PoisonError, Reason
 from headrace.protocol import paths
+from headrace.protocol.names import DEVICE
 
 FromText = Callable[[Field], Reader]
 Pick = Callable[[Mapping[str, Any]], tuple[Any, bool]]
@@ -37,12 +38,14 @@ class Row:
         self._keys = (field.name, *field.aliases)
         self._path = paths.parse(source.path, "path") if source is not None and source.path else ()
         self._explode = plan.explode
-        self.pick: Pick = self._pick()
+        self._parts = plan.device if field.name == DEVICE else ()
+        self.pick: Pick = self._of_parts if self._parts else self._pick()
         read = _reader(field, notes, source, plan.texts)
         if unit:
             read = _converted(read, unit, field.unit or "", plan.texts.mark)
         read = nulled(field.name, read, notes) if field.nullable else read
-        self.read = of_texts(read, field, source, from_text)
+        read = of_texts(read, field, source, from_text)
+        self.read = read if field.name != DEVICE else lambda v: read(as_name(v))
 
     def _pick(self) -> Pick:
         """(the field's value, whether it is the payload's): its default where it is absent.
@@ -69,9 +72,27 @@ class Row:
         value, given = self._of_names(element) if isinstance(element, dict) else (None, False)
         return (value, given) if given else self._of_names(found)
 
+    def _of_parts(self, found: Mapping[str, Any]) -> tuple[Any, bool]:
+        parts = [as_name(paths.find(path, found)) for path in self._parts]
+        if len(parts) == 1 or not any(part is not None for part in parts):
+            return parts[0], parts[0] is not None
+        for part in parts:
+            if part is not None and (not isinstance(part, str) or "/" in part):
+                words = (
+                    f"{self.name}: {part!r:.80} can't be a part of the device's name: text without slashes, or a whole "
+                    "number. Name it by one path in device.path, or have the device send another name"
+                )
+                raise PoisonError(Reason.BAD_NAME, words, field=self.name, value=f"{part!r:.80}")
+        return "/".join(part or "" for part in parts), True
+
     def _of_path(self, found: Mapping[str, Any]) -> tuple[Any, bool]:
         value = paths.find(self._path, found)
         return (value, True) if value is not None else (self.default, False)
+
+
+def as_name(value: Any) -> Any:
+    """A whole number that names a device, as text; anything else as it is."""
+    return str(value) if type(value) is int else value
 
 
 def default(field: Field, contract: Contract) -> Any:

@@ -136,8 +136,8 @@ def new(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="What a device sends: a JSON object, an array of objects, or an object a line; - is standard input. "
-            "May be repeated.",
+            help="What a device sends: a JSON object, an array of objects, or an object a line; or messages with a "
+            "topic before each, as mosquitto_sub -v prints them. - is standard input. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -146,7 +146,7 @@ def new(
         str,
         typer.Option(
             help="Where it sends it, an MQTT filter: 'plant/{device_id}/pump'. {name} fills a field, {gateway} says "
-            "who publishes for it.",
+            "who publishes for it, {field} what a plain value is of.",
             show_default=False,
         ),
     ] = "",

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import orjson
 
+from headrace.cli.newroute import Naming
 from headrace.config import Config
 from headrace.contracts import write
+from headrace.contracts.heard import Message
 from headrace.contracts.infer import Draft
 from headrace.contracts.sample import Sample
 from headrace.contracts.sqlnames import quoted
-from headrace.protocol.filters import Filter
 from headrace.protocol.names import DEVICE, is_device_id
 from headrace.stack.state import State
 
@@ -23,10 +24,10 @@ class Sent:
     """What is to be sent. `file`: None when devices send it already. `device`: its name, where it must be this kind."""
 
     file: Path | None
-    topic: Filter
-    identity: str
+    naming: Naming
     sample: Sample
     device: str = ""
+    messages: tuple[Message, ...] = ()  # of the file, where it has their topics
 
 
 def next_steps(folder: Path, config_file: Path | None, draft: Draft, config: Path, contracts: Path, sent: Sent) -> str:
@@ -80,11 +81,19 @@ def _sending(called: str, state: State, name: str, sent: Sent) -> list[str]:
     device = sent.device or (
         first if isinstance(first, str) and is_device_id(first) else f"{name.replace('_', '-')}-01"
     )
-    who, gateway = (device, "") if sent.identity == DEVICE else ("gateway-01", " --gateway")
+    identity = sent.naming.identity
+    who, gateway = (device, "") if identity == DEVICE else ("gateway-01", " --gateway")
     host, port = (state.config() if state.exists else Config()).mqtt.for_devices
-    topic = write.example_topic(sent.topic, device, {sent.identity: who})
+    topic = write.example_topic(sent.naming.topic, device, {identity: who})
+    if sent.messages:
+        levels, at = sent.messages[0].topic.split("/"), sent.naming.topic.captures[identity]
+        who = levels[at] if identity == DEVICE and is_device_id(levels[at]) else who
+        levels[at] = who
+        topic = "/".join(levels)
     send, pipe = ["mosquitto_pub", "-h", host, "-p", port, "-u", who, "-P", "PASSWORD", "-q", "1", "-t", topic], ""
-    if sent.file == Path("-"):
+    if sent.messages:
+        send += ["-m", sent.messages[0].payload.decode(errors="replace")]
+    elif sent.file == Path("-"):
         send += ["-l"] if sent.sample.lines else ["-m", orjson.dumps(sent.sample.readings[0]).decode()]
     elif sent.sample.lines:
         send, pipe = [*send, "-l"], f" < {shlex.quote(str(sent.file))}"

@@ -1,25 +1,89 @@
 """The route that `headrace contracts new` proposes: so that nothing of a payload is lost, and any device gets in."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
-from headrace.contracts.guess import is_mac
+from headrace.cli.newsample import Taken
+from headrace.config.route import Format
+from headrace.contracts import guess
+from headrace.contracts.captures import filling
 from headrace.contracts.infer import Draft
 from headrace.contracts.naming import field_name
+from headrace.contracts.onevalue import FIELD
 from headrace.contracts.sample import Sample
+from headrace.contracts.topics import GATEWAY
 from headrace.contracts.write import Way, flow
+from headrace.errors import ConfigError
+from headrace.protocol import filters, joins, paths
 from headrace.protocol.devicenames import fitting
+from headrace.protocol.filters import Filter
 from headrace.protocol.names import DEVICE
 
 
-def way(topic: str, draft: Draft, identity: str, sample: Sample, devices: Sequence[str]) -> Way:
-    """The route for `topic`. `identity`: the capture that says who publishes; `devices`: names that were heard."""
-    keys: dict[str, object] = {"unknown_fields": "keep"}
+@dataclass(frozen=True)
+class Naming:
+    """Who publishes, and what names the device: a level of the topic, several joined, or parts of the payload."""
+
+    topic: Filter
+    identity: str
+    format: Format
+    captured: tuple[str, ...]  # the fields that the topic fills
+    paths: tuple[str, ...] = ()  # of the parts of the device's name in the payload
+    join: str = ""  # of the levels that are the name together
+    devices: tuple[str, ...] = ()  # their names in the sample
+
+
+def checked(text: str) -> Filter:
+    """The topic; ConfigError where it does not say who publishes."""
+    topic = filters.parse(text, "--topic")
+    if not topic.captures.keys() & {DEVICE, GATEWAY}:
+        raise ConfigError(
+            f"--topic {text or '(none)'}: it must say which device publishes there. Write {{device_id}} for that "
+            "level, as in plant/{device_id}/pump; where a gateway publishes for devices, write {gateway} for its own"
+        )
+    return topic
+
+
+def naming(topic: Filter, taken: Taken) -> Naming:
+    """What names the device in messages on `topic`. ConfigError: nothing does."""
+    identity = GATEWAY if GATEWAY in topic.captures else DEVICE
+    value = FIELD in topic.captures
+    parts: tuple[str, ...] = ()
+    join = ""
+    if DEVICE not in topic.captures:
+        parts = () if value else guess.device_paths(taken.sample.readings)
+        levels = [f"{{{name}}}" for name in topic.captures if name not in {GATEWAY, FIELD}]
+        join = "" if parts else "/".join(levels)
+        if not parts and not join:
+            raise ConfigError(
+                f"--topic {topic.text}: nothing says which device sent it. Put {{device_id}} into the topic, as in "
+                "gw/{gateway}/{device_id}/up, or a key device_id into the payload"
+            )
+    template = join or (f"{{{DEVICE}}}" if DEVICE in topic.captures else "")
+    joined = {DEVICE: joins.parse(template, topic.captures, "--topic")} if template else {}
+    devices = [joined[DEVICE].of(topic.values(m.topic)) for m in taken.messages] if joined else []
+    for reading in taken.sample.readings if parts else ():
+        found = [paths.find(paths.parse(part, "path"), reading) for part in parts]
+        devices.append("/".join("" if part is None else str(part) for part in found))
+    form: Format = "value" if value else "json"
+    captured = filling(topic.captures, form, identity, {DEVICE: joined[DEVICE]} if join else {})
+    return Naming(topic, identity, form, tuple(captured), parts, join, tuple(dict.fromkeys(devices)))
+
+
+def way(naming: Naming, draft: Draft, sample: Sample) -> Way:
+    """The route for the messages of a sample."""
+    keys: dict[str, object] = {} if naming.format == "json" else {"format": naming.format}
+    keys["unknown_fields"] = "keep"
     asides = []
-    if identity != DEVICE:
-        keys["identity"] = identity
+    if naming.identity != DEVICE:
+        keys["identity"] = naming.identity
     mac = address(sample)
-    rule = _rule(devices, identity, mac)
-    if device := {**draft.device, **({"names": rule} if rule else {})}:
+    rule = _rule(naming, mac)
+    device: dict[str, object] = dict(draft.device)
+    if naming.paths:
+        device["path"] = list(naming.paths) if len(naming.paths) > 1 else naming.paths[0]
+    elif naming.join:
+        device["topic"] = naming.join
+    if device := {**device, **({"names": rule} if rule else {})}:
         keys["device"] = device
     elif mac:
         asides.append(f"device: {{names: mac}}  # where devices are called as {mac}")
@@ -29,25 +93,32 @@ def way(topic: str, draft: Draft, identity: str, sample: Sample, devices: Sequen
         asides.append("time_zone: Europe/Berlin  # where the times name no zone: UTC without this")
     if draft.mark:
         asides.append(f"text_numbers: {draft.mark!r}  # numbers in quotes, for fields that are double in the contract")
-    for path, key in draft.lists.items():
-        asides.append(
-            f"explode: {flow(path)}  # a reading for each object of this list, which is JSON text without this"
-        )
-        if key and "fields" not in keys:
-            name = field_name(key, [])
-            first = flow({name: f"{path}[0].{key}"})
-            asides.append(f"fields: {first}  # or of its first, for a field {name} of the contract")
-    return Way(topic, keys, tuple(asides))
+    asides += _lists(draft.lists, mapped="fields" in keys)
+    return Way(naming.topic.text, keys, tuple(asides))
+
+
+def _lists(lists: dict[str, str], *, mapped: bool) -> list[str]:
+    """Lines to uncomment for lists of objects. Of each kind one has to be chosen, so there is one."""
+    out = []
+    for i, path in enumerate(lists):
+        words = "a reading for each object of this list, which is JSON text without this" if not i else "or of this one"
+        out.append(f"explode: {flow(path)}  # {words}")
+    first = {field_name(key, []): f"{path}[0].{key}" for path, key in lists.items() if key}
+    if first and not mapped:
+        names = ", ".join(first)
+        fields = "a field" if len(first) == 1 else "fields"
+        out.append(f"fields: {flow(first)}  # or of its first, for {fields} {names} of the contract")
+    return out
 
 
 def address(sample: Sample) -> str:
     """The first MAC address among the values of a sample; empty when there is none."""
-    return next((str(v) for reading in sample.readings for v in reading.values() if is_mac(v)), "")
+    return next((str(v) for reading in sample.readings for v in reading.values() if guess.is_mac(v)), "")
 
 
-def _rule(devices: Sequence[str], identity: str, mac: str) -> str:
+def _rule(naming: Naming, mac: str) -> str:
     """How the names of devices become ids; empty where they are ids. A gateway may call its devices anything."""
-    if identity != DEVICE and not devices:
+    if naming.identity != DEVICE and not naming.devices:
         return "mac" if mac else "encode"
-    rule = fitting(devices)
-    return "" if rule == "id" else rule
+    rule = fitting(naming.devices)
+    return rule if rule != "id" else "encode" if naming.identity != DEVICE else ""

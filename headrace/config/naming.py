@@ -18,21 +18,30 @@ class Device(Section):
         description="id: the name is the id; mac: a MAC address or EUI, without its separators and in small letters; "
         "encode: any text, escaped; or a table of ids by name",
     )
-    path: str = Field("", description="of the name in the payload, such as deviceInfo.devEui; empty: device_id")
+    path: str | tuple[str, ...] = Field(
+        "",
+        description="of the name in the payload, such as deviceInfo.devEui; several, such as [model, id], are the name "
+        "together, with slashes between them; empty: device_id",
+    )
     topic: str = Field(
         "",
         description="captures that are the name together, such as {floor}/{room}; empty: {device_id}, or the payload's",
     )
 
     @property
-    def source(self) -> FieldSource | None:
-        """Where the name is; None: in the topic, in the payload's key device_id, or in both."""
-        return FieldSource(path=self.path, topic=self.topic) if self.path or self.topic else None
+    def paths(self) -> tuple[str, ...]:
+        """Those of the name's parts in the payload; none: in the topic, in the payload's key device_id, or in both."""
+        return self.path if isinstance(self.path, tuple) else (self.path,) if self.path else ()
 
     @field_validator("path")
     @classmethod
-    def _check_path(cls, path: str) -> str:
-        return FieldSource(path=path).path if path else path
+    def _check_path(cls, path: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        parts = path if isinstance(path, tuple) else (path,) if path else ()
+        if isinstance(path, tuple) and not (path and all(path) and len(set(path)) == len(path)):
+            raise ValueError("give the paths of the name's parts, each once, such as [model, id]")
+        for part in parts:
+            FieldSource(path=part)
+        return path
 
     @field_validator("names")
     @classmethod

@@ -127,9 +127,9 @@ class Route(Section):
 
     @property
     def sources(self) -> dict[str, FieldSource]:
-        """Where fields are, that of the device's name too."""
-        device = self.device.source
-        return {**self.fields, **({DEVICE: device} if device is not None else {})}
+        """Where fields are; the device's name too, where `device.topic` says it."""
+        topic = self.device.topic
+        return {**self.fields, **({DEVICE: FieldSource(topic=topic)} if topic else {})}
 
     @property
     def as_contract(self) -> bool:

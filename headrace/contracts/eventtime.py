@@ -19,6 +19,7 @@ _KEYS = (
     "sent_at", "time_utc", "utc", "epoch", "unix_time", "unixtime", "t", "dt", "last_seen", "last_updated",
     "reported_at", "published_at", "updated_at", "received_at", "server_time",
 )  # fmt: skip
+_QUOTED = re.compile(r"\d{10,19}(?:\.\d{1,9})?", re.ASCII)  # "1795428011": a date of ISO 8601 has 8 digits
 _DIGITS, _DATE_DIGITS = re.compile("[0-9]"), 6
 _SUFFIXES = ("", "_s", "_sec", "_ms", "_us", "_ns", "_millis", "_micros", "_nanos", "_utc")
 _RANK = {f"{k}{suffix}": i for i, k in enumerate(_KEYS) for suffix in _SUFFIXES}
@@ -31,6 +32,7 @@ class Time:
     keys: tuple[str, ...]  # that lead to it from the top
     unit: TimeUnit | None
     zoned: bool  # every text names its zone
+    quoted: bool = False  # numbers of that unit, in quotes
 
     @property
     def path(self) -> str:
@@ -75,13 +77,15 @@ def _leaves(reading: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[t
 
 def _time(keys: tuple[str, ...], values: Sequence[Any]) -> Time | None:
     units: set[TimeUnit] = set()
-    zoned = True
-    for v in values:
+    zoned, quoted, texts = True, False, False
+    for value in values:
+        v = float(value) if isinstance(value, str) and _QUOTED.fullmatch(value) else value
+        quoted = quoted or v is not value
         if isinstance(v, str):
             when = _iso(v)
             if when is None:
                 return None
-            zoned = zoned and when.tzinfo is not None
+            zoned, texts = zoned and when.tzinfo is not None, True
         elif isinstance(v, int | float) and not isinstance(v, bool):
             fitting = [u for u, per in _PER_SECOND.items() if FIRST <= v / per <= LAST]
             if not fitting:
@@ -89,7 +93,9 @@ def _time(keys: tuple[str, ...], values: Sequence[Any]) -> Time | None:
             units.add(fitting[0])
         else:
             return None
-    return Time(keys, units.pop() if units else None, zoned) if len(units) <= 1 else None
+    if len(units) > 1 or (texts and quoted):
+        return None
+    return Time(keys, units.pop() if units else None, zoned, quoted)
 
 
 def _iso(text: str) -> datetime | None:

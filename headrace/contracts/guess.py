@@ -1,7 +1,8 @@
 """Guesses what the keys and values of a sample mean. Only safe guesses: a wrong unit is worse than none."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from headrace.contracts import units
 from headrace.contracts.attributes import Role
@@ -20,6 +21,7 @@ _BOOT = {"boot", "boot_id", "bootid", "boot_count", "boots"}
 _WHOLE = _SEQUENCE | _BOOT | {
     "count", "counter", "counts", "cnt", "id", "ids", "code", "codes", "flags", "port", "packets", "pulses", "restarts",
 }  # fmt: skip
+_DEEPEST_NAME = 2  # objects around the key that names a device
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}[:-]){5}(?:[0-9A-Fa-f]{2}[:-]){0,2}[0-9A-Fa-f]{2}\Z")
 
 # Last words of a name that leave no doubt about its unit.
@@ -32,11 +34,11 @@ _SUFFIX_UNITS = {
     "dbm": "dBm", "dba": "dB[A]", "ppm": "ppm", "ppb": "ppb", "ug_m3": "ug/m3", "ugm3": "ug/m3", "mg_m3": "mg/m3",
     "g_m3": "g/m3", "pct": "%", "percent": "%", "lpm": "L/min", "l_min": "L/min", "m3_h": "m3/h", "m3h": "m3/h",
     "l_h": "L/h", "mg_l": "mg/L", "us_cm": "uS/cm", "ohm": "Ohm", "ohms": "Ohm", "kg": "kg", "km_h": "km/h",
-    "kmh": "km/h", "w_m2": "W/m2", "mm": "mm", "cm": "cm",
+    "kmh": "km/h", "w_m2": "W/m2", "mm": "mm", "cm": "cm", "mm_h": "mm/h", "sec": "s", "secs": "s",
+    "seconds": "s", "minutes": "min", "hours": "h",
 }  # fmt: skip
 # Whole names that have the same unit everywhere in the world.
 _NAME_UNITS = {
-    "rssi": "dBm",
     "co2": "ppm",
     "eco2": "ppm",
     "pm1": "ug/m3",
@@ -45,7 +47,7 @@ _NAME_UNITS = {
     "pm10": "ug/m3",
 }
 _IN_BRACKETS = re.compile(r"[(\[]\s*([^()\[\]]{1,12}?)\s*[)\]]\s*\Z")  # temp(°C), pressure [hPa]
-_TEMPERATURE = re.compile(r"(?:^|_)(?:temp|temperature|t)(?:_.*)?_c$")
+_TEMPERATURE = re.compile(r"(?:^|_)(?:temp|temperature|t)(?:_.*)?_c$|(?:^|_)tempc$")
 
 
 def device_key(columns: dict[str, list[object]]) -> str | None:
@@ -53,6 +55,36 @@ def device_key(columns: dict[str, list[object]]) -> str | None:
     likely = sorted((_DEVICE_KEYS.index(snake(k)), k) for k in columns if snake(k) in _DEVICE_KEYS)
     texts = [k for _, k in likely if all(isinstance(v, str) for v in columns[k])]
     return texts[0] if texts else None
+
+
+def device_paths(readings: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Where each reading names its device, behind a gateway: a path, or those of its parts; none where nothing does."""
+    if all("model" in r and "id" in r and not is_mac(r["id"]) for r in readings):  # rtl_433: unique in its model
+        return ("model", *(("channel",) if any("channel" in r for r in readings) else ()), "id")
+    found = [
+        (depth, _DEVICE_KEYS.index(plain), path)
+        for path, key, depth in _keys(readings[0], "", 0)
+        if (plain := snake(key)) in _DEVICE_KEYS and all(_names(r, path) for r in readings)
+    ]
+    return (min(found)[2],) if found else ()
+
+
+def _keys(reading: dict[str, Any], above: str, depth: int) -> Iterator[tuple[str, str, int]]:
+    for key, value in reading.items():
+        path = f"{above}{key}"
+        if not key or set(".[]") & set(key):
+            continue
+        if isinstance(value, dict) and depth < _DEEPEST_NAME:
+            yield from _keys(value, f"{path}.", depth + 1)
+        else:
+            yield path, key, depth
+
+
+def _names(reading: dict[str, Any], path: str) -> bool:
+    found: Any = reading
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    return (isinstance(found, str) and found != "") or type(found) is int
 
 
 def role(name: str) -> Role | None:
@@ -76,19 +108,23 @@ def unit(name: str, values: Sequence[object]) -> str | None:
     written = _IN_BRACKETS.search(name)
     if written is not None and (known := units.known(written[1])) is not None:
         return known
+    if name.endswith("_V"):
+        return "V"
     for plain in (snake(name), re.sub(r"[^a-z0-9]+", "_", name.lower())):  # pressureHpa, pressure_hPa
         found = _unit(plain)
         if found is not None:
             return found
     numbers = [v for v in values if isinstance(v, int | float)]
-    is_humidity = snake(name).rpartition("_")[2] in {"humidity", "rh"}
+    if snake(name).rpartition("_")[2] == "rssi":  # for some a percentage, or decibels below the receiver's full scale
+        return "dBm" if numbers and min(numbers) >= -150 and max(numbers) < -20 else None
+    is_humidity = snake(name).rpartition("_")[2] in {"humidity", "hum", "rh"}
     return "%" if is_humidity and numbers and 1 < max(numbers) <= 100 and min(numbers) >= 0 else None
 
 
 def _unit(plain: str) -> str | None:
     parts = plain.split("_")
-    if plain in _NAME_UNITS or parts[-1] == "rssi":
-        return _NAME_UNITS.get(plain, "dBm")
+    if plain in _NAME_UNITS:
+        return _NAME_UNITS[plain]
     if _TEMPERATURE.search(plain):
         return "Cel"
     endings = ("_".join(parts[-n:]) for n in (2, 1) if len(parts) >= n)

@@ -64,14 +64,23 @@ class Draft:
     mark: str = ""  # of numbers in quotes: their decimal mark
 
 
-def infer(name: str, readings: Sequence[dict[str, Any]], captured: Sequence[str] = (), where: str = "sample") -> Draft:
+def infer(
+    name: str,
+    readings: Sequence[dict[str, Any]],
+    captured: Sequence[str] = (),
+    where: str = "sample",
+    *,
+    named: Sequence[str] = (),
+    values: bool = False,
+) -> Draft:
     """The contract `name` that takes every one of `readings`, and what to tell about it.
 
     A key becomes a field of the same name, or the alias of a field when it can't name one. Every field is optional.
     Numbers are doubles, unless the name says that they count something. ConfigError, beginning with `where`, where
-    nothing names the device.
+    nothing names the device. `named`: the paths of what names it. `values`: each reading was one plain value, so its
+    time is that of its arrival.
     """
-    maker = _Maker(name, list(readings), tuple(captured), where)
+    maker = _Maker(name, list(readings), tuple(captured), where, tuple(named), values=values)
     schema = {
         "type": "record",
         "name": name,
@@ -95,7 +104,16 @@ def infer(name: str, readings: Sequence[dict[str, Any]], captured: Sequence[str]
 
 
 class _Maker:
-    def __init__(self, name: str, readings: list[dict[str, Any]], captured: tuple[str, ...], where: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        readings: list[dict[str, Any]],
+        captured: tuple[str, ...],
+        where: str,
+        named: tuple[str, ...],
+        *,
+        values: bool,
+    ) -> None:
         self.told: list[Told] = []
         self.hints: list[str] = []
         self.mapping: dict[str, Any] = {}
@@ -105,19 +123,20 @@ class _Maker:
         self.mark = ""
         self._timed = ""  # path of a time that lies deeper than the top
         self._name, self._readings, self._captured, self._where = name, readings, captured, where
+        self._named, self._values = named, values
         self._records = {name}
         self._columns = columns_of(readings)
 
     def fields(self) -> list[dict[str, Any]]:
         for key in sorted(OURS & self._columns.keys()):
             raise ConfigError(f"{self._where}: the key {key!r} is Headrace's own. Have the device send another name")
-        device, time = self._device(), self._time()
+        device, time = self._device(), None if self._values else self._time()
         out = [_DEVICE if device in {None, "device_id"} else {**_DEVICE, "aliases": [device]}, self._event_time(time)]
         if device is not None:
             self.told.append(Told(device, "device_id", "string", why="names the device"))
         out += [{"name": c, "type": "string", "doc": f"The level {c} of the MQTT topic."} for c in self._levels()]
         taken = [str(f["name"]) for f in out]
-        used = {device, time.keys[0] if time and len(time.keys) == 1 else None, *taken}
+        used = {device, time.keys[0] if time and len(time.keys) == 1 and not time.quoted else None, *taken}
         for key in self._columns:
             if key in used or (not key and self._nameless("")):
                 continue
@@ -147,7 +166,11 @@ class _Maker:
         return True
 
     def _device(self) -> str | None:
-        """The key that names the device; None when the topic does."""
+        """The key that names the device; None when the topic does, or what the route's paths lead to."""
+        if self._named:
+            why = "name the device together" if len(self._named) > 1 else "names the device"
+            self.told.append(Told(", ".join(self._named), "device_id", "string", why=why))
+            return None
         if "device_id" in self._columns:
             key: str | None = "device_id"
         else:
@@ -191,6 +214,9 @@ class _Maker:
             "max_ahead_seconds": 86_400,
             "on_violation": "reject",
         }
+        if self._values:
+            made["doc"] = "When the reading arrived at the bridge, UTC: a plain value carries no time."
+            return made
         if time is None:
             self.hints.append("no time was found in the sample: event_time will be the time of arrival at the bridge")
             if text := unread(self._readings):
@@ -201,14 +227,14 @@ class _Maker:
             made["doc"] = "When the reading arrived at the bridge, UTC: the payload carries no time."
             return made
         path = ".".join(time.keys)
-        if len(time.keys) > 1:
+        if len(time.keys) > 1 or time.quoted:  # a contract does not take numbers in quotes; a path with a unit does
             self._timed = path
             self.mapping["event_time"] = time.path if time.unit is None else {"path": time.path, "unit": time.unit}
         elif path != "event_time":
             made["aliases"] = [path]
-        if time.unit is not None and len(time.keys) == 1:
+        if time.unit is not None and len(time.keys) == 1 and not time.quoted:
             made["time_unit"] = time.unit
-        why = f"{time.unit} since 1970" if time.unit else "ISO 8601 text"
+        why = f"{time.unit} since 1970{', in quotes' if time.quoted else ''}" if time.unit else "ISO 8601 text"
         if not time.zoned:
             self.zone = True
             why += ", names no zone: taken as UTC"

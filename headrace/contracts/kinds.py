@@ -15,7 +15,7 @@ MAX_SENTINELS = 32
 _EXACT = 2**53  # whole numbers up to here survive in a double
 _DIGITS = 38  # of a decimal, as the lake's files and SQL have it
 _ITEMS = {"double": {"whole", "number"}, "string": {"text"}, "boolean": {"boolean"}}
-_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?\Z")
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:[.,]\d+)?(?:[eE][+-]?\d+)?\Z")
 _WORDS = {"whole": "whole numbers", "number": "numbers", "text": "text", "boolean": "true or false"}
 
 

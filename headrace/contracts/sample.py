@@ -46,7 +46,7 @@ def read_sample(data: bytes, where: str) -> Sample:
     if not readings or not all(isinstance(r, dict) for r in readings):
         raise ConfigError(
             f"{where}: a JSON object is expected, or an array of objects, not {_what(found)}. For one plain value a "
-            "topic see `format: value` in docs/formats.md"
+            "topic give a sample with topics, as mosquitto_sub -v prints it, and write {field} in --topic"
         )
     return Sample(tuple(readings), tuple(notes))
 

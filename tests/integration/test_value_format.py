@@ -1,28 +1,16 @@
 """Devices that publish one plain value a topic: from MQTT to rows in the lake, on the real services."""
 
-import asyncio
 import time
 import uuid
 from pathlib import Path
 
-import aiomqtt
 import pytest
 
-from headrace.config.connect import Mqtt
 from tests.faults.own import Own, until
+from tests.publishing import publish
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
-
-
-def publish(mqtt: Mqtt, *messages: tuple[str, bytes]) -> None:
-    async def main() -> None:
-        password = mqtt.password.get_secret_value() if mqtt.password else None
-        async with aiomqtt.Client(mqtt.host, mqtt.port, username=mqtt.username, password=password) as client:
-            for topic, payload in messages:
-                await client.publish(topic, payload, qos=1)
-
-    asyncio.run(main())
 
 
 def test_values_become_rows_with_one_field_and_the_time_of_their_arrival(stack: Stack, tmp_path: Path) -> None:

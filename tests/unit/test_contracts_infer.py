@@ -357,7 +357,8 @@ def test_a_configuration_and_a_topic_for_it() -> None:
         ("temperature", None), ("temp_c", "Cel"), ("motorTempC", "Cel"), ("supply_volts", "V"), ("v", None),
         ("pressure_hPa", "hPa"),
         ("vibrationMmS", "mm/s"), ("vib_mm_s", "mm/s"), ("acc_m_s2", "m/s2"), ("co2", "ppm"), ("pm2_5", "ug/m3"),
-        ("temp(°C)", "Cel"), ("p [kPa]", "kPa"), ("a(b)", None), ("a()", None), ("rx_rssi", "dBm"),
+        ("temp(°C)", "Cel"), ("p [kPa]", "kPa"), ("a(b)", None), ("a()", None), ("tempc", "Cel"), ("battery_V", "V"),
+        ("rain_mm_h", "mm/h"),
         ("wc", None), ("speed_ms", None), ("state", None), ("c", None),
     ],
 )  # fmt: skip

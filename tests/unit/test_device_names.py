@@ -251,9 +251,11 @@ def test_routes_that_would_let_one_speak_for_another_or_lack_a_capture_are_refus
     assert words in problem
 
 
-@pytest.mark.parametrize("device", [{"path": "a", "topic": "{b}"}, {"path": "a["}])
-def test_a_name_that_is_in_two_places_or_none_is_refused(device: dict[str, str]) -> None:
-    with pytest.raises(ValidationError, match=r"say once where|is not a path"):
+@pytest.mark.parametrize(
+    "device", [{"path": "a", "topic": "{b}"}, {"path": "a["}, {"path": []}, {"path": ["a", "a"]}, {"path": ["a", ""]}]
+)
+def test_a_name_that_is_in_two_places_or_none_is_refused(device: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"say once where|is not a path|parts, each once"):
         routed({"filter": "a/{b}/{c}", "identity": "c", "device": device})
 
 
@@ -289,3 +291,30 @@ def test_the_payload_names_the_device_of_a_network_server(tmp_path: Path) -> Non
         "application/17c82e96/device/x/event/up", {"deviceInfo": {"devEui": "th 1"}, "object": {"x": 1}}
     )
     assert refused[:2] == ("bad_name", "device_id")
+
+
+def test_a_name_may_be_of_several_parts_of_the_payload(tmp_path: Path) -> None:
+    """As rtl_433 names devices: the id of one model may be that of another. What is absent leaves its place empty."""
+    route = {
+        "filter": "rtl_433/{host}/events", "identity": "host", "unknown_fields": "keep",
+        "device": {"path": ["model", "channel", "id"], "names": "encode"},
+    }  # fmt: skip
+    it = mapping_world.World(tmp_path, route, field("x"), field("model", "string"))
+    names = []
+    for parts in ({"model": "A-1", "channel": "A", "id": 5}, {"model": "A-1", "id": 5}, {"model": "B", "id": "5"}):
+        (row,) = it.rows("rtl_433/attic/events", {"x": 1.5, **parts})
+        names.append(row["device_id"])
+        assert (row["model"], row.get("_extra")) == (parts["model"], None)
+    assert names == ["A-1__2fA__2f5", "A-1__2f__2f5", "B__2f__2f5"]
+    for bad in ({"model": "A/1", "id": 5}, {"model": "A", "id": 5.5}, {"model": True, "id": 5}):
+        (refused,) = it.rows("rtl_433/attic/events", {"x": 1.5, **bad})
+        assert refused[:2] == ("bad_name", "device_id")
+    (refused,) = it.rows("rtl_433/attic/events", {"x": 1.5})
+    assert refused[:2] == ("missing_field", "device_id")
+
+
+@pytest.mark.parametrize("device", [{"path": "id"}, {}])
+def test_a_whole_number_names_a_device(tmp_path: Path, device: dict[str, Any]) -> None:
+    it = mapping_world.World(tmp_path, {"filter": "a/{gw}/up", "identity": "gw", "device": device}, field("x"))
+    (row,) = it.rows("a/hall/up", {"x": 1.5, "id" if device else "device_id": 11524})
+    assert row["device_id"] == "11524"
