@@ -30,7 +30,7 @@ COMMANDS = {
     "audit": "Show who did what with devices and tokens; check that the log is whole.",
     "dlq": "List dead letters, show, mend, drop and keep them, send them again.",
     "contracts": "Make, check, compare and register data contracts.",
-    "transform": "Try a function of yours on the rows of a stream.",
+    "transform": "Try a function of yours, or a calibration, on the rows of a stream.",
     "config": "Check a configuration; print its schema.",
     "archive": "Maintain the archive's positions, and what it has stored.",
     "certs": "List and renew the certificates of the stack's servers.",

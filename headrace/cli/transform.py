@@ -1,4 +1,4 @@
-"""`headrace transform`: try a transform before clean runs it."""
+"""`headrace transform`: try a transform, or a calibration, before clean runs it."""
 
 import time
 from enum import StrEnum
@@ -12,10 +12,13 @@ from headrace.cli.output import data, printable, say, show
 from headrace.errors import ConfigError
 
 if TYPE_CHECKING:
-    from headrace.transforms.run import Result, Transform
+    from headrace.config import Config
+    from headrace.contracts.model import Contract
+    from headrace.transforms.making import Making
+    from headrace.transforms.run import Result
     from headrace.transforms.table import Columns
 
-app = typer.Typer(help="Try a transform, a function of yours on the rows of a stream, before clean runs it.")
+app = typer.Typer(help="Try a transform or a calibration on the rows of a stream before clean runs it.")
 
 _LINES = 20  # of changes, and of failures
 _TIMED_SECONDS = 0.2
@@ -26,37 +29,46 @@ class Source(StrEnum):
 
     LAKE = "lake"
     LETTERS = "letters"
+    RAW = "raw"
     SAMPLE = "sample"
 
 
 @app.callback()
 def transforms() -> None:
-    """Try a transform, a function of yours on the rows of a stream, before clean runs it."""
+    """Try a transform or a calibration on the rows of a stream before clean runs it."""
 
 
 @app.command("test")
 def try_out(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The Python file, or an installed package.module:name.")],
     stream: Annotated[str, typer.Option(help="Whose rows.", show_default=False)],
     source: Annotated[
         Source,
         typer.Option(
             "--from",
-            help="sample: rows made from the contract, needs no server; lake: the newest day's; letters: the dead "
-            "letters of an earlier transform, as they came to clean.",
+            help="sample: rows made from the contract, needs no server; lake: the newest day's, as clean left them; "
+            "raw: the newest, as they came to clean; letters: the dead letters of an earlier transform, as they came "
+            "to clean.",
         ),
     ] = Source.SAMPLE,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A transform: a Python file, or an installed package.module:name. Or a calibration: a CSV file. "
+            "Without it, the stream's own, by the configuration.",
+            show_default=False,
+        ),
+    ] = "",
     rows: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """Run a transform on rows and show each value before and after. Nothing is stored.
+    """Run a transform or a calibration on rows and show each value before and after. Nothing is stored.
 
     Says how many rows it changes, on which it fails and why, whether it is row-wise, and how fast it is. Exit code 1
-    when it fails on a row, or is not row-wise. It runs here, with your rights: look through what others have written.
+    when it fails on a row, or is not row-wise. A transform runs here, with your rights: look through what others have
+    written.
     """
-    from headrace.operate.rows import of_lake, of_letters
-    from headrace.transforms import code
-    from headrace.transforms.run import Transform
+    from headrace.operate.rows import of_lake, of_letters, of_raw
     from headrace.transforms.sample import sample
 
     cfg = context.config()
@@ -65,15 +77,21 @@ def try_out(
     from headrace.contracts.files import find
 
     contract = find(cfg.contract_of(stream), cfg.contracts)
-    loaded = Transform(code.read(file if ":" in file else Path(file)))
+    making = _making(cfg, stream, contract, file)
     match source:
         case Source.SAMPLE:
             columns: Columns = sample(contract, rows)
+            if making.calibration is not None:
+                columns = {**columns, **making.calibration.sample(rows)}
         case Source.LAKE:
             columns = of_lake(cfg, stream, contract, rows)
+        case Source.RAW:
+            columns = of_raw(cfg, stream, contract, rows)
         case Source.LETTERS:
             columns = of_letters(cfg, stream, contract, rows)
-    tried = _Tried(loaded, contract, columns)
+    if source is Source.LAKE and cfg.streams[stream].calibration is not None:
+        say(f"note: rows in the lake may be calibrated already; --from raw has those of {stream} as they came")
+    tried = _Tried(making, contract, columns)
     if json:
         import orjson
 
@@ -83,24 +101,46 @@ def try_out(
     raise typer.Exit(0 if tried.good else 1)
 
 
-class _Tried:
-    """What a transform did with some rows."""
+def _making(cfg: "Config", stream: str, contract: "Contract", file: str) -> "Making":
+    """What is to be tried. ConfigError if it can't be used, or there is nothing."""
+    from headrace.contracts import calibration
+    from headrace.transforms import code
+    from headrace.transforms.calibrate import Calibration
+    from headrace.transforms.making import Making
+    from headrace.transforms.run import Transform
 
-    def __init__(self, transform: "Transform", contract: Any, columns: "Columns") -> None:
+    is_table = file.endswith(".csv")
+    table = Path(file) if is_table else None if file else cfg.streams[stream].calibration
+    text = None if is_table else (file if ":" in file else Path(file)) if file else cfg.streams[stream].transform
+    if table is None and text is None:
+        raise ConfigError(f"streams.{stream} has neither a calibration nor a transform. Name a file to try")
+    calibrating = calibration.read(table) if table is not None else None
+    if calibrating is not None and (problems := list(calibration.misfits(calibrating, contract))):
+        raise ConfigError("\n".join(problems))
+    return Making(
+        Calibration(calibrating) if calibrating is not None else None,
+        Transform(code.read(text)) if text is not None else None,
+    )
+
+
+class _Tried:
+    """What became of some rows."""
+
+    def __init__(self, making: "Making", contract: "Contract", columns: "Columns") -> None:
         from headrace.transforms.table import fields_of
 
-        self.transform, self.columns = transform, columns
+        self.making, self.columns = making, columns
         self.fields = fields_of(contract)
         self.count = len(columns["device_id"])
-        self.result: Result = transform.run(self.fields, columns)
+        self.result: Result = making.run(self.fields, columns)
         start, runs = time.process_time(), 0
         while not runs or time.process_time() - start < _TIMED_SECONDS:
-            transform.run(self.fields, columns)
+            making.run(self.fields, columns)
             runs += 1
         self.micros = (time.process_time() - start) / runs / self.count * 1e6
         self.beside = ""
         try:
-            transform.check(self.fields, columns)
+            making.check(self.fields, columns)
         except ConfigError as e:
             self.beside = str(e)
 
@@ -118,7 +158,7 @@ class _Tried:
         ]
         failures = [{"row": row, **failure._asdict()} for row, failure in sorted(self.result.failures.items())]
         return {
-            "version": self.transform.code.digest,
+            "version": self.making.version,
             "rows": self.count,
             "changed": len(self.result.changes),
             "failed": len(failures),
@@ -134,12 +174,14 @@ class _Tried:
         self._show_failures()
         changed, failed = len(self.result.changes), len(self.result.failures)
         say(
-            f"{self.transform.code.name}: {self.count:,} rows: {changed:,} changed, {failed:,} failed, "
+            f"{self.making.name}: {self.count:,} rows: {changed:,} changed, {failed:,} failed, "
             f"{self.count - changed - failed:,} as they were; {self.micros:.1f} us of CPU a row"
         )
-        say(self.beside or "it is row-wise: in halves, backwards and alone, the rows came out the same")
+        if self.making.transform is not None:
+            say(self.beside or "it is row-wise: in halves, backwards and alone, the rows came out the same")
         if self.good:
-            say("to use it: `transform: FILE` below the stream in your configuration, then `headrace restart`")
+            key = "transform: FILE" if self.making.transform is not None else "calibration: FILE"
+            say(f"to use it: `{key}` below the stream in your configuration, then `headrace restart`")
 
     def _show_changes(self) -> None:
         from rich.box import SIMPLE_HEAD

@@ -37,7 +37,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "transforms.files": {
         "type": "object",
-        "propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,64}[.]py$"},
+        "propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,64}[.](py|csv)$"},
         "additionalProperties": {"type": "string"},
     },
     "image.pullPolicy": {"enum": ["IfNotPresent", "Always", "Never"]},

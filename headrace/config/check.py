@@ -7,12 +7,14 @@ defaults, and only the bridge and provision get the files of the contracts.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
 from headrace.config import behaviour, routes
 from headrace.config.model import Config, Serve, ServeTls
+from headrace.contracts import calibration, files
 from headrace.errors import ConfigError
 from headrace.protocol.names import (
     CLEAN,
@@ -89,6 +91,22 @@ def _transform_problems(config: Config) -> Iterator[str]:
         path = config.streams[name].transform if name in config.streams else None
         if path is not None and not re.fullmatch(ENTRY_POINT, str(path)) and not path.is_file():
             yield f"streams.{name}.transform: {path}: no such file. Correct the path, or write the transform there"
+
+
+def _calibration_problems(config: Config) -> Iterator[str]:
+    """Of the files, and of what their fields are in the contracts, where those are at hand."""
+    for name in config.cleaned:
+        path = config.streams[name].calibration if name in config.streams else None
+        if path is None:
+            continue
+        try:
+            table = calibration.read(path)
+        except ConfigError as e:
+            yield from (f"streams.{name}.calibration: {line}" for line in str(e).splitlines())
+            continue
+        with suppress(ConfigError):  # in Kubernetes clean has no contracts; elsewhere another check reports it
+            contract = files.find(config.contract_of(name), config.contracts)
+            yield from (f"streams.{name}.calibration: {it}" for it in calibration.misfits(table, contract))
 
 
 def _archive_problems(config: Config) -> Iterator[str]:
@@ -191,7 +209,7 @@ CHECKS: dict[Service, tuple[Check, ...]] = {
         _ingest_problems,
     ),
     Service.BROKER: (routes.filter_problems, routes.identity_problems, _behaviour_problems),
-    Service.CLEAN: (_stream_problems, _clean_problems, _transform_problems),
+    Service.CLEAN: (_stream_problems, _clean_problems, _transform_problems, _calibration_problems),
     Service.ARCHIVE: (_archive_problems,),
     Service.COPY: (_copy_problems,),
     Service.HUB: (_hub_problems, _behaviour_problems),

@@ -26,6 +26,9 @@ class Stream(Section):
     transform: Path | None = Field(
         None, description="a Python file with `def transform(df)`, which clean runs on the rows; or package.module:name"
     )
+    calibration: Path | None = Field(
+        None, description="a CSV file of offsets, gains and matrices by device and date, which clean applies before it"
+    )
 
     @property
     def json_route(self) -> Route | None:

@@ -88,9 +88,9 @@ REMEDIES = {
         "device's clock, or correct the unit (`time_unit`, or `unit` in the route)",
     ),
     Reason.TRANSFORM: Remedy(
-        "The stream's transform failed on the reading, or made it a row that the contract does not allow",
-        "Correct the transform, try it with `headrace transform test FILE --stream STREAM --from letters`, start clean "
-        "again, and redrive",
+        "The stream's transform failed on the reading, or it or the calibration made a row that can't be",
+        "Correct the transform, or the line of the calibration, try it with `headrace transform test FILE --stream "
+        "STREAM --from letters`, start clean again, and redrive",
     ),
     Reason.INCONSISTENT: Remedy(
         "Values of the reading contradict each other, by a rule across fields",

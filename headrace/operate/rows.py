@@ -27,6 +27,18 @@ def of_lake(cfg: "Config", stream: str, contract: Contract, count: int) -> dict[
     return _columns(contract, rows, f"nothing of {stream} is stored yet. Try --from sample")
 
 
+def of_raw(cfg: "Config", stream: str, contract: Contract, count: int) -> dict[str, list[Any]]:
+    """At most `count` of the newest readings as they came to clean, before its rules. ConfigError if there is none."""
+    from headrace import kafka
+    from headrace.operate.live import Reader
+    from headrace.protocol.names import raw_topic
+
+    kafka.probe(cfg.kafka)
+    with Reader(cfg, raw_topic(stream)) as reader:
+        rows = [dict(it.reading) for it in reader.backlog(count) if it.reading is not None]
+    return _columns(contract, rows, f"nothing of {stream} came yet, or Kafka keeps it no more. Try --from sample")
+
+
 def of_letters(cfg: "Config", stream: str, contract: Contract, count: int) -> dict[str, list[Any]]:
     """The readings of at most `count` dead letters that a transform of the stream made. ConfigError if there are none.
 

@@ -44,7 +44,7 @@ class Version(NamedTuple):
     """From which raw offset on rows are made by which version of the stream's transform; an empty digest: by none."""
 
     start: int
-    digest: str
+    digest: str  # its name, see `headrace.protocol.versions`
 
 
 Versions = tuple[Version, ...]  # ascending

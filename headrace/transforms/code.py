@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from headrace import textfile
 from headrace.errors import ConfigError
 from headrace.protocol.names import ENTRY_POINT
+from headrace.protocol.versions import SHOWN_DIGITS, digest_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 Function = Callable[["pd.DataFrame"], "pd.DataFrame"]
 FUNCTION = "transform"
 MAX_BYTES = 256 * 1024
-DIGEST_DIGITS = 16  # of a digest in a note and in the store
-SHOWN_DIGITS = 8  # of a digest in `_quality`, and for people
 _SHAPE = "def transform(df: pandas.DataFrame) -> pandas.DataFrame"
 
 
@@ -35,8 +33,8 @@ class Code:
 
     @property
     def digest(self) -> str:
-        """DIGEST_DIGITS hexadecimal digits of the text's SHA-256."""
-        return sha256(self.text.encode()).hexdigest()[:DIGEST_DIGITS]
+        """By which its version is known."""
+        return digest_of(self.text)
 
     @property
     def name(self) -> str:

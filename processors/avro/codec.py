@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import fastavro
@@ -13,7 +13,7 @@ from headrace.contracts import datum as strict
 from headrace.contracts.avro import Member, Node, read_record
 from headrace.errors import PoisonError, Reason
 from headrace.protocol.wire import FRAME_BYTES, NOT_AVRO, frame
-from processors.arrays import Bools
+from processors.arrays import Bools, Bytes, Ints
 from processors.avro import container, lengths
 from processors.avro.physical import physical_dtype, restore, stored
 
@@ -29,6 +29,15 @@ class Decoded(NamedTuple):
     frame: pl.DataFrame  # one row a message, in their order; all null when the message could not be read
     good: Bools  # which could
     bad: list[tuple[int, PoisonError]]  # (row, why) of the others
+
+
+class Located(NamedTuple):
+    """A batch of good messages as a table, as stored, and where their bytes are."""
+
+    frame: pl.DataFrame
+    block: Bytes  # the messages, one after another
+    ends: Ints  # of each message in it
+    places: dict[str, Ints]  # where each wanted field begins, by message: with its union branch, if it is nullable
 
 
 class Codec:
@@ -111,10 +120,21 @@ class Codec:
         fastavro.schemaless_writer(out, self._fastavro, row, strict=True)
         return frame(schema_id, out.getvalue())
 
+    def locate(self, values: Sequence[bytes], wanted: Collection[str]) -> Located | None:
+        """The batch in columns, and where its `wanted` fields are; None when a message must be read by itself.
+
+        Each message of it is in the shortest encoding, as `write` makes it.
+        """
+        return self._read(values, wanted) if values and self._fast else None
+
     def _columns(self, values: Sequence[bytes]) -> pl.DataFrame | None:
         """The batch read in columns, or None when the schema or a message needs a closer look."""
         if not self._fast or not values:
             return None if values else self._empty()
+        found = self._read(values)
+        return None if found is None else found.frame
+
+    def _read(self, values: Sequence[bytes], wanted: Collection[str] = ()) -> Located | None:
         ends = np.cumsum(np.fromiter(map(len, values), dtype=np.int64, count=len(values)))
         head = b"".join((self._head, container.long_bytes(len(values)), container.long_bytes(int(ends[-1]))))
         file = b"".join((head, *values, _SYNC))
@@ -128,11 +148,12 @@ class Codec:
             return None
         if table.height != len(values):
             return None
+        block = np.frombuffer(file, np.uint8, int(ends[-1]), len(head))
         try:
-            lengths.check(table, self._framed, np.frombuffer(file, np.uint8, int(ends[-1]), len(head)), ends)
+            places = lengths.check(table, self._framed, block, ends, wanted)
         except lengths.Mismatch:
             return None
-        return table.drop(_FRAME_FIELD)
+        return Located(table.drop(_FRAME_FIELD), block, ends, places)
 
     def _empty(self) -> pl.DataFrame:
         return pl.DataFrame(schema={m.name: physical_dtype(m.type) for m in self.node.members})

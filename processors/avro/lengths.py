@@ -10,6 +10,8 @@ than that row's message has, it would have run out of bytes at the end of the bl
 taken in the shortest encoding, and by induction every row starts where its message does.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import polars as pl
 
@@ -44,13 +46,20 @@ def is_fast(node: Node) -> bool:
     return True
 
 
-def check(frame: pl.DataFrame, node: Node, block: Bytes, ends: Ints) -> None:
-    """Raise Mismatch unless row i of `frame`, of type `node`, is all of `block` from ends[i-1] to ends[i]."""
+def check(frame: pl.DataFrame, node: Node, block: Bytes, ends: Ints, wanted: Collection[str] = ()) -> dict[str, Ints]:
+    """Raise Mismatch unless row i of `frame`, of type `node`, is all of `block` from ends[i-1] to ends[i].
+
+    Where in `block` each of the `wanted` members begins, by row: with its union branch, if it is nullable.
+    """
     cursor = _Cursor(block, ends)
+    found = {}
     for m in node.members:
+        if m.name in wanted:
+            found[m.name] = cursor.at + cursor.fixed
         _column(frame[m.name], m.type, cursor)
     if not np.array_equal(cursor.at + cursor.fixed, ends):
         raise Mismatch("lengths")
+    return found
 
 
 class _Cursor:

@@ -64,7 +64,7 @@ def judge(parts: Sequence[Raw], schemas: Schemas[Known]) -> list[Judged]:
         [0, *accumulate(len(p.values) for p in parts)],
     )
     whole, values = Judged(), [Values() for _ in parts]
-    for prefix, rows in _by_prefix(batch.values).items():
+    for prefix, rows in by_prefix(batch.values).items():
         new = rows[~batch.repeats[rows]]
         try:
             known = schemas.get(schema_id(prefix))
@@ -87,7 +87,7 @@ def values_of(values: Sequence[bytes | None], append_ms: Ints, offsets: Ints, sc
     TransientError while the registry is away.
     """
     out = Values()
-    for prefix, rows in _by_prefix(values).items():
+    for prefix, rows in by_prefix(values).items():
         try:
             known = schemas.get(schema_id(prefix))
         except PoisonError:
@@ -99,7 +99,7 @@ def values_of(values: Sequence[bytes | None], append_ms: Ints, offsets: Ints, sc
     return out
 
 
-def _by_prefix(values: Sequence[bytes | None]) -> dict[bytes | None, Ints]:
+def by_prefix(values: Sequence[bytes | None]) -> dict[bytes | None, Ints]:
     """The rows by the frame before their datum: that is, by schema id."""
     prefixes = [None if v is None else v[:FRAME_BYTES] for v in values]
     if len(set(prefixes)) == 1:

@@ -2,14 +2,15 @@
 
 1. Judge a batch: by its bytes, its schema ids, the raw append times and the look-back. Pure, and repeatable while the
    registry is away. Store the bytes of dead letters that are too large for Kafka; storing them again changes nothing.
-   Then the stream's transform, on the rows that pass: each by the version that is noted for its offset.
+   Then the stream's calibration and transform, on the rows that pass: each by the version noted for its offset.
 2. Produce the rows in raw order, each with its `src` and `prev`, and the refused rows as dead letters.
 3. Wait until Kafka has them all. If any failed for good: exit without commit.
 4. Commit each partition with the note that the next row's `prev` comes from, if the partition is still ours; then add
    the readings to the look-back.
 
-A transform that was changed counts from the raw offset on that no row or letter was emitted of yet. That is committed,
-in the note, before the new version is used; what was emitted before and not committed is made by the old one again.
+A transform or calibration that was changed counts from the raw offset on that no row or letter was emitted of yet. That
+is committed, in the note, before the new version is used; what was emitted before and not committed is made by the old
+one again.
 """
 
 import logging
@@ -66,19 +67,23 @@ class Cleaner(Step[RawPartition]):
 
     def __init__(self, config: Config, registry: Registry) -> None:
         self._config, self._registry = config, registry
-        self._subject = f"{raw_topic(config.cleaned[0])}-value"
         self._schemas = Schemas(registry.schema_text, known_of)
         self._transforms = Transforms(config, lambda: open_store(config.store))
 
     def meet(self, wait: PollHold) -> None:
-        """Wait for the registry, by asking for one of the contracts."""
+        """Wait for the registry, by asking for the contracts that calibrations are for, or for one of the others."""
         self._wait = wait
-        wait.hold("registry", "reaching the registry", lambda: self._registry.latest(self._subject))
+        streams = self._transforms.calibrated or [self._config.cleaned[0]]
+        ask = self._registry.latest
+        latest = wait.hold(
+            "registry", "reaching the registry", lambda: {s: ask(f"{raw_topic(s)}-value") for s in streams}
+        )
+        self._transforms.check(latest)
 
     def begin(self, source: Partition, token: Token, found: Found, kept: RawPartition | None) -> RawPartition:
         """The raw partition, with its look-back still to be read if none is at hand.
 
-        If its transform is another than the noted one, a note says from which offset on: see `Transforms.noted`.
+        If its transform or calibration is not the noted one, a note says from which offset on: `Transforms.noted`.
         """
         it = RawPartition(source, token, found, kept, self._config.clean.lookback, self._values)
         note = self._transforms.noted(stream_of(it.topic), it.note, it.next, lambda: self._dealt_with(it, found.high))

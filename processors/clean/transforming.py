@@ -1,18 +1,19 @@
-"""The stream's transform on the rows that the rules let pass: what it changes is written anew, the rest stays."""
+"""The stream's calibration and transform on the rows that the rules let pass: what they change is written anew."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import polars as pl
 
 from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
-from headrace.protocol.clean_note import in_force
-from headrace.protocol.wire import FRAME_BYTES, schema_id
-from headrace.transforms.code import SHOWN_DIGITS
+from headrace.protocol.versions import SHOWN_DIGITS
+from headrace.protocol.wire import schema_id
 from headrace.transforms.run import Failure
-from processors.avro.codec import Codec
+from processors.clean import calibrating
 from processors.clean.batch import RawBatch
-from processors.clean.judge import Judged, rewrite
+from processors.clean.calibrating import calibrated
+from processors.clean.judge import Judged, by_prefix, rewrite
 from processors.clean.rules.rule import Change
 from processors.clean.schemas import Known
 from processors.clean.transforms import Transforms
@@ -24,54 +25,78 @@ RULE = "transform"
 def transformed(
     b: RawBatch, judged: Judged, schemas: Schemas[Known], transforms: Transforms, alive: Callable[[], object]
 ) -> Judged:
-    """`judged`, with what the transform makes of the rows that pass, each by the version noted for its offset.
+    """`judged`, with what calibration and transform make of the rows that pass, by the version noted for their offsets.
 
     Changes nothing. `alive` is called again and again. ConfigError if a transform is seen not to be row-wise;
     TransientError while the registry is away.
     """
-    refused, rewritten = dict(judged.refused), dict(judged.rewritten)
-    for (prefix, digest), rows in _groups(b, judged).items():
-        number = schema_id(prefix)
-        known = schemas.get(number)
-        values = [rewritten.get(i) or b.values[i] or b"" for i in rows]
-        columns = columns_of(known.codec, known.fields, values)
-        result = transforms.run(digest, number, known.fields, columns, alive)
-        for place, failure in result.failures.items():
-            refused[rows[place]] = _refusal(failure, digest)
-        for place, changes in result.changes.items():
-            notes = [Change(f, v, f"{f}:{RULE}:{digest[:SHOWN_DIGITS]}") for f, v in changes.items()]
-            try:
-                rewritten[rows[place]] = rewrite(values[place], notes, known)
-            except PoisonError as e:
-                refused[rows[place]] = _refusal(Failure(str(e)), digest)
-    for row in refused:
-        rewritten.pop(row, None)
-    return Judged(refused, rewritten, judged.values)
+    out = Judged(dict(judged.refused), dict(judged.rewritten), judged.values)
+    for group in _groups(b, judged):
+        _run(b, out, group, schemas, transforms, alive)
+    for row in out.refused:
+        out.rewritten.pop(row, None)
+    return out
 
 
-def columns_of(codec: Codec, fields: list[Field], values: list[bytes]) -> dict[str, list[object]]:
+def _run(
+    b: RawBatch,
+    out: Judged,
+    group: tuple[int, str, list[int]],
+    schemas: Schemas[Known],
+    transforms: Transforms,
+    alive: Callable[[], object],
+) -> None:
+    """Add to `out` what becomes of rows of one schema and version."""
+    number, version, rows = group
+    known = schemas.get(number)
+    values = [out.rewritten.get(i) or b.values[i] or b"" for i in rows]
+    calibration, transform = transforms.of(version)
+    frame: pl.DataFrame | None = None
+    if calibration is not None:
+        made = calibrated(*calibration, known, values)
+        digest = calibration[0].table.digest
+        out.refused.update({rows[i]: _refusal(it, calibrating.RULE, digest) for i, it in made.failures.items()})
+        out.rewritten.update({row: new for row, new in zip(rows, made.values, strict=True) if new is not None})
+        kept = [i for i in range(len(rows)) if i not in made.failures]
+        frame = made.frame if len(kept) == len(rows) else made.frame[kept]
+        values, rows = [made.values[i] or values[i] for i in kept], [rows[i] for i in kept]
+    if transform is None or not rows:
+        return
+    digest = transform.code.digest
+    columns = columns_of(known.codec.decode(values).frame if frame is None else frame, known.fields)
+    result = transforms.run(transform, number, known.fields, columns, alive)
+    for place, failure in result.failures.items():
+        out.refused[rows[place]] = _refusal(failure, RULE, digest)
+    for place, changes in result.changes.items():
+        notes = [Change(f, v, f"{f}:{RULE}:{digest[:SHOWN_DIGITS]}") for f, v in changes.items()]
+        try:
+            out.rewritten[rows[place]] = rewrite(values[place], notes, known)
+        except PoisonError as e:
+            out.refused[rows[place]] = _refusal(Failure(str(e)), RULE, digest)
+
+
+def columns_of(frame: pl.DataFrame, fields: list[Field]) -> dict[str, list[object]]:
     """The fields' values as stored, of messages that are good."""
-    frame = codec.decode(values).frame
     return {f.name: (frame[f.name].to_physical() if f.logical else frame[f.name]).to_list() for f in fields}
 
 
-def _groups(b: RawBatch, judged: Judged) -> dict[tuple[bytes, str], list[int]]:
-    """The rows that pass and that a version is noted for, by the frame before their datum, and the version."""
+def _groups(b: RawBatch, judged: Judged) -> Iterator[tuple[int, str, list[int]]]:
+    """(schema id, version, the rows that pass and are to be made by it)."""
     passing = ~b.repeats
     passing[list(judged.refused)] = False
-    groups: dict[tuple[bytes, str], list[int]] = {}
-    for i in np.flatnonzero(passing).tolist():
-        digest = in_force(b.partition.note.versions, int(b.offsets[i]))
-        if digest:
-            groups.setdefault(((b.values[i] or b"")[:FRAME_BYTES], digest), []).append(i)
-    return groups
+    versions = b.partition.note.versions
+    begun = np.searchsorted([v.start for v in versions], b.offsets, side="right")
+    for i, version in enumerate(versions, 1):
+        rows = np.flatnonzero(passing & (begun == i)) if version.digest else np.array([], np.int64)
+        for prefix, places in by_prefix([b.values[row] for row in rows]).items():
+            yield schema_id(prefix), version.digest, rows[places].tolist()
 
 
-def _refusal(failure: Failure, digest: str) -> PoisonError:
+def _refusal(failure: Failure, rule: str, digest: str) -> PoisonError:
     return PoisonError(
         Reason.TRANSFORM,
-        f"version {digest[:SHOWN_DIGITS]} of the transform failed: {failure.message}",
+        f"version {digest[:SHOWN_DIGITS]} of the {rule} failed: {failure.message}",
         field=failure.field,
         value=failure.value,
-        rule=RULE,
+        rule=rule,
     )

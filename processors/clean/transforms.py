@@ -1,41 +1,73 @@
-"""The transforms of the streams that clean runs, each in the versions that rows were made by and are made by.
+"""What the rows of the streams that clean runs were made by and are made by: transforms and calibrations, in versions.
 
-A version is known by the digest of its text. The text is kept in the store before the digest is committed, so that
-whoever redoes rows that a version may have made already can make them by the same one.
+A version is known by the digests of its texts. They are kept in the store before it is committed, so that whoever
+redoes rows that it may have made already can make them by the same one.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from headrace.config import Config
-from headrace.contracts.model import Field
+from headrace.contracts import calibration
+from headrace.contracts.model import Field, parse
 from headrace.errors import ConfigError, FatalError
 from headrace.protocol.clean_note import MAX_VERSIONS, CleanNote, Versions, adopt, since
+from headrace.protocol.versions import FOLDER, Parts, digest_of, named, parts_of, shown
 from headrace.store.base import ObjectStore
-from headrace.transforms.code import SHOWN_DIGITS, Code, read
+from headrace.transforms.calibrate import Calibration
+from headrace.transforms.code import Code, read
 from headrace.transforms.run import Result, Transform
 from headrace.transforms.table import Columns
+from processors.clean.calibrating import Devices
 
-FOLDER = "_transforms"  # in the bucket: <digest>.py
 _CHECKED_ROWS = 200  # of each version and schema, until it counts as row-wise
+Calibrating = tuple[Calibration, Devices]
 
 
 class Transforms:
-    """Every version in use, by its digest."""
+    """Every version in use, by its name."""
 
     def __init__(self, config: Config, store: Callable[[], ObjectStore]) -> None:
         """Read and load what the configuration names: ConfigError if it can't be. `store` opens the store."""
-        paths = {stream: config.streams[stream].transform for stream in config.cleaned}
-        self._wanted = {stream: Transform(read(path)) for stream, path in paths.items() if path is not None}
-        self._loaded = {it.code.digest: it for it in self._wanted.values()}
+        self._transforms: dict[str, Transform] = {}
+        self._calibrations: dict[str, Calibrating] = {}
+        self._wanted = {stream: self._read(config, stream) for stream in config.cleaned}
         self._kept: set[str] = set()
         self._checked: Counter[tuple[str, int]] = Counter()
         self._store = store
 
+    def _read(self, config: Config, stream: str) -> str:
+        it = config.streams[stream]
+        transform = Transform(read(it.transform)) if it.transform is not None else None
+        table = calibration.read(it.calibration) if it.calibration is not None else None
+        if transform is not None:
+            self._transforms[transform.code.digest] = transform
+        if table is not None:
+            self._calibrations[table.digest] = _laid_out(table)
+        return named(Parts(transform.code.digest if transform else "", table.digest if table else ""))
+
+    @property
+    def calibrated(self) -> list[str]:
+        """The streams that the configuration names a calibration for."""
+        return [stream for stream, version in self._wanted.items() if parts_of(version).calibration]
+
+    def check(self, contracts: Mapping[str, str | None]) -> None:
+        """ConfigError if a calibration does not fit its stream's newest contract: its text by stream, None for none."""
+        for stream in self.calibrated:
+            text, table = contracts[stream], self._calibrations[parts_of(self._wanted[stream]).calibration][0].table
+            problems = list(calibration.misfits(table, parse(stream, text))) if text is not None else []
+            if problems:
+                raise ConfigError("\n".join(f"streams.{stream}.calibration: {it}" for it in problems))
+
     def wanted(self, stream: str) -> str:
-        """The digest of the version that the configuration names for a stream; empty for none."""
-        return self._wanted[stream].code.digest if stream in self._wanted else ""
+        """The version that the configuration names for a stream; empty for none."""
+        return self._wanted[stream]
+
+    def of(self, version: str) -> tuple[Calibrating | None, Transform | None]:
+        """What rows of a version are made by: first by the calibration, then by the transform."""
+        transform, table = parts_of(version)
+        return (self._calibrations[table] if table else None), (self._transforms[transform] if transform else None)
 
     def noted(self, stream: str, note: CleanNote, at: int, emitted: Callable[[], int]) -> CleanNote:
         """The note to begin a partition of the stream with: `note` itself, or one to be committed before it is used.
@@ -55,56 +87,73 @@ class Transforms:
         if versions != note.versions and wanted:
             self._keep(wanted)
         for version in versions:
-            if version.digest and version.digest not in self._loaded:
-                self._loaded[version.digest] = self._load(stream, version.digest)
+            self._load(stream, parts_of(version.digest))
         return note if versions == note.versions else replace(note, versions=versions)
 
     def run(
         self,
-        digest: str,
+        transform: Transform,
         schema_id: int,
         fields: Sequence[Field],
         columns: Columns,
         alive: Callable[[], object],
     ) -> Result:
-        """What a version makes of rows. ConfigError if it is seen not to be row-wise."""
-        it, seen = self._loaded[digest], (digest, schema_id)
+        """What a transform makes of rows. ConfigError if it is seen not to be row-wise."""
+        seen = (transform.code.digest, schema_id)
         if self._checked[seen] < _CHECKED_ROWS:
             some = {name: values[:_CHECKED_ROWS] for name, values in columns.items()}
-            it.check(fields, some, alive)
+            transform.check(fields, some, alive)
             self._checked[seen] += len(next(iter(some.values())))
-        return it.run(fields, columns, alive)
+        return transform.run(fields, columns, alive)
 
-    def _keep(self, digest: str) -> None:
-        if digest not in self._kept:
-            self._store().put(_key(digest), self._loaded[digest].code.text.encode(), if_absent=True)
-            self._kept.add(digest)
+    def _keep(self, version: str) -> None:
+        table, transform = self.of(version)
+        if transform is not None:
+            self._put(f"{FOLDER}/{transform.code.digest}.py", transform.code.text)
+        if table is not None:
+            self._put(f"{FOLDER}/{table[0].table.digest}.csv", table[0].table.text)
 
-    def _load(self, stream: str, digest: str) -> Transform:
-        key, store = _key(digest), self._store()
+    def _put(self, key: str, text: str) -> None:
+        if key not in self._kept:
+            self._store().put(key, text.encode(), if_absent=True)
+            self._kept.add(key)
+
+    def _load(self, stream: str, version: Parts) -> None:
+        transform, table = version
+        if transform and transform not in self._transforms:
+            text = self._text(stream, f"{FOLDER}/{transform}.py", transform, "transform")
+            self._transforms[transform] = Transform(Code(text, f"{FOLDER}/{transform}.py"))
+        if table and table not in self._calibrations:
+            key = f"{FOLDER}/{table}.csv"
+            self._calibrations[table] = _laid_out(calibration.parse(self._text(stream, key, table, "calibration"), key))
+
+    def _text(self, stream: str, key: str, digest: str, what: str) -> str:
+        store = self._store()
         remedy = (
-            f"streams.{stream}: rows are to be made again by version {digest[:SHOWN_DIGITS]} of its transform, "
-            f"which is not in the store as {key}. Put that text there; or set the transform back to it, start clean "
-            "until it has no lag, and stop it before you change the transform"
+            f"streams.{stream}: rows are to be made again by version {shown(digest)} of its {what}, "
+            f"which is not in the store as {key}. Put that text there; or set the {what} back to it, start clean "
+            f"until it has no lag, and stop it before you change the {what}"
         )
         if not store.exists(key):
             raise ConfigError(remedy)
         try:
-            code = Code(store.get(key).decode(), key)
+            text = store.get(key).decode()
         except (FatalError, UnicodeDecodeError):
             raise ConfigError(remedy) from None
-        if code.digest != digest:
-            raise ConfigError(f"{remedy}. What is there is version {code.digest[:SHOWN_DIGITS]}")
-        return Transform(code)
+        if digest_of(text) != digest:
+            raise ConfigError(f"{remedy}. What is there is version {shown(digest_of(text))}")
+        return text
 
 
-def _key(digest: str) -> str:
-    return f"{FOLDER}/{digest}.py"
+def _laid_out(table: calibration.Table) -> Calibrating:
+    made = Calibration(table)
+    return made, Devices(made)
 
 
 def _too_many(stream: str, versions: Versions) -> str:
-    last = f"version {versions[-2].digest[:SHOWN_DIGITS]}" if versions[-2].digest else "to no transform"
+    last = f"version {shown(versions[-2].digest)}" if versions[-2].digest else "to none"
     return (
-        f"streams.{stream}.transform: it was changed {len(versions) - 1} times, and clean ended each time before "
-        f"it had committed a batch. Set it back ({last}), start clean until it has no lag, and change it then"
+        f"streams.{stream}: its transform or calibration was changed {len(versions) - 1} times, and clean ended each "
+        f"time before it had committed a batch. Set them back ({last}), start clean until it has no lag, and change "
+        "them then"
     )

@@ -268,11 +268,11 @@ def cleaning() -> tuple[Settings, Step[Any]]:
     return service.settings_of(CONFIG), Cleaner(CONFIG, registry())
 
 
-def transforming(path: Path) -> Make:
-    """The step of clean with a transform for the stream: a file that `ToyTransform` takes."""
+def transforming(path: Path | None, calibration: Path | None = None) -> Make:
+    """The step of clean with a transform for the stream, a file that `ToyTransform` takes, and a calibration."""
 
     def make() -> tuple[Settings, Step[Any]]:
-        stream = CONFIG.streams["toy"].model_copy(update={"transform": path})
+        stream = CONFIG.streams["toy"].model_copy(update={"transform": path, "calibration": calibration})
         config = CONFIG.model_copy(update={"streams": {"toy": stream}})
         return service.settings_of(config), Cleaner(config, registry())
 

@@ -14,13 +14,15 @@ from headrace.config import Config
 from headrace.errors import ConfigError
 from headrace.protocol.clean_note import CleanNote, Counts, Version, adopt, decode, encode, in_force, since
 from headrace.protocol.tail import MAX_NOTE_BYTES, Tail
+from headrace.protocol.versions import Parts, digest_of, named
 from headrace.protocol.wire import Position
-from headrace.transforms.code import Code, read
+from headrace.transforms.code import read
 from headrace.transforms.table import fields_of
 from processors.clean.batch import decided, raw_batch, verdicts
+from processors.clean.calibrating import RULE as CALIBRATION
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
-from processors.clean.transforming import transformed
+from processors.clean.transforming import RULE, transformed
 from processors.clean.transforms import Transforms
 from processors.group.partition import Found
 from processors.group.schemas import Schemas
@@ -46,14 +48,15 @@ from tests.unit.clean_world import (
 from tests.unit.toy_kafka import Log, offset
 
 TEXTS = {"a": "1 50", "b": "2 10", "c": "4 100"}  # b fails on every good reading
-DIGEST = {"": "", **{name: Code(text, name).digest for name, text in TEXTS.items()}}
+HEAD = "device_id,valid_from,field,offset,gain\n"
+TABLES = {"j": f"{HEAD}d,2000-01-01,x,0.5,\n", "k": f"{HEAD}d,2000-01-01,x,,1e307\n"}  # k refuses every good reading
+NAMES = ["", *TEXTS, *TABLES, "ja", "jc", "kc"]  # versions: a calibration's name, then a transform's
+DIGEST = {name: digest_of(text) for name, text in (TEXTS | TABLES).items()}
 KINDS = st.sampled_from(["good", "good", "good", "changed", "far", "refused", "gap"])
 RECORDS = st.lists(st.tuples(KINDS, st.integers(0, 6)), max_size=12)
 # A process: the version it runs ("" for none), its steps to live, and what is written before the next one begins.
 LIVES = st.lists(
-    st.tuples(
-        st.sampled_from(["", "a", "b", "c"]), st.integers(1, 60), st.lists(st.tuples(KINDS, st.just(0)), max_size=3)
-    ),
+    st.tuples(st.sampled_from(NAMES), st.integers(1, 60), st.lists(st.tuples(KINDS, st.just(0)), max_size=3)),
     max_size=6,
 )
 
@@ -61,9 +64,18 @@ LIVES = st.lists(
 @pytest.fixture(scope="module")
 def makes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Make]:
     folder = tmp_path_factory.mktemp("transforms")
-    for name, text in TEXTS.items():
+    for name, text in (TEXTS | TABLES).items():
         (folder / name).write_text(text)
-    return {"": cleaning, **{name: transforming(folder / name) for name in TEXTS}}
+    split = {name: {n in TABLES: folder / n for n in name} for name in NAMES}
+    return {
+        name: transforming(parts.get(False), parts.get(True)) if name else cleaning for name, parts in split.items()
+    }
+
+
+def version(name: str) -> str:
+    """What the note calls the version."""
+    parts = {n in TABLES: DIGEST[n] for n in name}
+    return named(Parts(parts.get(False, ""), parts.get(True, "")))
 
 
 def live(world: World, make: Make, until: int) -> None:
@@ -82,10 +94,11 @@ def live(world: World, make: Make, until: int) -> None:
 
 
 def version_of(world: World, value: bytes | None) -> str:
-    """By which version a row was made, by its note; "" if its note names none."""
-    notes = (CODEC.read(value or b"")["_quality"] or "").split(";")
-    found = [note.split(":")[2] for note in notes if ":transform:" in note]
-    return found[0] if found else ""
+    """By which version a row was made, by its notes; "" if they name none."""
+    notes = filter(None, (CODEC.read(value or b"")["_quality"] or "").split(";"))
+    found = {rule: digest for note in notes for _, rule, digest in [note.split(":")] if rule in {RULE, CALIBRATION}}
+    names = {digest[:8]: name for name, digest in DIGEST.items()}
+    return "".join(names[found[rule]] for rule in (CALIBRATION, RULE) if rule in found)
 
 
 @settings(max_examples=40)
@@ -106,7 +119,7 @@ def test_a_change_of_the_transform_between_crashes_takes_effect_once_and_for_all
         world.write(PARTITIONS[0], more)
     noted = world.kafka.committed.get((RAW, 0))
     last = in_force(decode(noted[1]).versions, 10**9) if noted else ""
-    names = {digest: name for name, digest in DIGEST.items()}
+    names = {version(name): name for name in NAMES}
     Process(world, makes[names[last]]).run_dry()  # the version that clean was left in
     letters = world.letters()
     for partition in PARTITIONS:
@@ -122,21 +135,25 @@ def test_a_change_of_the_transform_between_crashes_takes_effect_once_and_for_all
 
 
 @settings(max_examples=20)
-@example(12, 35, 7, "a")  # the new version emits rows, and dies before its batch is committed
-@given(st.integers(1, 12), st.integers(1, 40), st.integers(1, 40), st.sampled_from(["", "a"]))
+@example(12, 35, 7, "a", "c")  # the new version emits rows, and dies before its batch is committed
+@example(12, 35, 7, "ja", "jc")
+@given(
+    st.integers(1, 12), st.integers(1, 40), st.integers(1, 40),
+    st.sampled_from(["", "a", "j", "ja"]), st.sampled_from(["c", "jc"]),
+)  # fmt: skip
 def test_rows_below_the_switch_are_by_the_old_version_and_from_it_on_by_the_new(
-    makes: dict[str, Make], n: int, until: int, again: int, before: str
+    makes: dict[str, Make], n: int, until: int, again: int, before: str, after: str
 ) -> None:
     world = World()
     world.write(PARTITIONS[0], [("good", 0)] * n)
     live(world, makes[before], until)
     emitted = len(world.kafka.log(CLEAN, 0).records)
-    live(world, makes["c"], again)
-    Process(world, makes["c"]).run_dry()
-    old, new = DIGEST[before][:8], DIGEST["c"][:8]
+    live(world, makes[after], again)
+    Process(world, makes[after]).run_dry()
     made = [version_of(world, v) for _, v in sorted(world.values((CLEAN, 0)).items())]
-    assert made == [old] * emitted + [new] * (n - emitted)
-    assert set(world.store) >= {f"_transforms/{DIGEST['c']}.py"} or emitted == n
+    assert made == [before] * emitted + [after] * (n - emitted)
+    kept = {f"_transforms/{DIGEST[it]}.{'csv' if it in TABLES else 'py'}" for it in after}
+    assert set(world.store) >= kept or emitted == n
 
 
 def test_a_new_version_is_used_at_once_where_the_old_one_emitted_nothing(makes: dict[str, Make]) -> None:
@@ -149,7 +166,7 @@ def test_a_new_version_is_used_at_once_where_the_old_one_emitted_nothing(makes: 
     note = CleanNote("A" * 22, 0, versions=(Version(0, "0" * 16),))  # of a text that nobody has
     world.kafka.committed[RAW, 0] = (0, encode(note))
     Process(world, makes["c"]).run_dry()
-    assert {version_of(world, v) for v in world.values((CLEAN, 0)).values()} == {DIGEST["c"][:8]}
+    assert {version_of(world, v) for v in world.values((CLEAN, 0)).values()} == {"c"}
 
 
 def test_rows_to_be_made_again_by_a_version_that_is_gone_stop_clean_with_the_way_out(makes: dict[str, Make]) -> None:
@@ -178,7 +195,8 @@ def test_a_stream_without_a_transform_keeps_a_note_without_versions(makes: dict[
     assert "t" not in json.loads(encode(world.note(PARTITIONS[0])[1]))
 
 
-DIGESTS = st.text("0123456789abcdef", min_size=16, max_size=16)
+ONE = st.text("0123456789abcdef", min_size=16, max_size=16)
+DIGESTS = ONE | st.builds(Parts, ONE, ONE).map(named)
 VERSIONS = st.lists(st.builds(Version, st.integers(0, 2**63 - 1), DIGESTS), max_size=3, unique_by=lambda v: v.start)
 
 
@@ -259,5 +277,7 @@ def test_one_that_is_not_row_wise_is_refused_before_a_row_is_emitted(tmp_path: P
         "device_id": ["d"] * 4,
         "x": [1.0, 2.0, 3.0, 9.0],
     }
+    _, transform = they.of(they.wanted("toy"))
+    assert transform is not None
     with pytest.raises(ConfigError, match=r"toy\.py, version .*: it is not row-wise"):
-        they.run(they.wanted("toy"), 7, fields_of(CONTRACT), columns, lambda: None)
+        they.run(transform, 7, fields_of(CONTRACT), columns, lambda: None)
