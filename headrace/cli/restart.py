@@ -33,6 +33,11 @@ def restart(
     from headrace.stack.plan import Wishes
 
     state = State(context.state())
+    if context.config_file() is not None and not state.exists:
+        raise ConfigError(
+            "`restart` is for a local stack, and HEADRACE_CONFIG or --config names another installation. There: "
+            "`headrace provision`, then `docker compose restart` or `kubectl rollout restart`"
+        )
     if not state.locked:
         raise ConfigError(f"no stack runs in {state.path}. Start it with `headrace up`")
     info = state.info()
