@@ -17,11 +17,12 @@ _TICKS = {"timestamp-micros": timedelta(microseconds=1), "timestamp-millis": tim
 
 
 def of_lake(cfg: "Config", stream: str, contract: Contract, count: int) -> dict[str, list[Any]]:
-    """At most `count` rows of the newest day in the lake. ConfigError when there are none."""
+    """At most `count` rows of the newest day in the lake, by event time. ConfigError when there are none."""
     from headrace.lake.sql import connect, explained, run
 
     name = quoted(stream)
-    sql = f"select * from {name} where date = (select max(date) from {name}) limit {int(count)}"  # noqa: S608
+    newest = f"date = (select max(date) from {name})"  # noqa: S608
+    sql = f"select * from {name} where {newest} order by event_time limit {int(count)}"  # noqa: S608
     with connect(cfg, sql) as lake, explained(cfg):
         rows = run(lake, sql).to_arrow_table().to_pylist()
     return _columns(contract, rows, f"nothing of {stream} is stored yet. Try --from sample")
