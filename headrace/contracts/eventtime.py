@@ -16,10 +16,13 @@ _PER_SECOND: dict[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**
 _KEYS = (
     "event_time", "timestamp", "ts", "time", "datetime", "date_time", "time_stamp", "measured_at", "recorded_at",
     "sampled_at", "observed_at", "measurement_time", "reading_time", "sample_time", "gps_time", "tst", "created_at",
-    "sent_at", "time_utc", "utc", "epoch", "unix_time", "unixtime", "t", "dt", "last_seen", "last_updated",
-    "reported_at", "published_at", "updated_at", "received_at", "server_time",
+    "sent_at", "event_timestamp", "sample_timestamp", "source_timestamp", "device_timestamp", "device_time",
+    "time_of_sample", "event_ts", "time_utc", "utc", "epoch", "unix_time", "unixtime", "t", "dt", "last_seen",
+    "last_updated", "reported_at", "published_at", "updated_at", "received_at", "server_timestamp", "server_time",
 )  # fmt: skip
 _QUOTED = re.compile(r"\d{10,19}(?:\.\d{1,9})?", re.ASCII)  # "1795428011": a date of ISO 8601 has 8 digits
+# Forms in which day and month can't be confused, of strptime.
+_FORMS = ("%Y.%m.%d %H:%M:%S", "%Y/%m/%d %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S UTC")
 _DIGITS, _DATE_DIGITS = re.compile("[0-9]"), 6
 _SUFFIXES = ("", "_s", "_sec", "_ms", "_us", "_ns", "_millis", "_micros", "_nanos", "_utc")
 _RANK = {f"{k}{suffix}": i for i, k in enumerate(_KEYS) for suffix in _SUFFIXES}
@@ -33,6 +36,18 @@ class Time:
     unit: TimeUnit | None
     zoned: bool  # every text names its zone
     quoted: bool = False  # numbers of that unit, in quotes
+    form: str = ""  # of texts that are not ISO 8601: as strptime has it
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the route has to say where and what it is; else an alias in the contract does."""
+        return len(self.keys) > 1 or self.quoted or self.form != ""
+
+    @property
+    def source(self) -> str | dict[str, str]:
+        """What the route says."""
+        how = {"format": self.form} if self.form else {"unit": self.unit} if self.unit is not None else {}
+        return {"path": self.path, **how} if how else self.path
 
     @property
     def path(self) -> str:
@@ -76,6 +91,9 @@ def _leaves(reading: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[t
 
 
 def _time(keys: tuple[str, ...], values: Sequence[Any]) -> Time | None:
+    form = next((f for f in _FORMS if all(isinstance(v, str) and _in_form(v, f) for v in values)), "")
+    if form:
+        return Time(keys, None, zoned=form.endswith("UTC"), form=form)
     units: set[TimeUnit] = set()
     zoned, quoted, texts = True, False, False
     for value in values:
@@ -96,6 +114,14 @@ def _time(keys: tuple[str, ...], values: Sequence[Any]) -> Time | None:
     if len(units) > 1 or (texts and quoted):
         return None
     return Time(keys, units.pop() if units else None, zoned, quoted)
+
+
+def _in_form(text: str, form: str) -> bool:
+    try:
+        when = datetime.strptime(text, form).replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return FIRST <= when.timestamp() <= LAST
 
 
 def _iso(text: str) -> datetime | None:

@@ -47,7 +47,8 @@ _NAME_UNITS = {
     "pm10": "ug/m3",
 }
 _IN_BRACKETS = re.compile(r"[(\[]\s*([^()\[\]]{1,12}?)\s*[)\]]\s*\Z")  # temp(°C), pressure [hPa]
-_TEMPERATURE = re.compile(r"(?:^|_)(?:temp|temperature|t)(?:_.*)?_c$|(?:^|_)tempc$")
+_TEMPERATURE = re.compile(r"(?:^|_)(?:temp|temperature|t)(?:_.*)?_c$|(?:^|_)temp_c\d*(?:_|$)|(?:^|_)tempc$")
+_VOLTS = re.compile(r"_V$|(?i:bat|batt|battery|supply)V$")  # capitals count: battery_V, BatV
 
 
 def device_key(columns: dict[str, list[object]]) -> str | None:
@@ -108,7 +109,7 @@ def unit(name: str, values: Sequence[object]) -> str | None:
     written = _IN_BRACKETS.search(name)
     if written is not None and (known := units.known(written[1])) is not None:
         return known
-    if name.endswith("_V"):
+    if _VOLTS.search(name):
         return "V"
     for plain in (snake(name), re.sub(r"[^a-z0-9]+", "_", name.lower())):  # pressureHpa, pressure_hPa
         found = _unit(plain)

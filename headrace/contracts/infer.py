@@ -136,7 +136,7 @@ class _Maker:
             self.told.append(Told(device, "device_id", "string", why="names the device"))
         out += [{"name": c, "type": "string", "doc": f"The level {c} of the MQTT topic."} for c in self._levels()]
         taken = [str(f["name"]) for f in out]
-        used = {device, time.keys[0] if time and len(time.keys) == 1 and not time.quoted else None, *taken}
+        used = {device, time.keys[0] if time and not time.mapped else None, *taken}
         for key in self._columns:
             if key in used or (not key and self._nameless("")):
                 continue
@@ -227,14 +227,18 @@ class _Maker:
             made["doc"] = "When the reading arrived at the bridge, UTC: the payload carries no time."
             return made
         path = ".".join(time.keys)
-        if len(time.keys) > 1 or time.quoted:  # a contract does not take numbers in quotes; a path with a unit does
+        if time.mapped:
             self._timed = path
-            self.mapping["event_time"] = time.path if time.unit is None else {"path": time.path, "unit": time.unit}
+            self.mapping["event_time"] = time.source
         elif path != "event_time":
             made["aliases"] = [path]
-        if time.unit is not None and len(time.keys) == 1 and not time.quoted:
+        if time.unit is not None and not time.mapped:
             made["time_unit"] = time.unit
-        why = f"{time.unit} since 1970{', in quotes' if time.quoted else ''}" if time.unit else "ISO 8601 text"
+        why = (
+            f"{time.unit} since 1970{', in quotes' if time.quoted else ''}"
+            if time.unit
+            else time.form or "ISO 8601 text"
+        )
         if not time.zoned:
             self.zone = True
             why += ", names no zone: taken as UTC"

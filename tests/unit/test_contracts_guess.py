@@ -32,3 +32,25 @@ def test_other_texts_are_no_such_times(times: list[str]) -> None:
 def test_digits_with_zeros_before_them_name_something() -> None:
     made = infer("it", [{"eui": "0004", "frequency": "868300000"}], ("device_id",))
     assert [t.open for t in made.told] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "zoned"),
+    [
+        ("2018.02.15 01:00:50", "%Y.%m.%d %H:%M:%S", False),  # Tasmota 5
+        ("2026/11/23 10:00:12", "%Y/%m/%d %H:%M:%S", False),
+        ("23.11.2026 10:00:12", "%d.%m.%Y %H:%M:%S", False),
+        ("2026-11-23 10:00:12 UTC", "%Y-%m-%d %H:%M:%S UTC", True),
+    ],
+)
+def test_a_time_may_be_in_another_form_that_can_be_read_in_one_way(text: str, form: str, zoned: bool) -> None:
+    made = infer("it", [{"Time": text, "x": 1.5}], ("device_id",))
+    assert made.mapping == {"event_time": {"path": "Time", "format": form}}
+    assert (made.told[0].why.partition(",")[0], made.zone) == (form, not zoned)
+
+
+@pytest.mark.parametrize("text", ["11/23/2026 10:00:12", "2026.13.45 01:00:50", "0001.01.01 00:00:00"])
+def test_other_forms_are_left_to_a_person(text: str) -> None:
+    made = infer("it", [{"Time": text, "x": 1.5}], ("device_id",))
+    assert made.mapping == {}
+    assert any("form of its own" in hint for hint in made.hints)

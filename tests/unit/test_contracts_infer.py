@@ -358,6 +358,7 @@ def test_a_configuration_and_a_topic_for_it() -> None:
         ("pressure_hPa", "hPa"),
         ("vibrationMmS", "mm/s"), ("vib_mm_s", "mm/s"), ("acc_m_s2", "m/s2"), ("co2", "ppm"), ("pm2_5", "ug/m3"),
         ("temp(°C)", "Cel"), ("p [kPa]", "kPa"), ("a(b)", None), ("a()", None), ("tempc", "Cel"), ("battery_V", "V"),
+            ("BatV", "V"), ("TempC_SHT", "Cel"), ("TempC1", "Cel"), ("levelV", None),
         ("rain_mm_h", "mm/h"),
         ("wc", None), ("speed_ms", None), ("state", None), ("c", None),
     ],

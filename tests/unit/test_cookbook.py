@@ -17,6 +17,9 @@ from headrace.config import Config, load
 from headrace.config.check import problems
 from headrace.config.routes import filter_problems, identity_problems
 from headrace.contracts import files
+from headrace.operate import mqttaccess
+from headrace.protocol import filters
+from headrace.protocol.names import is_identity
 from tests import cookbook
 from tests.cookbook import Recipe
 from tests.unit.test_bridge_decode import read
@@ -86,3 +89,17 @@ def test_all_recipes_fit_into_one_configuration() -> None:
     """No filter of one may match what another's gateway publishes."""
     config = Config.model_validate({"streams": {r.stream: {**r.settings, "contract": "imu"} for r in RECIPES}})
     assert [*filter_problems(config), *identity_problems(config)] == []
+
+
+def test_the_broker_lets_each_publisher_of_the_page_write_there() -> None:
+    """By the access file that the broker gets: who publishes is a name that hub can give to a device or a gateway."""
+    config = Config.model_validate({"streams": {r.stream: {**r.settings, "contract": "imu"} for r in RECIPES}})
+    match = routing.build(config).match
+    for recipe in RECIPES:
+        for topic, _ in recipe.messages:
+            who = match(topic).identity
+            assert is_identity(who), topic
+            common, _, own = mqttaccess.devices(config, [who]).partition(f"user {who}\n")
+            mine = own if recipe.settings["routes"][0].get("identity") else common.replace("%u", who)
+            allowed = [line.partition(" write ")[2] for line in mine.splitlines() if " write " in line]
+            assert any(filters.parse(text, "").matches(topic) for text in allowed), topic
