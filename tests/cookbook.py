@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,11 @@ def _value(cell: str) -> Any:
         return json.loads(cell) if not re.fullmatch(r"\d{10,}", cell) else cell
     except ValueError:
         return cell
+
+
+def plain(value: Any) -> Any:
+    """A value of a row as the page writes it: times as text, in UTC."""
+    if not isinstance(value, datetime):
+        return value
+    moment = value.astimezone(UTC).isoformat(" ").removesuffix("+00:00")
+    return (moment.rstrip("0") if "." in moment else moment) + "+00"

@@ -5,7 +5,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,18 +104,8 @@ def test_each_message_of_the_page_becomes_its_row(world: World) -> None:
         until(lambda r=recipe: len(world.rows(r)) == len(r.rows), world.letters)  # type: ignore[misc]
         for row, expected in zip(world.rows(recipe), recipe.rows, strict=True):
             came = row.pop("event_time")
-            assert [_plain(v) for v in row.values()] == expected, recipe.title
-            assert [type(_plain(v)) for v in row.values()] == [type(v) for v in expected], recipe.title
+            assert [cookbook.plain(v) for v in row.values()] == expected, recipe.title
+            assert [type(cookbook.plain(v)) for v in row.values()] == [type(v) for v in expected], recipe.title
             if "event_time" not in recipe.columns:
                 assert before - 1 < came.timestamp() < time.time() + 1, recipe.title
     assert world.letters() == []
-
-
-def _plain(value: Any) -> Any:
-    """A value as the page writes it: times as text, in UTC."""
-    if not isinstance(value, datetime):
-        return value
-    text = value.isoformat(" ")
-    assert text.endswith("+00:00")
-    moment = text.removesuffix("+00:00")
-    return (moment.rstrip("0") if "." in moment else moment) + "+00"

@@ -2,8 +2,12 @@
 
 import shlex
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import duckdb
+import pyarrow as pa
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -45,7 +49,7 @@ def new(command: str, sample: str) -> str:
     return result.stderr
 
 
-def readings(config: Config, stream: str, recipe: Recipe) -> list[dict[str, object]]:
+def readings(config: Config, stream: str, recipe: Recipe) -> list[dict[str, Any]]:
     contract = files.find(config.streams[stream].contract or stream, config.contracts)
     out = []
     for message in recipe.messages:
@@ -79,10 +83,14 @@ def test_the_command_writes_the_route_of_the_page(recipe: Recipe, here: Path) ->
     config = load(here / "run.yaml", {})
     assert problems(config) == []
     found = readings(config, recipe.stream, recipe)
-    assert len(found) == len(recipe.rows)
-    at = recipe.columns.index("device_id")
-    assert [row["device_id"] for row in found] == [row[at] for row in recipe.rows]
     assert [row.get("_extra") for row in found] == [None] * len(found)
+    rows = [{**row, "event_time": datetime.fromtimestamp(row["event_time"] / 1e6, UTC)} for row in found]
+    lake = duckdb.connect()
+    lake.execute("set timezone = 'UTC'")
+    lake.register("page", pa.Table.from_pylist(rows))
+    columns = ", ".join(f"{sql} c{i}" for i, sql in enumerate(recipe.columns))
+    shown = lake.execute(f"select {columns} from page").to_arrow_table().to_pylist()
+    assert [[cookbook.plain(value) for value in row.values()] for row in shown] == recipe.rows
 
 
 def test_all_recipes_fit_into_one_configuration() -> None:
