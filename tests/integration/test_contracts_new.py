@@ -265,7 +265,7 @@ def _odd_messages(world: World) -> None:
     ]
     blank, comma, unit = [x.text("detail") for x in deadletters.read(world.config)]
     assert "no field of the contract has a value" in blank
-    assert "a decimal comma" in comma
+    assert "set text_numbers: ','" in comma
     assert "1970-01-01" in unit
     assert "did you mean seconds, 2026-11-23" in unit
 
