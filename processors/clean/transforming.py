@@ -13,10 +13,10 @@ from headrace.transforms.run import Failure
 from processors.clean import calibrating
 from processors.clean.batch import RawBatch
 from processors.clean.calibrating import calibrated
-from processors.clean.judge import Judged, by_prefix, rewrite
-from processors.clean.rules.rule import Change
+from processors.clean.judge import Judged, by_prefix
 from processors.clean.schemas import Known
 from processors.clean.transforms import Transforms
+from processors.clean.writing import written
 from processors.group.schemas import Schemas
 
 RULE = "transform"
@@ -53,13 +53,13 @@ def _run(
     calibration, transform = transforms.of(version)
     frame: pl.DataFrame | None = None
     if calibration is not None:
-        made = calibrated(*calibration, known, values)
+        found = calibrated(*calibration, known, values)
         digest = calibration[0].table.digest
-        out.refused.update({rows[i]: _refusal(it, calibrating.RULE, digest) for i, it in made.failures.items()})
-        out.rewritten.update({row: new for row, new in zip(rows, made.values, strict=True) if new is not None})
-        kept = [i for i in range(len(rows)) if i not in made.failures]
-        frame = made.frame if len(kept) == len(rows) else made.frame[kept]
-        values, rows = [made.values[i] or values[i] for i in kept], [rows[i] for i in kept]
+        out.refused.update({rows[i]: _refusal(it, calibrating.RULE, digest) for i, it in found.failures.items()})
+        out.rewritten.update({row: new for row, new in zip(rows, found.values, strict=True) if new is not None})
+        kept = [i for i in range(len(rows)) if i not in found.failures]
+        frame = found.frame if len(kept) == len(rows) else found.frame[kept]
+        values, rows = [found.values[i] or values[i] for i in kept], [rows[i] for i in kept]
     if transform is None or not rows:
         return
     digest = transform.code.digest
@@ -67,12 +67,9 @@ def _run(
     result = transforms.run(transform, number, known.fields, columns, alive)
     for place, failure in result.failures.items():
         out.refused[rows[place]] = _refusal(failure, RULE, digest)
-    for place, changes in result.changes.items():
-        notes = [Change(f, v, f"{f}:{RULE}:{digest[:SHOWN_DIGITS]}") for f, v in changes.items()]
-        try:
-            out.rewritten[rows[place]] = rewrite(values[place], notes, known)
-        except PoisonError as e:
-            out.refused[rows[place]] = _refusal(Failure(str(e)), RULE, digest)
+    made, unwritten = written(values, result.changes, known, f"{RULE}:{digest[:SHOWN_DIGITS]}")
+    out.rewritten.update({rows[place]: value for place, value in made.items()})
+    out.refused.update({rows[place]: _refusal(Failure(str(e)), RULE, digest) for place, e in unwritten.items()})
 
 
 def columns_of(frame: pl.DataFrame, fields: list[Field]) -> dict[str, list[object]]:

@@ -45,6 +45,7 @@ _CHECK_SECONDS = 10.0
 _STALL_SECONDS = 0.5
 _REPORT_SECONDS = 5.0
 _BATCH_BYTES = 32 * 1024 * 1024
+_TURN_SECONDS = 10.0  # to decide a batch in: while one stream's readings take long, the others wait
 _FIRST_COUNT, _LEAST_COUNT = 500, 16  # messages to ask for at once: few, until their size is known
 _CONSUMER = {
     "queued.max.messages.kbytes": 64 * 1024,
@@ -237,7 +238,11 @@ class Relay(Generic[P]):
             return
         self.wait.working = True
         limits = {self._settings.targets[s]: pair.target.max_message_bytes for s, pair in self._pairs.items()}
+        begun = time.monotonic()
         outcomes = [o for o in self._step.decide(self.wait, batch, limits) if o.partition.token.live]
+        seconds, count = time.monotonic() - begun, sum(len(new) for _, new in batch)
+        if seconds > _TURN_SECONDS / 4:  # else four times as many are decided in time as well
+            self._count = max(_LEAST_COUNT, min(self._count, int(count * _TURN_SECONDS / seconds)))
         for o in outcomes:
             self.emitter.rows(o.partition.target, o.partition.number, o.rows)
             self.emitter.letters(self._settings.letters, o.letters)

@@ -297,7 +297,7 @@ def patched(process: Process) -> Iterator[None]:
         patch.setattr(backoff, "FIRST_SECONDS", 0.0)
         patch.setattr(hold, "_OUTAGE_SECONDS", -1.0)
         patch.setattr(relay, "_FIRST_COUNT", 5)
-        patch.setattr(relay, "_LEAST_COUNT", 5)
+        patch.setattr(relay, "_LEAST_COUNT", 1)
         patch.setattr(kafka, "consumer", lambda *_, **__: ToyConsumer(world.kafka))
         patch.setattr(kafka, "producer", lambda *_, **__: process.producer)
         patch.setattr(kafka, "describe", lambda _, names: {n: TopicInfo(world.topic_id, 1, 1_000_000) for n in names})

@@ -28,7 +28,10 @@ from headrace.transforms.run import Transform
 from headrace.transforms.sample import sample
 from processors.avro.codec import Codec, Located
 from processors.clean.calibrating import Calibrated, Devices, calibrated
+from processors.clean.judge import rewrite
+from processors.clean.rules.rule import Change
 from processors.clean.schemas import known_of
+from processors.clean.writing import written
 
 FIELDS: list[dict[str, Any]] = [
     {"name": "device_id", "type": "string"},
@@ -331,3 +334,25 @@ def test_a_transform_has_the_calibrated_values() -> None:
     out = Making(made, Transform(code)).run(KNOWN.fields, columns)
     assert out.changes == {0: {"ax": 4.0, "n": 4}, 3: {"n": 3}}
     assert out.failures.keys() == {1, 2}
+
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "ax": st.floats(-1e3, 1e3), "ay": st.none() | st.floats(-1e3, 1e3),
+    "single": st.none() | st.floats(-9, 9, width=32), "n": st.integers(0, 9), "text": st.none() | st.text(max_size=3),
+}  # fmt: skip
+
+
+@settings(max_examples=30)
+@given(ROWS, st.data())
+def test_changed_numbers_are_put_into_a_message_as_if_it_was_encoded_anew(
+    rows: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    values = [KNOWN.codec.write(7, BASE | row) for row in rows]
+    changes = {i: data.draw(st.fixed_dictionaries({}, optional=VALUES)) for i in range(len(rows))}
+    changes = {i: it for i, it in changes.items() if it}
+    out, refused = written(values, changes, KNOWN, "transform:3f2a9c01")
+    assert not refused
+    assert out == {
+        i: rewrite(values[i], [Change(f, v, f"{f}:transform:3f2a9c01") for f, v in it.items()], KNOWN)
+        for i, it in changes.items()
+    }

@@ -1,6 +1,7 @@
 """Transforms in clean: a change takes effect at an offset that is committed first, whatever dies and when."""
 
 import json
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,15 @@ from headrace.protocol.tail import MAX_NOTE_BYTES, Tail
 from headrace.protocol.versions import Parts, digest_of, named
 from headrace.protocol.wire import Position
 from headrace.transforms.code import read
-from headrace.transforms.table import fields_of
+from headrace.transforms.run import Result
+from headrace.transforms.table import Columns, fields_of
 from processors.clean.batch import decided, raw_batch, verdicts
 from processors.clean.calibrating import RULE as CALIBRATION
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
 from processors.clean.transforming import RULE, transformed
 from processors.clean.transforms import Transforms
+from processors.group import relay
 from processors.group.partition import Found
 from processors.group.schemas import Schemas
 from processors.group.token import Token
@@ -38,6 +41,7 @@ from tests.unit.clean_world import (
     Crash,
     Make,
     Process,
+    ToyTransform,
     World,
     cleaning,
     transforming,
@@ -281,3 +285,25 @@ def test_one_that_is_not_row_wise_is_refused_before_a_row_is_emitted(tmp_path: P
     assert transform is not None
     with pytest.raises(ConfigError, match=r"toy\.py, version .*: it is not row-wise"):
         they.run(transform, 7, fields_of(CONTRACT), columns, lambda: None)
+
+
+def test_a_batch_that_took_long_is_followed_by_smaller_ones_until_it_goes_fast_again(makes: dict[str, Make]) -> None:
+    """Else a transform that fails on each row holds up the other streams for as long as a full batch takes."""
+    world, slow = World(), [0.2]
+    world.write(PARTITIONS[0], [("good", 0)] * 30)
+    run = ToyTransform.run
+
+    def slowly(it: ToyTransform, fields: object, columns: Columns, alive: Any) -> Result:
+        time.sleep(slow[0] * len(columns["x"]))
+        return run(it, fields, columns, alive)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ToyTransform, "run", slowly)
+        patch.setattr(relay, "_TURN_SECONDS", 0.4)
+        process = Process(world, makes["a"])
+        process.turn()
+        process.turn()
+        assert 1 <= process.relay._count <= 2
+        slow[0] = 0.0
+        process.run_dry()
+        assert process.relay._count == 5
