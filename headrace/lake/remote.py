@@ -73,6 +73,11 @@ def literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
+def name(text: str) -> str:
+    """The name of a table or a column as SQL text, whatever it is."""
+    return '"' + text.replace('"', '""') + '"'
+
+
 def _s3(lake: "duckdb.DuckDBPyConnection", store: "Store") -> dict[str, object]:
     if store.tls.cert_file is not None or not store.tls.verify_hostname:
         raise ConfigError(

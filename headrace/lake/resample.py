@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from headrace.errors import ConfigError
+from headrace.lake import remote
 from headrace.lake import resamplesql as sql
 from headrace.lake.sql import connect, explained, frame, run, settings
 from headrace.protocol import provenance
@@ -98,7 +99,7 @@ def _opened(cfg: "Config", wish: Wish, empty: Callable[[str], None]) -> "Iterato
     if wish.stream not in cfg.streams:
         raise ConfigError(f"no stream is called {wish.stream}. The streams: {', '.join(cfg.streams) or '(none)'}")
     try:
-        with connect(cfg, sql.name(wish.stream), empty=empty) as lake, explained(cfg):
+        with connect(cfg, remote.name(wish.stream), empty=empty) as lake, explained(cfg):
             yield lake
     except ConfigError as e:
         if sql.TOO_MANY in str(e):
@@ -118,7 +119,7 @@ def _plan(lake: "duckdb.DuckDBPyConnection", cfg: "Config", wish: Wish) -> sql.P
         raise ConfigError(f"from {wish.start} is not before to {wish.end}: no reading can be there")
     columns = dict(
         lake.execute(
-            f"SELECT column_name, column_type FROM (DESCRIBE FROM {sql.name(wish.stream)})"  # noqa: S608 - quoted
+            f"SELECT column_name, column_type FROM (DESCRIBE FROM {remote.name(wish.stream)})"  # noqa: S608 - quoted
         ).fetchall()
     )
     return sql.Plan(

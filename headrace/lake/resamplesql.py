@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from headrace.lake.remote import literal
+from headrace.lake.remote import literal, name
 
 Aggregate = Literal["mean", "min", "max", "sum", "last", "count"]
 Fill = Literal["none", "previous", "linear"]
@@ -47,11 +47,6 @@ class Plan:
     start: datetime | None = None  # UTC, taken
     end: datetime | None = None  # UTC, not taken
     order: str = "event_time"  # by which the last of readings is known
-
-
-def name(text: str) -> str:
-    """A column's or a table's name as SQL takes it, whatever it is."""
-    return '"' + text.replace('"', '""') + '"'
 
 
 def statement(plan: Plan) -> str:

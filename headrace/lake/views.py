@@ -10,9 +10,9 @@ from headrace.contracts.files import find
 from headrace.contracts.model import Contract
 from headrace.contracts.sqlnames import is_word, quoted
 from headrace.errors import ConfigError
-from headrace.lake import letters, remote, united
+from headrace.lake import letters, remote, united, withdevices
 from headrace.protocol import provenance
-from headrace.protocol.names import clean_topic, lake_folder, stream_of
+from headrace.protocol.names import DEVICE_EVENTS, clean_topic, lake_folder, stream_of
 from headrace.store.open import open_store
 
 if TYPE_CHECKING:
@@ -47,12 +47,14 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
 
     The stream `imu` is the view imu; its raw topic, if archived, is imu.raw. The view of a stream has the rows of those
     that follow it, too. `empty` gets the names without rows. The dead letters are dead_letters, unless a stream is
-    called so.
+    called so. The view imu_with_devices has the readings of imu with what was known of their devices.
     """
+    joined = [s for s in cfg.streams if (j := s + withdevices.SUFFIX) not in cfg.streams and _is_named(sql, j)]
+    needed = {*map(clean_topic, joined), *([clean_topic(DEVICE_EVENTS)] if joined else [])}
     catalogue = _CATALOGUE.search(sql) is not None
     for topic in _topics(cfg):
         stream = stream_of(topic)
-        if not (catalogue or _is_named(sql, stream)):
+        if not (catalogue or topic in needed or _is_named(sql, stream)):
             continue
         name = f'"{stream}"'
         if topic != clean_topic(stream):
@@ -66,8 +68,17 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
             empty(name.replace('"', ""))
         body = _united(cfg, bodies) if len(bodies) > 1 else bodies[stream] or _empty(contract_of(cfg, stream))
         lake.execute(f"CREATE VIEW {name} AS {body}")
+    for stream in joined:
+        lake.execute(_with_devices(lake, cfg, stream))
     if letters.TABLE not in cfg.streams and re.search(rf"\b{letters.TABLE}\b", sql, re.IGNORECASE):
         lake.register(letters.TABLE, letters.table(letters.records(cfg, open_store(cfg.store))))
+
+
+def _with_devices(lake: "duckdb.DuckDBPyConnection", cfg: Config, stream: str) -> str:
+    columns = [column for column, *_ in lake.execute(f"DESCRIBE {remote.name(stream)}").fetchall()]
+    events = remote.name(DEVICE_EVENTS) if DEVICE_EVENTS in cfg.streams else f"({_empty(find(DEVICE_EVENTS))})"
+    body = withdevices.view(stream, columns, events)
+    return f"CREATE VIEW {remote.name(stream + withdevices.SUFFIX)} AS {body}"
 
 
 def _is_named(sql: str, stream: str) -> bool:

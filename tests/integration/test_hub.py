@@ -2,6 +2,7 @@
 
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Mapping
@@ -137,3 +138,31 @@ def test_a_device_that_publishes_is_seen(stack: Stack) -> None:
         return when is not None and datetime.fromisoformat(when) >= began
 
     until(seen, 30, lambda: hub.get(device_path(device)))
+
+
+@pytest.mark.lane("streams")
+def test_a_reading_stands_beside_the_firmware_that_its_device_had_then(stack: Stack) -> None:
+    hub, device = Hub(stack.config().hub), f"told-{time.time_ns()}"
+    known = {"id": device, "model": "M1", "firmware": "1.0", "attributes": {"position": "hall 3"}}
+    password = hub.post("/api/devices", known)["password"]
+    port = str(stack.config().mqtt.for_devices[1])
+    argv = ["mosquitto_pub", "-h", "127.0.0.1", "-p", port, "-u", device, "-P", password, "-q", "1"]
+    topic = f"sensors/{device}/environment"
+
+    def sends(temperature: float) -> bool:
+        message = ["-t", topic, "-m", f'{{"temperature": {temperature}}}']
+        return subprocess.run([*argv, *message], check=False, timeout=30, capture_output=True).returncode == 0
+
+    until(lambda: sends(1.0), 60, lambda: "the broker does not let the device in")
+    hub.patch(device_path(device), {"firmware": "1.1", "attributes": {"position": "hall 4"}})
+    assert sends(2.0)
+    sql = (
+        "select temperature t, device_model m, device_firmware f, device_attributes ->> 'position' p "
+        f"from environment_with_devices where device_id = '{device}' order by event_time"
+    )
+    expected = [{"t": 1.0, "m": "M1", "f": "1.0", "p": "hall 3"}, {"t": 2.0, "m": "M1", "f": "1.1", "p": "hall 4"}]
+
+    def rows() -> object:
+        return stack.json("query", "-f", "json", sql)
+
+    until(lambda: rows() == expected, 90, rows, pause=2.0)

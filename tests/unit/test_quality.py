@@ -113,6 +113,32 @@ def test_any_number_of_days_and_any_text_is_a_picture(count: int) -> None:
     assert root.tag.endswith("svg")
 
 
+def test_the_picture_fits_any_window_and_explains_itself() -> None:
+    days = {DAY + dt.timedelta(days=i): (i + 1, 5000) for i in range(0, 90, 3)}
+    root = ET.fromstring(svg({"imu": {f"field_{i}:{'x' * 60}:null": days for i in range(45)}}))
+    assert root.get("width") is None
+    assert "width:100%" in root.get("style", "")
+    wide = float(root.get("viewBox", "").split()[2])
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [("".join(t.itertext()), float(t.get("x", ""))) for t in root.iter(f"{space}text")]
+    assert {"none", "< 0.1 %", "< 1 %", "< 10 %", "< 50 %", "more"} <= {words for words, _ in texts}
+    assert "and 5 rules more, which acted less" in {words for words, _ in texts}
+    assert [x for words, x in texts if words in {"1 Jan", "1 Feb", "1 Mar"}] == pytest.approx(
+        [12, 12 + 31 * 456 / 88, 12 + 59 * 456 / 88], abs=0.01
+    )
+    cells = [r for r in root.iter(f"{space}rect") if r.find(f"{space}title") is not None]
+    assert len(cells) == 40 * 88, "days on which nothing was met have a place too"
+    assert max(float(r.get("x", "")) + float(r.get("width", "")) for r in cells) <= wide - 12
+    assert len({r.get("fill") for r in cells}) == 4
+
+
+def test_names_of_days_stand_apart() -> None:
+    days = {DAY + dt.timedelta(days=i): (1, 2) for i in range(3)}
+    root = ET.fromstring(svg({"imu": {"ax:maximum:null": days}}))
+    names = [t for t in root.iter("{http://www.w3.org/2000/svg}text") if (t.text or "").endswith(" Jan")]
+    assert [(t.text, t.get("x")) for t in names] == [("1 Jan", "12"), ("3 Jan", "56")]
+
+
 def test_notes_of_another_form_are_kept_whole() -> None:
     deed = deed_of("s", "d", DAY, "a:b:c")
     assert deed[3:] == ("a", "b", "c")
