@@ -7,7 +7,7 @@ import orjson
 from prometheus_client import Counter
 
 from bridge import letters
-from bridge.decoders.base import Reading, Refused
+from bridge.decoders.base import Births, Reading, Refused
 from bridge.delivery import Record
 from bridge.lanes import Lane, Topic
 from headrace import deadletters
@@ -59,12 +59,14 @@ class Becoming:
         now: int,
         came: Headers,
         properties: Iterable[tuple[str, str]] = (),
+        births: Births | None = None,
     ) -> Became:
         """What the payload of a message that came by `topic` becomes in those of its lanes.
 
         `now`: microseconds since 1970 UTC. `came`: headers that say when, where and how it came. `properties`: the
         message's user properties; of those that the topic's lanes ask for, dead letters have a header, and of its
         content type: they are read once more with both.
+        `births`: as `Source` has it.
         """
         asked = wire.properties(topic.asks, properties) if topic.asks else {}
         said = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS) if asked else b""
@@ -73,7 +75,7 @@ class Becoming:
         dead: list[Headers] = []
         skipped = ""
         for lane in lanes:
-            found = lane.read(payload, now, asked)
+            found = lane.read(payload, now, asked, births)
             ids = wire.event_ids(topic.name, payload, len(found), said)
             for index, one in enumerate(found):
                 if isinstance(one, Reading):

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from bridge.become import Became, Becoming, Large
 from bridge.delivery import Link, Record
+from bridge.edgenodes.memory import EdgeNodes
 from bridge.lanes import Lanes, Topic
 from bridge.receipts import Fate, ReceiptDesk
 from headrace.config import Config
@@ -54,11 +55,12 @@ class Shelf(Protocol):
 class Intake:
     """Turns messages into records and gives them to `delivery`."""
 
-    def __init__(self, config: Config, lanes: Lanes, delivery: Producer, shelf: Shelf) -> None:
+    def __init__(self, config: Config, lanes: Lanes, delivery: Producer, shelf: Shelf, edges: EdgeNodes) -> None:
         self._config = config
         self._lanes = lanes
         self._delivery = delivery
         self._shelf = shelf
+        self._edges = edges
         self._becoming = Becoming(config)
         self._desk = ReceiptDesk(config.bridge.receipts, (f for _, f in lanes.routing.filters))
         self._qos0_room = config.bridge.qos0_queue
@@ -125,13 +127,14 @@ class Intake:
             return _skip("copy")
         if not payload:  # the deletion of a retained message looks like this
             return _skip("no_payload")
+        births = self._edges.hear(topic.place, payload) if topic.place is not None and not retain else None
         if retain:
             lanes = tuple(lane for lane in lanes if lane.retained)
             if not lanes:
                 return _skip("retained")
         properties = packet.user_properties if topic.asks else ()
         headers = [*came, _DUP[packet.duplicate], _RETAIN[retain]]
-        return self._becoming.read(topic, lanes, packet, payload, now, headers, properties)
+        return self._becoming.read(topic, lanes, packet, payload, now, headers, properties, births)
 
     async def _store(self, link: Link | None, ticket: int, large: Large) -> None:
         async def then(letter: Letter) -> None:

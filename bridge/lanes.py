@@ -8,15 +8,16 @@ from typing import NamedTuple, TypeVar
 
 from prometheus_client import Counter
 
-from bridge.decoders.base import Decoder, Found, Reading, Refused, Source
+from bridge.decoders.base import Births, Decoder, Found, Reading, Refused, Skipped, Source
 from bridge.decoders.choice import Choice, Refusing
 from bridge.receipts import StandingReceipt
 from bridge.routing import Routing, Target, takes
 from headrace.deadletters import Stage
 from headrace.errors import PoisonError, Reason, TransientError
-from headrace.protocol import mediatypes, receipts, wire
+from headrace.protocol import mediatypes, receipts, sparkplug, wire
 from headrace.protocol.names import is_device_id, raw_topic
-from headrace.runtime.metrics import BRIDGE_MESSAGES, DEAD_LETTERS
+from headrace.protocol.sparkplug import Place
+from headrace.runtime.metrics import BRIDGE_MESSAGES, BRIDGE_SKIPPED, DEAD_LETTERS
 
 K = TypeVar("K")
 _NONE: Mapping[str, str] = {}
@@ -30,6 +31,26 @@ _LOG_SECONDS = 60.0
 _MAX_TOPICS = 50_000  # MQTT topics whose lanes are remembered
 _MAX_REMEMBERED = 512  # characters of such a topic: 65,535 are allowed, and a device can make up more and more
 _RECORD_MARGIN = 320  # bytes of a record beside its value and the MQTT topic: key, fixed headers and Kafka's own
+
+
+class Passing:
+    """A decoder that makes nothing of any payload, since the topic says already that it is no reading."""
+
+    def __init__(self, why: str) -> None:
+        self.ignored = 0
+        self._why = why
+
+    def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:  # noqa: ARG002 - whatever it is
+        """Nothing, counted."""
+        return [Skipped(self._why)]
+
+    def element(self, payload: bytes, index: int) -> bytes:  # noqa: ARG002 - there is one
+        """The whole payload."""
+        return payload
+
+    def marks(self, payload: bytes) -> Mapping[str, str]:  # noqa: ARG002 - nothing was read
+        """Nothing."""
+        return {}
 
 
 class _Defects:
@@ -65,21 +86,30 @@ class Lane:
     standing: StandingReceipt | None = None  # the receipt of each message, where the route has one
     asks: frozenset[str] = frozenset()  # the user properties that fill fields
     retained: bool = False  # whether copies that the broker had kept are readings too
+    learns: bool = False  # whether what births of Sparkplug say counts
 
-    def read(self, payload: bytes, received: int, properties: Mapping[str, str] = _NONE) -> list[Found]:
+    def read(
+        self,
+        payload: bytes,
+        received: int,
+        properties: Mapping[str, str] = _NONE,
+        births: Births | None = None,
+    ) -> list[Found]:
         """As `Decoder.decode`; a reading that is too large for the `.raw` topic is refused. Raises nothing.
 
         A decoder that fails all the same has a defect. Its payload is a dead letter then: the message would end the
         bridge again each time the broker sent it, and with the bridge the readings of all devices.
         """
         try:
-            return self._read(payload, received, properties)
+            return self._read(payload, received, properties, births)
         except Exception as e:  # noqa: BLE001 - see above
             _DEFECTS.tell(e, self.stream, len(payload))
             return [Refused(PoisonError(Reason.MALFORMED, _DEFECT), payload)]
 
-    def _read(self, payload: bytes, received: int, properties: Mapping[str, str]) -> list[Found]:
+    def _read(self, payload: bytes, received: int, properties: Mapping[str, str], births: Births | None) -> list[Found]:
         source = self.source._replace(properties=properties) if self.asks else self.source
+        if self.learns:
+            source = source._replace(births=births)
         found = self.decoder.decode(payload, source, received)
         for index, one in enumerate(found):
             if isinstance(one, Reading) and len(one.value) > self.limit:
@@ -105,6 +135,7 @@ class Topic(NamedTuple):
     copies: bool  # whether a message may come once for each of several subscriptions
     standing: StandingReceipt | None
     identity: str  # who published, as the topic says; empty: unknown
+    place: Place | None = None  # of an edge node of Sparkplug from whose births is learnt
 
 
 class Lanes:
@@ -138,34 +169,42 @@ class Lanes:
         match = self.routing.match(text)
         name = text.encode()
         media = mediatypes.essence(content_type or "")
-        lanes = tuple(self._lane(target, len(name), media) for target in match.targets)
+        lanes = tuple(self._lane(target, text, media) for target in match.targets)
         standing = next((lane.standing for lane in lanes if lane.standing is not None), None)
         copies = bool(lanes) and match.copies
         asks = frozenset(name for lane in lanes for name in lane.asks)
         header = (wire.MQTT_TOPIC, name)
-        topic = Topic(text, name, header, lanes or (_nowhere(text),), asks, copies, standing, match.identity)
+        place = sparkplug.place(text) if match.heard else None
+        lanes = lanes or (_nowhere(text) if place is None else _heard(),)
+        topic = Topic(text, name, header, lanes, asks, copies, standing, match.identity, place)
         if any(target.route.options.content_types for target in match.targets):
             _remember(self._typed, key, topic, sum(map(len, key)))
         else:
             _remember(self.topics, text, topic, len(text))
         return topic
 
-    def _lane(self, target: Target, name_bytes: int, media: str) -> Lane:
+    def _lane(self, target: Target, text: str, media: str) -> Lane:
         route, decoder = target.route, self._decoders[target.route.where].of(media)
         standing = None
         if route.options.receipt and all(is_device_id(value) for value in target.levels.values()):
             standing = StandingReceipt(receipts.fill(route.options.receipt, target.levels), decoder.marks)
+        why = sparkplug.passed_over(text) if route.options.format == "sparkplug" else ""
+        if why:
+            decoder = Passing(why)
+        elif target.refused is not None:
+            decoder = Refusing(target.refused)
         return Lane(
             stream=route.stream,
             topic=raw_topic(route.stream),
-            decoder=decoder if target.refused is None else Refusing(target.refused),
+            decoder=decoder,
             source=Source(target.captures, route.options.unknown_fields),
             counter=BRIDGE_MESSAGES.labels(route.stream),
-            limit=self._raw_limits[route.stream] - _RECORD_MARGIN - name_bytes,
+            limit=self._raw_limits[route.stream] - _RECORD_MARGIN - len(text.encode()),
             subscription=route.subscription,
             asks=frozenset(it.property for it in route.options.fields.values() if it.property),
             standing=standing,
             retained=route.options.retained == "keep",
+            learns=route.options.learns,
         )
 
     def own(self, topic: Topic, identifiers: Iterable[int]) -> tuple[Lane, ...]:
@@ -184,3 +223,7 @@ def _nowhere(text: str) -> Lane:
     words = f"no route takes the topic {text[:200]!r}. Add one, or narrow bridge.unrouted"
     error = PoisonError(Reason.NO_ROUTE, words)
     return Lane("", "", Refusing(error), Source(), DEAD_LETTERS.labels(Stage.BRIDGE, "", error.reason.value))
+
+
+def _heard() -> Lane:
+    return Lane("", "", Passing("heard"), Source(), BRIDGE_SKIPPED.labels("heard"))

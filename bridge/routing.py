@@ -51,6 +51,7 @@ class Match(NamedTuple):
     targets: tuple[Target, ...]
     copies: bool  # whether the broker may send a message once for each of several subscriptions
     identity: str  # who published, as the topic says; empty where it does not say so in a valid name
+    heard: bool  # whether what edge nodes of Sparkplug say there is learnt
 
 
 class Routing(NamedTuple):
@@ -61,6 +62,7 @@ class Routing(NamedTuple):
     unwanted: tuple[str, ...]  # filters that an earlier configuration may have subscribed to: they would bring copies
     filters: tuple[tuple[int, Filter], ...]  # of the subscriptions, by identifier
     spoken: tuple[Spoken, ...]  # which levels of topics say who published; where two match they say the same
+    heard: tuple[Filter, ...] = ()  # all that edge nodes of Sparkplug publish from whose births is learnt
 
     def match(self, topic: str) -> Match:
         """Where the messages of a topic go; no targets when no route's filter matches."""
@@ -70,6 +72,7 @@ class Routing(NamedTuple):
             targets=tuple(targets),
             copies=sum(f.matches(topic) for _, f in self.filters) > 1,
             identity=identity if is_device_id(identity) else "",
+            heard=any(f.matches(topic) for f in self.heard),
         )
 
 
@@ -98,8 +101,9 @@ def build(config: Config) -> Routing:
     unrouted = [
         filters.parse(text, f"bridge.unrouted[{i}]", captures=False) for i, text in enumerate(config.bridge.unrouted)
     ]
+    heard = list(identities.heard(config))
     wanted: dict[str, Filter] = {}
-    for f in [*unrouted, *(r[1] for r in routes)]:
+    for f in [*unrouted, *(r[1] for r in routes), *(s.filter for s in heard)]:
         wanted.setdefault(f.pattern, f)
     widest = [f for p, f in wanted.items() if not any(filters.covers(o, f) for q, o in wanted.items() if q != p)]
     numbers = _identifiers(f.pattern for f in widest)
@@ -123,7 +127,8 @@ def build(config: Config) -> Routing:
         subscriptions=tuple(Subscription(sharing.shared(group, pattern), n) for pattern, n in numbers.items()),
         unwanted=(*(sharing.shared(group, p) for p in covered), *(known if group else ())),
         filters=tuple((numbers[f.pattern], f) for f in widest),
-        spoken=(*identities.routed(config), *identities.unrouted(config)),
+        spoken=(*identities.routed(config), *heard, *identities.unrouted(config)),
+        heard=tuple(s.filter for s in heard),
     )
 
 

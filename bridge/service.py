@@ -13,6 +13,8 @@ from bridge import startup
 from bridge.beside import beside
 from bridge.delivery import Delivery
 from bridge.departure import LEAVE_SECONDS, Departure
+from bridge.edgenodes.asking import Rebirths
+from bridge.edgenodes.memory import EdgeNodes
 from bridge.intake import Intake
 from bridge.lanes import Lanes
 from bridge.letters import Shelf
@@ -121,8 +123,10 @@ class Bridge:
         self._delivery = Delivery(config, raw_limit, deadletters.max_letter_bytes(config), self._topics.away)
         self._shelf = Shelf(config)
         lanes = Lanes(work.routing, servers.decoders, servers.raw_limits)
-        intake = Intake(config, lanes, self._delivery, self._shelf)
-        self._sessions = Sessions(config, work.routing, intake, departure, health)
+        rebirths = Rebirths(config.bridge.rebirth_seconds)
+        edges = EdgeNodes(config.bridge.births_bytes, rebirths.want, rebirths.born)
+        intake = Intake(config, lanes, self._delivery, self._shelf, edges)
+        self._sessions = Sessions(config, work.routing, intake, departure, health, edges, rebirths)
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Carry messages until `stopped` is set, then finish what is in flight. Raises what ended it early."""

@@ -10,6 +10,8 @@ from typing import NoReturn
 from bridge.beside import beside
 from bridge.delivery import Link
 from bridge.departure import Departure
+from bridge.edgenodes.asking import Rebirths
+from bridge.edgenodes.memory import EdgeNodes
 from bridge.intake import Intake
 from bridge.routing import Routing
 from headrace import mqtt
@@ -31,7 +33,16 @@ _STEADY_SECONDS = 30.0  # after a connection that lasted this long, the pauses b
 class Sessions:
     """Receives messages and gives them to `intake`."""
 
-    def __init__(self, config: Config, routing: Routing, intake: Intake, departure: Departure, health: Health) -> None:
+    def __init__(
+        self,
+        config: Config,
+        routing: Routing,
+        intake: Intake,
+        departure: Departure,
+        health: Health,
+        edges: EdgeNodes,
+        rebirths: Rebirths,
+    ) -> None:
         b = config.bridge
         self._mqtt = config.mqtt
         self._session = Session(
@@ -40,6 +51,7 @@ class Sessions:
         self._routing = routing
         self._intake = intake
         self._departure = departure
+        self._edges, self._rebirths = edges, rebirths
         self._health = health
         self._hang_ups: deque[float] = deque(maxlen=_RIVAL_LOSSES)  # when the broker hung up
         self.link: Link | None = None  # of the newest connection
@@ -123,13 +135,16 @@ class Sessions:
         """Take what comes by one connection; returns when the departure is complete. Raises what ends it."""
         first = self.link is None
         link = self.link = Link(connection)
+        self._edges.forget()
+        self._rebirths.forget()
         BRIDGE_CONNECTIONS.inc()
         self._look_at_terms(connection, first=first)
         wanted, unwanted = self._routing.subscriptions, self._routing.unwanted
         if not self._departure.wanted.is_set():
             connection.subscribe(wanted, unwanted)
         try:
-            async with beside(self._read(link), connection.keep_alive(), self._watch_silence(connection)):
+            rebirths = self._rebirths.run(connection)
+            async with beside(self._read(link), connection.keep_alive(), self._watch_silence(connection), rebirths):
                 await self._departure.depart(link, [*(s.filter for s in wanted), *unwanted])
         except Exception:
             connection.abort()

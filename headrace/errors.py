@@ -46,6 +46,7 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"  # a field's value has a type that the contract does not allow
     MISSING_FIELD = "missing_field"  # a required field is absent
     UNKNOWN_FIELD = "unknown_field"  # a field that the contract does not have
+    UNKNOWN_ALIAS = "unknown_alias"  # a metric of Sparkplug without a name, whose birth the bridge does not know
     DEVICE_MISMATCH = "device_mismatch"  # the payload's device_id is not the topic's
     BAD_NAME = "bad_name"  # a device id or a topic level outside the allowlist
     CONTRACT_REFUSED = "contract_refused"  # the stream's contract may not follow the registered one

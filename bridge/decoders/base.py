@@ -33,12 +33,23 @@ class Skipped(NamedTuple):
 Found = Reading | Refused | Skipped
 
 
+class Metric(NamedTuple):
+    """What a birth of Sparkplug says of a metric."""
+
+    name: str
+    type: int  # the number of the specification; 0: it does not say
+
+
+Births = Mapping[int | str, Metric]  # by alias; by name where there is none
+
+
 class Source(NamedTuple):
     """What a route and a topic say about every payload that comes that way."""
 
     captures: Mapping[str, str] = _NO_VALUES  # levels of the topic, by the names that the route's filter gives them
     unknown_fields: Unknown = "refuse"  # what becomes of what the contract lacks
     properties: Mapping[str, str] = _NO_VALUES  # of the message's user properties, those that the route asks for
+    births: Births | None = None  # of the edge node or device that sent it; None: nothing is learnt from births here
 
 
 class Decoder(Protocol):

@@ -90,13 +90,14 @@ def _protobuf(route: Route) -> Parser:
     return protobuf.parser(route.options.protobuf)
 
 
-def _sparkplug(route: Route) -> Parser:
-    from bridge.decoders import sparkplug
+def _sparkplug(contract: Contract, schema_id: int, route: Route) -> Decoder:
+    from bridge.decoders.sparkplug.decoder import SparkplugDecoder
 
-    return sparkplug.parser(route.options.sparkplug)
+    reader = ObjectReader(contract, schema_id, route.fills, route.name, of_route(route.options))
+    return SparkplugDecoder(route.options.sparkplug, reader)
 
 
-FORMATS: dict[Format, Make] = {"json": _json, "value": _value}
+FORMATS: dict[Format, Make] = {"json": _json, "value": _value, "sparkplug": _sparkplug}
 PARSERS: dict[Format, Callable[[Route], Parser]] = {
     "columns": _columns,
     "packed": _packed,
@@ -106,7 +107,6 @@ PARSERS: dict[Format, Callable[[Route], Parser]] = {
     "msgpack": _msgpack,
     "avro": _avro,
     "protobuf": _protobuf,
-    "sparkplug": _sparkplug,
 }
 _TEXTS = frozenset({"csv", "senml"})  # formats whose numbers are, or may be, text
 

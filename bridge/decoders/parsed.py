@@ -41,7 +41,7 @@ class ParsedDecoder:
         if not payload:
             return [Refused(empty(), payload)]
         try:
-            objects = self._parse(payload)
+            objects = self.objects(payload, source)
             if len(objects) > MAX_ELEMENTS:
                 why = f"more than {MAX_ELEMENTS:,} readings in one message: send them in several"
                 raise PoisonError(Reason.TOO_LARGE, why)
@@ -67,6 +67,10 @@ class ParsedDecoder:
                 return [Refused(too_much(), payload)]
         self.ignored += self._reader.take_ignored()
         return found or [Skipped("empty")]
+
+    def objects(self, payload: bytes, source: Source) -> Sequence[dict[str, Any] | PoisonError]:  # noqa: ARG002 - others do
+        """What `Parser.parse` gives."""
+        return self._parse(payload)
 
     def element(self, payload: bytes, index: int) -> bytes:
         """One object as a payload of its own; the whole payload where the format can't be split."""

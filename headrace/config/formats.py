@@ -96,12 +96,14 @@ class Protobuf(Section):
 
 SparkplugType = Literal[
     "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float", "Double", "Boolean", "String",
-    "DateTime", "Text", "UUID", "Bytes", "File",
+    "DateTime", "Text", "UUID", "Bytes", "File", "Int8Array", "Int16Array", "Int32Array", "Int64Array", "UInt8Array",
+    "UInt16Array", "UInt32Array", "UInt64Array", "FloatArray", "DoubleArray", "BooleanArray", "StringArray",
+    "DateTimeArray",
 ]  # fmt: skip
 # Their numbers in payloads: Sparkplug 3.0, 6.4.16.
-SPARKPLUG_TYPES: dict[SparkplugType, int] = {
-    name: number for number, name in enumerate(get_args(SparkplugType)[:15], 1)
-} | {"Bytes": 17, "File": 18}
+SPARKPLUG_TYPES: dict[SparkplugType, int] = dict(
+    zip(get_args(SparkplugType), [*range(1, 16), 17, 18, *range(22, 35)], strict=True)
+)
 
 
 class Metric(Section):
@@ -121,6 +123,11 @@ class Sparkplug(Section):
     metrics: dict[str, Annotated[Metric, BeforeValidator(_as_metric)]] = Field(
         default_factory=dict,
         description="fields by the metric's name, or by its alias in birth messages; others have their own name",
+    )
+    learn: bool = Field(
+        True,
+        description="learn names and types from births, count gaps and ask for rebirths; false: what a message means "
+        "is said by itself and by the route alone",
     )
 
     @field_validator("metrics", mode="before")

@@ -9,8 +9,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from headrace.config.model import Config
+from headrace.config.route import Route
 from headrace.errors import ConfigError
-from headrace.protocol import filters
+from headrace.protocol import filters, sparkplug
 from headrace.protocol.filters import Filter
 from headrace.protocol.names import DEVICE
 
@@ -61,12 +62,33 @@ def unrouted(config: Config) -> list[Spoken]:
     return list(found.values())
 
 
+def heard(config: Config) -> Iterator[Spoken]:
+    """All that those edge nodes of Sparkplug publish from whose births the bridge learns; it reads this beside routes.
+
+    Skips filters that can't be read.
+    """
+    for name, stream in config.streams.items():
+        for i, route in enumerate(stream.routes):
+            with suppress(ConfigError):
+                one = heard_by(route, filters.parse(route.filter, f"streams.{name}.routes[{i}].filter"))
+                if one is not None:
+                    yield one
+
+
+def heard_by(route: Route, found: Filter) -> Spoken | None:
+    """The same for one route, with its filter; None where it does not learn."""
+    whole = sparkplug.whole(found) if route.learns else None
+    level = found.captures.get(route.identity, sparkplug.NODE + 1)
+    return Spoken(whole, level, route.identity != DEVICE) if whole is not None and level <= sparkplug.NODE else None
+
+
 def filters_of(config: Config) -> Iterator[str]:
     """The filters, as MQTT knows them, that a bridge subscribes to, and those that others cover. Skips wrong ones."""
     routes = (route.filter for stream in config.streams.values() for route in stream.routes)
     for text in [*routes, *config.bridge.unrouted]:
         with suppress(ConfigError):
             yield filters.parse(text, "").pattern
+    yield from dict.fromkeys(s.filter.pattern for s in heard(config))
 
 
 def keeping(config: Config) -> Iterator[Filter]:

@@ -90,6 +90,12 @@ class Bridge(Section):
         pattern=r"^([A-Za-z0-9_.:@~-]{1,32}/){0,4}$",
         description="prefix of the topics to which devices may have receipts sent; empty: no receipts",
     )
+    rebirth_seconds: Annotated[float, Field(ge=0)] = Field(
+        60.0, description="between two requests for a rebirth to one Sparkplug edge node; 0: none is asked for"
+    )
+    births_bytes: Positive = Field(
+        64 * 1024 * 1024, description="memory for what births of Sparkplug say: about 250 bytes a metric"
+    )
     http: Http = Http()
 
 

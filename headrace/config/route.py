@@ -115,6 +115,12 @@ class Route(Section):
             raise ValueError(f"fields.{TIME}: {said}, and leave this out")
         return self
 
+    @model_validator(mode="after")
+    def _check_compression(self) -> Self:
+        if self.format == "sparkplug" and self.compression != "none":
+            raise ValueError("compression: a payload of Sparkplug B is not compressed as a whole. Leave it out")
+        return self
+
     def _says_time(self) -> str:
         """What makes the time of a format's readings, and what to set; empty where the payloads' fields do."""
         untimed = {"packed"} if self.packed is None or not self.packed.time else set[Format]()
@@ -130,6 +136,11 @@ class Route(Section):
         """Where fields are; the device's name too, where `device.topic` says it."""
         topic = self.device.topic
         return {**self.fields, **({DEVICE: FieldSource(topic=topic)} if topic else {})}
+
+    @property
+    def learns(self) -> bool:
+        """Whether what births say of metrics is remembered, where the filter is one of Sparkplug's namespace."""
+        return self.format == "sparkplug" and (self.sparkplug is None or self.sparkplug.learn)
 
     @property
     def as_contract(self) -> bool:

@@ -11,7 +11,7 @@ from headrace.config.route import Route
 from headrace.contracts import captures, files, lint, onevalue
 from headrace.contracts.model import REMEDY, Contract
 from headrace.errors import ConfigError
-from headrace.protocol import filters, receipts
+from headrace.protocol import filters, receipts, sparkplug
 from headrace.protocol.filters import Filter
 from headrace.protocol.names import DEVICE, EXTRA, QUALITY
 
@@ -139,7 +139,13 @@ def identity_problems(config: Config) -> Iterator[str]:
                     f"{where}: {found.text}: a broker's access file can't have this filter. Leave out %u, %c, control "
                     "characters, and spaces at its ends"
                 )
-            this = Spoken(found, found.captures[route.identity], route.identity != DEVICE)
+            level = found.captures[route.identity]
+            this = identities.heard_by(route, found) or Spoken(found, level, route.identity != DEVICE)
+            if this.filter is found and route.learns and sparkplug.whole(found) is not None:
+                yield (
+                    f"{where}: {found.text}: an edge node publishes for its devices, and is the one that says who they "
+                    "are. Capture its level, and name that: spBv1.0/GROUP/+/{gateway}/{device_id}, identity: gateway"
+                )
             for other_where, other in before:
                 if not filters.overlap(this.filter, other.filter):
                     continue
@@ -243,3 +249,11 @@ def sharing_problems(config: Config) -> Iterator[str]:
             "bridge.leave: true would lose what is published until the next start. It is for a bridge that shares its "
             "messages with others: name their group in bridge.shared_group, or remove this key"
         )
+    for name, stream in config.streams.items() if config.bridge.shared_group else ():
+        for i, route in enumerate(stream.routes):
+            if route.learns:
+                yield (
+                    f"streams.{name}.routes[{i}].sparkplug: each bridge of a group gets some of an edge node's "
+                    "messages, so none can learn from its births. Leave bridge.shared_group empty; or set learn: false "
+                    "here, and name in metrics what only births say"
+                )

@@ -33,6 +33,11 @@ REMEDIES = {
         "Add the field to the contract, or the key to the `aliases` of one that is there, or name it in the route's "
         "`fields`. Or set the route's `unknown_fields`: `keep` has it in `_extra`, `ignore` drops it. Then redrive",
     ),
+    Reason.UNKNOWN_ALIAS: Remedy(
+        "A metric of Sparkplug has an alias and no name, and the bridge does not know the birth that names it",
+        "The bridge asks the edge node for a birth, and what comes behind it is read. To have these letters too, name "
+        "the aliases in the route's `sparkplug.metrics`, as the birth does, and redrive; else drop them",
+    ),
     Reason.DEVICE_MISMATCH: Remedy(
         "The payload names another device than the topic",
         "Have each device publish under its own id. For a gateway that publishes for others, correct the route's "

@@ -134,7 +134,7 @@ class Topics:
     """
 
     def __init__(self, config: Config) -> None:
-        routed = list(identities.routed(config))
+        routed = [*identities.routed(config), *identities.heard(config)]
         spoken = [*routed, *identities.unrouted(config)]
         self._spoken = [s for i, s in enumerate(spoken) if not _covered(s, spoken, i)]
         self._routed = routed

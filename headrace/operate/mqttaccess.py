@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from headrace.config import Config, identities, load
+from headrace.config.identities import Spoken
 from headrace.errors import ConfigError
 from headrace.operate import brokerfiles
+from headrace.protocol import sparkplug
 from headrace.protocol.names import is_identity
 
 _USER = "user "
@@ -24,14 +26,17 @@ def devices(config: Config, gateways: Iterable[str] = ()) -> str:
     """The text of the file, for a configuration in which headrace.config.check finds no problem.
 
     A device, or a gateway, publishes where a route takes its readings and below its own name where the bridge reads
-    mistyped topics. Where a route is for gateways, only `gateways` do. It reads its own receipts, and nothing else. Who
+    mistyped topics. Where a route is for gateways, only `gateways` do. It reads its own receipts, and nothing else; an
+    edge node of Sparkplug from whose births the bridge learns, its own commands too, since it is asked for births. Who
     had the name of the receipts' topics could forge receipts where a route begins with the identity, and may nothing.
     """
     prefix = config.bridge.receipts
     reserved = prefix.partition("/")[0]
-    spoken = [*identities.routed(config), *identities.unrouted(config)]
+    heard = list(identities.heard(config))
+    spoken = [*identities.routed(config), *heard, *identities.unrouted(config)]
     own = (f"pattern write {_own(s.filter.levels, s.level, '%u')}" for s in spoken if not s.gateway)
-    lines = list(dict.fromkeys(own))
+    told = (f"pattern read {topic}" for s in heard if not s.gateway for topic in _told(s, "%u"))
+    lines = list(dict.fromkeys([*own, *told]))
     if prefix:
         lines += [f"pattern read {prefix}%u", f"pattern read {prefix}%u/#"]
     if is_identity(reserved):
@@ -39,7 +44,9 @@ def devices(config: Config, gateways: Iterable[str] = ()) -> str:
     theirs = [s for s in spoken if s.gateway]
     for name in sorted({*gateways} - {reserved}):
         topics = dict.fromkeys(_own(s.filter.levels, s.level, name) for s in theirs)
+        commands = dict.fromkeys(topic for s in heard if s.gateway for topic in _told(s, name))
         lines += [f"{_USER}{name}", *(f"topic write {topic}" for topic in topics)]
+        lines += [f"topic read {topic}" for topic in commands]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -58,6 +65,13 @@ def renewed(config: Config, file: Path) -> str:
 
 def _own(levels: Sequence[str], level: int, name: str) -> str:
     return "/".join([*levels[:level], name, *levels[level + 1 :]])
+
+
+def _told(spoken: Spoken, name: str) -> list[str]:
+    """Where an edge node of Sparkplug that publishes under `name` is told what to do."""
+    levels = list(spoken.filter.levels)
+    levels[spoken.level] = name
+    return sparkplug.commands(tuple(levels))
 
 
 def main(arguments: list[str]) -> int:

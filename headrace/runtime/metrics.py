@@ -23,11 +23,17 @@ BRIDGE_SKIPPED = Counter(
     "MQTT messages that became neither readings nor dead letters: qos0_full (no room while Kafka is away), no_payload "
     "(as when a retained message is deleted), retained (a copy that the broker had kept), empty (an array without "
     "elements), copy (of a message that another subscription brings), ignored (its topic names a field that the "
-    "contract does not have)",
+    "contract does not have); of Sparkplug: death, command, heard (no route takes it; its births and numbers count)",
     ["why"],
 )
 BRIDGE_IGNORED_FIELDS = Counter(
     "headrace_bridge_ignored_fields_total", "Payload fields dropped that the contract does not have", ["stream"]
+)
+BRIDGE_SPARKPLUG = Counter(
+    "headrace_bridge_sparkplug_total",
+    "What was heard of edge nodes of Sparkplug: birth, death, late_death (of an earlier session), gap (messages are "
+    "missing), missing (how many, by their numbers), rebirth_asked, forgotten (for want of bridge.births_bytes)",
+    ["what"],
 )
 BRIDGE_UNACKNOWLEDGED = Gauge(
     "headrace_bridge_unacknowledged_messages",

@@ -10,6 +10,7 @@ import orjson
 from bridge import routing
 from bridge.decoders import formats
 from bridge.delivery import Link, Record
+from bridge.edgenodes.memory import EdgeNodes, Node
 from bridge.intake import Intake
 from bridge.lanes import Lanes
 from headrace.config import Config
@@ -120,7 +121,9 @@ class World:
         self.kafka, self.shelf, self.wire = Kafka(room), Shelf(), Wire()
         decoders = {r.where: formats.choice(find(self.config.contract_of(r.stream)), 7, r) for r in self.routing.routes}
         lanes = Lanes(self.routing, decoders, dict.fromkeys(self.config.streams, 65_536))
-        self.intake = Intake(self.config, lanes, self.kafka, self.shelf)
+        self.wanted: list[Node] = []
+        self.edges = EdgeNodes(self.config.bridge.births_bytes, self.wanted.append, lambda _: None)
+        self.intake = Intake(self.config, lanes, self.kafka, self.shelf, self.edges)
         self.link = Link(self.wire)  # type: ignore[arg-type]
 
     def take(self, *packets: Packet) -> list[Produced]:

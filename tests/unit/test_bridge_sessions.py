@@ -8,6 +8,8 @@ import pytest
 
 from bridge import routing
 from bridge.departure import Departure
+from bridge.edgenodes.asking import Rebirths
+from bridge.edgenodes.memory import EdgeNodes
 from bridge.intake import Intake
 from bridge.sessions import Sessions
 from headrace import mqtt
@@ -60,7 +62,10 @@ def run(monkeypatch: pytest.MonkeyPatch, *connections: Scripted) -> None:
     monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.001)
     with Health(Http(), ("mqtt",)) as health:
         intake = cast("Intake", None)  # no message comes
-        asyncio.run(Sessions(CONFIG, routing.build(CONFIG), intake, Departure(), health).run())
+        rebirths = Rebirths(60)
+        edges = EdgeNodes(1, rebirths.want, rebirths.born)
+        it = Sessions(CONFIG, routing.build(CONFIG), intake, Departure(), health, edges, rebirths)
+        asyncio.run(it.run())
 
 
 def lost() -> float:
