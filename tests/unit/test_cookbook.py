@@ -21,6 +21,7 @@ from headrace.config import Config, load
 from headrace.config.check import problems
 from headrace.config.routes import filter_problems, identity_problems
 from headrace.contracts import files
+from headrace.contracts.heard import Message
 from headrace.operate import mqttaccess
 from headrace.protocol import filters
 from headrace.protocol.names import is_identity
@@ -49,10 +50,10 @@ def new(command: str, sample: str) -> str:
     return result.stderr
 
 
-def readings(config: Config, stream: str, recipe: Recipe) -> list[dict[str, Any]]:
+def readings(config: Config, stream: str, messages: list[Message]) -> list[dict[str, Any]]:
     contract = files.find(config.streams[stream].contract or stream, config.contracts)
     out = []
-    for message in recipe.messages:
+    for message in messages:
         (target,) = routing.build(config).match(message.topic).targets
         assert target.refused is None
         decoder = formats.decoder(contract, 7, target.route)
@@ -82,7 +83,7 @@ def test_the_command_writes_the_route_of_the_page(recipe: Recipe, here: Path) ->
     (here / "run.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
     config = load(here / "run.yaml", {})
     assert problems(config) == []
-    found = readings(config, recipe.stream, recipe)
+    found = readings(config, recipe.stream, recipe.messages)
     assert [row.get("_extra") for row in found] == [None] * len(found)
     rows = [{**row, "event_time": datetime.fromtimestamp(row["event_time"] / 1e6, UTC)} for row in found]
     lake = duckdb.connect()
