@@ -1,4 +1,6 @@
-"""A transform that fails on 1 % of rows, then corrected, its letters redriven, clean killed between: every row once."""
+"""A transform that fails on 1 % of rows and is corrected, its letters redriven; a calibration that changes with it, and
+alone; clean killed between: every row once, by one version of both.
+"""
 
 import time
 from collections import Counter
@@ -12,8 +14,9 @@ from headrace.config import Config, load
 from headrace.contracts.files import find
 from headrace.operate import provision
 from headrace.protocol import clean_note
+from headrace.protocol.versions import FOLDER, Parts, digest_of, named
 from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, ORIGIN, POSITION, header, unpack_position
-from headrace.transforms.code import read
+from headrace.store.open import open_store
 from processors.avro.codec import Codec
 from tests.integration.processes import Row, produce, records, running, wait_for
 from tests.stack import Stack
@@ -23,6 +26,7 @@ STREAM, PARTITIONS, ROWS = "shaped", 2, 6_000
 RAW, CLEAN = f"{STREAM}.raw", f"{STREAM}.clean"
 PLACES = [(RAW, p) for p in range(PARTITIONS)]
 CODEC = Codec(find("environment").schema)
+TRY = ("--from", "raw", "--rows", "50", "--json")
 BROKEN = """
 def transform(df):
     if (df.humidity == 13).any():
@@ -37,9 +41,14 @@ def transform(df):
 """
 
 
+def table(offset: int) -> str:
+    """A calibration: of 20 degrees it leaves 20 - `offset`."""
+    return f"device_id,valid_from,field,offset,gain\nd,2026-01-31,temperature,{offset},\nd,2099-01-01,temperature,99,\n"
+
+
 @pytest.fixture
 def settings(stack: Stack, tmp_path: Path) -> Path:
-    """A stream of its own on the session's servers, its topics made and filled."""
+    """A stream of its own on the session's servers, its topics made."""
     over = {
         "streams": {
             STREAM: {
@@ -47,6 +56,7 @@ def settings(stack: Stack, tmp_path: Path) -> Path:
                 "partitions": PARTITIONS,
                 "routes": ["shaped/{device_id}"],
                 "transform": "shaped.py",
+                "calibration": "shaped.csv",
             }
         },
         "bridge": {"client_id": "headrace-shaped"},
@@ -56,30 +66,50 @@ def settings(stack: Stack, tmp_path: Path) -> Path:
     }
     path = stack.config_file(tmp_path / "shaped.yaml", over)
     (tmp_path / "shaped.py").write_text(BROKEN)
+    (tmp_path / "shaped.csv").write_text(table(10))
     config = load(path, {})
     provision.topics(config)
-    produce(config, RAW, PARTITIONS, readings(provision.contracts(config)[STREAM]))
     return path
 
 
-def readings(schema_id: int) -> Iterator[Row]:
-    """Readings whose battery and event time number them, 1 % of them with a humidity of 13."""
+def send(config: Config, third: int) -> None:
+    """A third of the readings to the raw topic."""
+    rows = readings(provision.contracts(config)[STREAM], range(third * ROWS // 3, (third + 1) * ROWS // 3))
+    produce(config, RAW, PARTITIONS, rows)
+
+
+def readings(schema_id: int, numbers: range) -> Iterator[Row]:
+    """Readings whose event time tells them apart, 1 % of them with a humidity of 13."""
     now = time.time_ns() // 1000
     base = {m.name: None for m in CODEC.node.members} | {"device_id": "d"}
-    for n in range(ROWS):
+    for n in numbers:
         row = base | {"event_time": now - ROWS + n, "temperature": 20.0, "humidity": float(n // PARTITIONS % 100)}
         yield CODEC.write(schema_id, row), [(EVENT_ID, n.to_bytes(EVENT_ID_BYTES))]
 
 
-def test_a_transform_is_deployed_fails_and_is_corrected(settings: Path, stack: Stack, tmp_path: Path) -> None:
+def test_a_transform_and_a_calibration_are_deployed_and_changed_while_clean_is_killed(
+    settings: Path, stack: Stack, tmp_path: Path
+) -> None:
     config = load(settings, {})
     client = kafka.consumer(config.kafka, config.clean.group)
+    send(config, 0)
     with running("clean", settings):
-        wait_for(client, PLACES, ROWS // 5)  # then kill -9
+        wait_for(client, PLACES, ROWS // 6)  # then kill -9
+    versions = {11.0: noted(tmp_path)}  # 20 - 10, and 1
     (tmp_path / "shaped.py").write_text(MENDED)
-    for share in (3, 5):
-        with running("clean", settings):
-            wait_for(client, PLACES, ROWS * share // 5)
+    (tmp_path / "shaped.csv").write_text(table(5))
+    send(config, 1)
+    with running("clean", settings):
+        wait_for(client, PLACES, ROWS // 2)
+    versions[17.0] = noted(tmp_path)  # 20 - 5, and 2
+    (tmp_path / "shaped.csv").write_text(table(4))
+    send(config, 2)
+    with running("clean", settings):
+        wait_for(client, PLACES, ROWS)
+    versions[18.0] = noted(tmp_path)
+    tried = stack.json("--config", str(settings), "transform", "test", "--stream", STREAM, *TRY)
+    assert (tried["version"], tried["rows"], tried["changed"]) == (named(versions[18.0]), 50, 50)
+    assert {(it["before"], it["after"]) for it in tried["changes"]} == {(20.0, 18.0)}
     letters = list(deadletters.read(config))
     assert 0 < len(letters) < ROWS // 50
     assert {(it.text("reason"), it.text("rule")) for it in letters} == {("transform", "transform")}
@@ -89,11 +119,25 @@ def test_a_transform_is_deployed_fails_and_is_corrected(settings: Path, stack: S
         wait_for(client, PLACES, ROWS + len(letters))
     committed = kafka.committed(client, PLACES)
     client.close()
-    check(config, committed, len(letters), read(tmp_path / "shaped.py").digest)
+    check(config, committed, len(letters), versions)
+    store = open_store(config.store)
+    for transform, calibration in versions.values():
+        assert digest_of(store.get(f"{FOLDER}/{transform}.py").decode()) == transform
+        assert digest_of(store.get(f"{FOLDER}/{calibration}.csv").decode()) == calibration
 
 
-def check(config: Config, committed: dict[tuple[str, int], tuple[int | None, str]], letters: int, digest: str) -> None:
-    """Every reading is a row once; below the switch by the first version, from it on by the second."""
+def noted(folder: Path) -> Parts:
+    """The version in the files."""
+    return Parts(*(digest_of((folder / name).read_text()) for name in ("shaped.py", "shaped.csv")))
+
+
+def check(
+    config: Config,
+    committed: dict[tuple[str, int], tuple[int | None, str]],
+    letters: int,
+    versions: dict[float, Parts],
+) -> None:
+    """Every reading is a row once, by one version, in the order of the versions: by what each makes of 20 degrees."""
     times: Counter[int] = Counter()
     made: set[float] = set()
     for topic, partition in PLACES:
@@ -105,14 +149,17 @@ def check(config: Config, committed: dict[tuple[str, int], tuple[int | None, str
                 last, row = src, CODEC.read(kafka_bytes(m))
                 times[row["event_time"]] += 1
                 values.append(row["temperature"])
-                assert row["_quality"].startswith("temperature:transform:")
+                transform, calibration = versions[row["temperature"]]
+                assert row["_quality"] == (
+                    f"temperature:calibration:{calibration[:8]};temperature:transform:{transform[:8]}"
+                )
         assert values == sorted(values)
         made.update(values)
         at, text = committed[topic, partition]
         note = clean_note.decode(text)
         assert note.counts.total == at
-        assert [v.digest for v in note.versions] == [digest]
-    assert made == {21.0, 22.0}
+        assert [v.digest for v in note.versions] == [named(versions[18.0])]
+    assert made == set(versions)
     assert len(times) == ROWS
     assert set(times.values()) == {1}
     assert len(list(deadletters.read(config))) == letters
