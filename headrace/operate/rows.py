@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from headrace.contracts.model import Contract, Field
+from headrace.contracts.avro import Node
+from headrace.contracts.model import Contract
 from headrace.contracts.sqlnames import quoted
 from headrace.errors import ConfigError, PoisonError, Reason
 from headrace.protocol.names import QUALITY
@@ -72,9 +73,13 @@ def _columns(contract: Contract, rows: Iterable[dict[str, Any]], nothing: str) -
     kept = [r for r in rows if all(f.nullable or r.get(f.name) is not None for f in fields)]
     if not kept:
         raise ConfigError(nothing)
-    return {f.name: [_stored(f, r.get(f.name)) for r in kept] for f in fields}
+    return {f.name: [_stored(f.type, r.get(f.name)) for r in kept] for f in fields}
 
 
-def _stored(f: Field, value: Any) -> Any:
-    tick = _TICKS.get(f.logical or "")
+def _stored(node: Node, value: Any) -> Any:
+    if isinstance(value, list) and node.items is not None:
+        return [_stored(node.items, v) for v in value]
+    if isinstance(value, dict):
+        return {m.name: _stored(m.type, value.get(m.name)) for m in node.members}
+    tick = _TICKS.get(node.logical or "")
     return (value - _EPOCH) // tick if tick is not None and isinstance(value, datetime) else value

@@ -3,6 +3,7 @@
 import random
 import string
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from headrace.contracts.avro import Node
@@ -43,6 +44,8 @@ def _of(node: Node, draw: random.Random, low: float | None, high: float | None, 
             return [_of(node.items, draw, low, high, 0) for _ in range(draw.randrange(min(items, 64) + 1))]
         case "record":
             return {m.name: None if m.type.nullable else _of(m.type, draw, None, None, 8) for m in node.members}
+    if node.precision:
+        return Decimal(draw.randrange(10 ** min(node.precision, 3))).scaleb(-node.scale)
     return _OTHERS[node.kind](node, draw)
 
 
@@ -56,6 +59,6 @@ _OTHERS: dict[str, Callable[[Node, random.Random], Any]] = {
     "boolean": lambda _, draw: draw.random() < 0.5,
     "string": lambda _, draw: "".join(draw.choices(string.ascii_letters, k=draw.randrange(9))),
     "enum": lambda node, draw: draw.choice(node.symbols),
-    "bytes": lambda node, draw: draw.randbytes(1 if node.precision else draw.randrange(9)),
+    "bytes": lambda _, draw: draw.randbytes(draw.randrange(9)),
     "fixed": lambda node, draw: draw.randbytes(node.size),
 }

@@ -10,6 +10,7 @@ from headrace.errors import PoisonError, Reason
 from headrace.protocol.versions import SHOWN_DIGITS
 from headrace.protocol.wire import schema_id
 from headrace.transforms.run import Failure
+from processors.avro.physical import physical_dtype
 from processors.clean import calibrating
 from processors.clean.batch import RawBatch
 from processors.clean.calibrating import calibrated
@@ -73,8 +74,11 @@ def _run(
 
 
 def columns_of(frame: pl.DataFrame, fields: list[Field]) -> dict[str, list[object]]:
-    """The fields' values as stored, of messages that are good."""
-    return {f.name: (frame[f.name].to_physical() if f.logical else frame[f.name]).to_list() for f in fields}
+    """The fields' values as stored, of messages that are good: times are numbers, in lists and records too.
+
+    They are the same whether the messages were read in columns or one by one.
+    """
+    return {f.name: frame[f.name].cast(physical_dtype(f.type)).to_list() for f in fields}
 
 
 def _groups(b: RawBatch, judged: Judged) -> Iterator[tuple[int, str, list[int]]]:

@@ -1,0 +1,73 @@
+"""What a transform is given: the values as stored, whichever way the messages were read."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from headrace.contracts.model import parse
+from headrace.operate.rows import _columns
+from headrace.transforms.code import Code
+from headrace.transforms.run import Transform
+from headrace.transforms.sample import sample
+from headrace.transforms.table import fields_of
+from processors.avro.codec import Codec
+from processors.clean.schemas import known_of
+from processors.clean.transforming import columns_of
+
+MICROS, MILLIS = ({"type": "long", "logicalType": f"timestamp-{unit}"} for unit in ("micros", "millis"))
+PRICE = {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}
+FIELDS: list[dict[str, Any]] = [
+    {"name": "device_id", "type": "string"},
+    {"name": "event_time", "type": MICROS},
+    {"name": "ax", "type": "double"},
+    {"name": "mode", "type": {"type": "enum", "name": "Mode", "symbols": ["idle", "run"]}},
+    {"name": "times", "type": ["null", {"type": "array", "items": MILLIS}], "default": None, "max_items": 9},
+    {"name": "motor", "type": {"type": "record", "name": "Motor", "fields": [{"name": "at", "type": MICROS}]}},
+]
+LAST = {"name": "_quality", "type": ["null", "string"], "default": None}
+ROW: dict[str, Any] = {
+    "device_id": "d", "event_time": 5, "ax": 1.5, "mode": "run", "times": [3, 4], "motor": {"at": 9}, "_quality": None,
+}  # fmt: skip
+PLUS = Transform(Code("def transform(df):\n    df['ax'] += 1\n    return df\n", "plus.py"))
+
+
+def contract(*more: dict[str, Any]) -> Any:
+    return parse("toy", json.dumps({"type": "record", "name": "toy", "fields": [*FIELDS, *more, LAST]}))
+
+
+def test_times_in_lists_and_records_are_numbers_however_the_messages_were_read() -> None:
+    known = known_of(7, contract().text)
+    values = [known.codec.write(7, ROW), known.codec.write(7, ROW | {"times": None})]
+    located = known.codec.locate(values, {"ax"})
+    assert located is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Codec, "_columns", lambda *_: None)
+        alone = columns_of(known.codec.decode(values).frame, known.fields)
+    together = columns_of(known.codec.decode(values).frame, known.fields)
+    assert alone == together == columns_of(located.frame, known.fields)
+    assert (together["times"], together["motor"], together["mode"]) == ([[3, 4], None], [{"at": 9}] * 2, ["run"] * 2)
+    assert PLUS.run(known.fields, together).changes == {0: {"ax": 2.5}, 1: {"ax": 2.5}}
+
+
+def test_a_decimal_is_its_value_and_not_its_digits() -> None:
+    toy = contract({"name": "price", "type": PRICE})
+    known = known_of(7, toy.text)
+    columns = columns_of(known.codec.decode([known.codec.write(7, ROW | {"price": b"\x05"})]).frame, known.fields)
+    assert columns["price"] == [Decimal("0.05")]
+    dear = Transform(Code("def transform(df):\n    df['ax'] = df.price.astype(float) * 10\n    return df\n", "t.py"))
+    assert dear.run(known.fields, columns).changes == {0: {"ax": 0.5}}
+    assert all(isinstance(v, Decimal) for v in sample(toy, 20)["price"])
+
+
+def test_rows_of_the_lake_are_tried_as_clean_gives_them() -> None:
+    epoch, tick = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+    row = ROW | {
+        "event_time": epoch + 5 * tick, "times": [epoch + 3000 * tick, epoch + 4000 * tick],
+        "motor": {"at": epoch + 9 * tick},
+    }  # fmt: skip
+    columns = _columns(contract(), [row], "nothing")
+    assert columns == {name: [ROW[name]] for name in ROW if name != "_quality"}
+    assert PLUS.run(fields_of(contract()), columns).changes == {0: {"ax": 2.5}}
