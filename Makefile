@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test test-deep check faults faults-list security-test compose-test chart-test observability-test clean lock chart-schema chart-docs sbom images
+.PHONY: help install up down test test-deep fuzz check faults faults-list security-test compose-test chart-test observability-test clean lock chart-schema chart-docs sbom images
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,6 +25,9 @@ test: install ## unit tests, then integration tests on a stack of their own
 
 test-deep: install ## the property and protocol tests with a hundred times as many examples: an hour or two
 	@$(BIN)/pytest tests/unit -m hypothesis --hypothesis-profile=deep $(ARGS)
+
+fuzz: install ## 10,000 mutated payloads for each decoder, half an hour at most; SEED=n again, COUNT=n for more or fewer
+	@$(BIN)/python -u -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
 check: install ## lint, format, types, import rules, file sizes
 	@$(BIN)/ruff check .

@@ -1,17 +1,14 @@
-"""For tests of payload formats: routes whose payloads become rows, and payloads with mistakes in them."""
+"""For tests of payload formats: routes whose payloads become rows."""
 
 import io
 import json
-import time
-import tracemalloc
 from typing import Any
 
 import fastavro
-from hypothesis import strategies as st
 
 from bridge import routing
 from bridge.decoders import formats
-from bridge.decoders.base import Decoder, Found, Reading, Refused, Skipped, Source
+from bridge.decoders.base import Decoder, Found, Reading, Refused, Source
 from headrace.config import Config
 from headrace.contracts.model import Contract, parse
 from headrace.errors import PoisonError
@@ -67,50 +64,3 @@ def refusal(it: Decoder, payload: bytes) -> PoisonError:
     assert isinstance(one, Refused)
     assert one.original == payload
     return one.error
-
-
-def holds(it: Decoder, payload: bytes, source: Source = HERE) -> None:
-    """That a payload, whatever it is, becomes readings or dead letters at once, and the same ones each time."""
-    tracemalloc.start()
-    began = time.process_time()
-    try:
-        found = it.decode(payload, source, NOW)
-        assert time.process_time() - began < 5
-        assert tracemalloc.get_traced_memory()[1] < _MAX_MEMORY
-    finally:
-        tracemalloc.stop()
-    assert found
-    assert all(isinstance(f, Reading | Refused | Skipped) for f in found)
-    again = it.decode(payload, source, NOW)
-    assert [_bytes(f) for f in again] == [_bytes(f) for f in found]
-    it.marks(payload)
-    for index, one in enumerate(found):
-        if isinstance(one, Refused) and len(found) > 1:
-            assert isinstance(it.decode(one.original, source, NOW)[0], Refused)
-            assert it.element(payload, index) == one.original
-
-
-def _bytes(one: Found) -> object:
-    return one.value if isinstance(one, Reading) else (type(one), str(one))
-
-
-@st.composite
-def mutated(draw: st.DrawFn, *payloads: bytes) -> bytes:
-    """One of the payloads with bytes changed, left out, repeated or cut off; now and then any bytes."""
-    data = bytearray(draw(st.sampled_from(payloads)))
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, max(len(data) - 1, 0)))
-        match draw(st.integers(0, 5)):
-            case 0:
-                data[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
-            case 1:
-                del data[at : at + draw(st.integers(1, 8))]
-            case 2:
-                data[at:at] = data[at : at + draw(st.integers(1, 16))]
-            case 3:
-                data[at:at] = draw(st.sampled_from([b"\xff" * 8, b"\0" * 8, b"\x7f\xff\xff\xff", b"[" * 64, b"1e999"]))
-            case 4:
-                del data[at:]
-            case _:
-                data[at:at] = draw(st.binary(max_size=8))
-    return bytes(data)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from headrace.config import Config
 from headrace.errors import PoisonError, Reason
-from tests.profiles import examples
 from tests.unit import payload_formats as pf
 from tests.unit.payload_formats import HERE, NOW
 
@@ -123,12 +122,6 @@ def test_no_samples_are_no_reading() -> None:
 def test_settings_of_another_format_are_refused() -> None:
     with pytest.raises(ValueError, match=r"columns: settings of another format\. Write `format: columns`, or remove"):
         Config.model_validate({"streams": {"r": {"routes": [{"filter": "a/{device_id}", "columns": {}}]}}})
-
-
-@examples(2)
-@given(pf.mutated(GOOD, b'{"t0": [1, 2], "acc": {"x": [0.5, 1.5], "range": 4}}'))
-def test_mutated_payloads_are_readings_or_dead_letters(payload: bytes) -> None:
-    pf.holds(pf.decoder(CONTRACT, format="columns"), payload)
 
 
 def test_a_moment_is_exact() -> None:

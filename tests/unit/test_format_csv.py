@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from bridge.decoders.base import Found, Reading, Refused
 from headrace.config.formats import Csv
 from headrace.errors import Reason
-from tests.profiles import examples
 from tests.unit import payload_formats as pf
 from tests.unit.payload_formats import HERE, NOW
 
@@ -125,9 +124,3 @@ def test_what_is_written_as_csv_comes_back(samples: list[tuple[float, int, str]]
     lines = "\n".join(f'{t!r};{n};"{label.replace(chr(34), chr(34) * 2)}"' for t, n, label in samples)
     rows = read(lines.encode(), columns=["t", "n", "label"], delimiter=";")
     assert [(row["t"], row["n"], row["label"].strip()) for row in rows] == [(t, n, x.strip()) for t, n, x in samples]
-
-
-@examples(2)
-@given(pf.mutated(b'event_time,t,n,on,label\n2026-03-01T10:00:00Z,21.5,7,on,"a, b"\n1,2,3,off,x\n', b"t\n1\n2\n"))
-def test_mutated_payloads_are_readings_or_dead_letters(payload: bytes) -> None:
-    pf.holds(pf.decoder(CONTRACT, format="csv"), payload, pf.LOOSE)

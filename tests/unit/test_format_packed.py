@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from headrace.config.packed import Packed
 from headrace.errors import Reason
-from tests.profiles import examples
 from tests.unit import payload_formats as pf
 from tests.unit.payload_formats import HERE, NOW
 
@@ -191,13 +190,6 @@ def test_a_layout_that_can_not_be_is_refused_in_words(layout: dict[str, Any], wo
 def test_the_format_needs_its_layout() -> None:
     with pytest.raises(ValueError, match="format packed needs settings, in a section packed"):
         pf.decoder(CONTRACT, format="packed")
-
-
-@examples(2)
-@given(pf.mutated(GOOD))
-def test_mutated_payloads_are_readings_or_dead_letters(payload: bytes) -> None:
-    pf.holds(pf.decoder(CONTRACT, format="packed", packed=LAYOUT), payload)
-    pf.holds(pf.decoder(CONTRACT, format="packed", packed=TIMED), payload)
 
 
 TIMED = {"header": ["f64 t", "u8 per"], "sample": ["u8 a"], "time": "t", "step": "per"}

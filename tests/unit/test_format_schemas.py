@@ -9,8 +9,6 @@ import fastavro
 import pytest
 from google.protobuf import descriptor_pb2, duration_pb2, timestamp_pb2, wrappers_pb2
 from google.protobuf.message import Message
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bridge.decoders import protobuf
 from bridge.decoders.base import Decoder
@@ -19,7 +17,6 @@ from headrace.config.check import problems
 from headrace.config.formats import Protobuf
 from headrace.config.routes import format_problems
 from headrace.errors import ConfigError, Reason
-from tests.profiles import examples
 from tests.unit import payload_formats as pf
 from tests.unit.payload_formats import HERE, NOW
 
@@ -207,23 +204,6 @@ def test_paths_of_a_route_are_relative_to_the_configuration(tmp_path: Path) -> N
     assert second.protobuf is not None
     assert first.avro.ids == {7: tmp_path / "m.avsc"}
     assert second.protobuf.descriptor == tmp_path / "d/m.desc"
-
-
-@pytest.fixture(scope="module")
-def decoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Decoder, bytes]]:
-    folder = tmp_path_factory.mktemp("schemas")
-    settings = described(folder)
-    it = pf.decoder(CONTRACT, format="protobuf", protobuf=settings.model_dump())
-    return {"avro": (avro_decoder(folder), avro(ROW)), "protobuf": (it, filled(settings).SerializeToString())}
-
-
-@examples(4)
-@given(st.data())
-def test_mutated_payloads_are_readings_or_dead_letters(
-    decoders: dict[str, tuple[Decoder, bytes]], data: st.DataObject
-) -> None:
-    it, good = decoders[data.draw(st.sampled_from(sorted(decoders)))]
-    pf.holds(it, data.draw(pf.mutated(good)), pf.LOOSE)
 
 
 def test_the_configuration_check_names_files_that_can_not_be_used(tmp_path: Path) -> None:

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.decoders.base import Reading, Source
+from bridge.decoders.base import Reading
 from bridge.decoders.senml import parse
 from headrace.config.formats import Senml
 from headrace.errors import Reason
-from tests.profiles import examples
 from tests.unit import payload_formats as pf
 from tests.unit.payload_formats import HERE, NOW
 
@@ -193,9 +192,3 @@ def test_no_record_is_lost(samples: list[tuple[str, int, float]]) -> None:
         rows = parse(payload, Senml())
         told = [(k, row["event_time"].timestamp(), row[k]) for row in rows for k in ("temp", "voltage") if k in row]
         assert sorted(told) == sorted(samples)
-
-
-@examples(4)
-@given(pf.mutated(RECORDS, CBOR, b'{"e":[{"n":"temp","v":"8"}],"bt":1422748800000,"bn":"s"}'))
-def test_mutated_payloads_are_readings_or_dead_letters(payload: bytes) -> None:
-    pf.holds(pf.decoder(CONTRACT, format="senml"), payload, Source({"device_id": "d-1"}, "ignore"))
