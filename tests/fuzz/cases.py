@@ -1,6 +1,7 @@
 """What is mutated: for each format and each compression the decoder of a route, and good payloads for it."""
 
 import json
+import struct
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple, get_args
 
 from bridge.decoders import formats
 from bridge.decoders.base import Decoder, Source
+from bridge.decoders.compression import pack
 from headrace.config.formats import Compression
 from headrace.config.route import Format
 from tests.unit import payload_formats as pf
@@ -66,9 +68,9 @@ def cases(folder: Path) -> dict[str, Case]:
         packs = compression.KINDS if kind == "auto" else (kind,)
         if kind not in {*compression.KINDS, "auto"}:
             raise ValueError(f"tests/fuzz/cases.py: nothing packs {kind}: see KINDS of test_format_compression.py")
-        good = tuple(compression.pack(text, one) for one in packs for text in (OBJECT, LIST))
-        pack = partial(compression.pack, kind=packs[0])
-        found[f"json, {kind}"] = Case(pf.decoder(JSON, compression=kind), (*good, LIST), pack=pack)
+        good = tuple(pack(text, one) for one in packs for text in (OBJECT, LIST))
+        as_sent = partial(pack, kind=packs[0])
+        found[f"json, {kind}"] = Case(pf.decoder(JSON, compression=kind), (*good, LIST), pack=as_sent)
     return found
 
 
@@ -97,7 +99,7 @@ def _of(name: str, folder: Path) -> Iterator[tuple[str, Case]]:
             yield "", case(columns.CONTRACT, *SAMPLES)
         case "packed":
             yield "", case(packed.CONTRACT, packed.GOOD, packed=packed.LAYOUT)
-            timed = bytes.fromhex("41d9000000000000 02 01 02 03")
+            timed = struct.pack("<d4B", 1_700_000_000, 1, 5, 6, 7)
             yield "packed, timed", case(packed.CONTRACT, timed, timed[:-1], packed=packed.TIMED)
         case "csv":
             yield "", case(JSON, LINES, b"a\n1\n2\n")
@@ -106,8 +108,8 @@ def _of(name: str, folder: Path) -> Iterator[tuple[str, Case]]:
         case "senml":
             yield "", case(senml.CONTRACT, senml.RECORDS, senml.CBOR, OLDER_SENML)
         case "cbor" | "msgpack":
-            pack = codecs.PACK[name]
-            good = pack(codecs.GOOD), pack([{"a": 1}, {"a": "x"}, codecs.GOOD])
+            dump = codecs.PACK[name]
+            good = dump(codecs.GOOD), dump([{"a": 1}, {"a": "x"}, codecs.GOOD])
             yield "", case(codecs.CONTRACT, *good)
         case "avro":
             yield "", Case(schemas.avro_decoder(folder), (schemas.avro(schemas.ROW),))
