@@ -23,7 +23,7 @@ down: ## stop the local stack; its data stays
 test: install ## unit tests, then integration tests on a stack of their own
 	@$(BIN)/python -u -m tests.lanes $(ARGS)
 
-test-deep: install ## the property and protocol tests with a hundred times as many examples: an hour or two
+test-deep: install ## the property and protocol tests with 200 times as many examples: an hour or two
 	@$(BIN)/pytest tests/unit -m hypothesis --hypothesis-profile=deep $(ARGS)
 
 fuzz: install ## 10,000 mutated payloads for each decoder, half an hour at most; SEED=n again, COUNT=n for more or fewer

@@ -1,12 +1,12 @@
 """How many examples a property test tries: the Hypothesis profile says it, a test only whether it wants more or fewer.
 
-`everyday` is the default. `deep` is for `make test-deep`, or for `pytest --hypothesis-profile=deep`: a hundred times
-as many.
+`everyday` is the default. `deep` is for `make test-deep`, or for `pytest --hypothesis-profile=deep`: two hundred
+times as many.
 """
 
 from hypothesis import HealthCheck, settings
 
-EXAMPLES = {"everyday": 50, "deep": 5000}
+EXAMPLES = {"everyday": 25, "deep": 5000}
 
 
 def register() -> None:

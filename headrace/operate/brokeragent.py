@@ -91,9 +91,11 @@ def main(place: Place, path: Path | None, config: Config, stop: threading.Event)
             lambda problem: health.ready("watch", ok=not problem, why=problem),
         )
         watcher.start()
-        while worker.is_alive() and not stop.wait(_LOOK_SECONDS):
+        while worker.is_alive() and watcher.is_alive() and not stop.wait(_LOOK_SECONDS):
             pass
         watcher.halt()
+    if watcher.failure is not None:
+        raise watcher.failure
     if failure:
         raise failure[0]
 

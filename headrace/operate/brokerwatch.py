@@ -137,6 +137,7 @@ class Watcher(threading.Thread):
         super().__init__(name="watch", daemon=True)
         self._configuration, self._report, self._told = configuration, report, told
         self._halt = threading.Event()
+        self.failure: Exception | None = None  # why it has ended by itself
 
     def halt(self) -> None:
         """Come to an end."""
@@ -144,7 +145,10 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         """The life of the thread."""
-        asyncio.run(self._live())
+        try:
+            asyncio.run(self._live())
+        except Exception as e:  # noqa: BLE001 - the agent ends with it: it must not go on without anybody who watches
+            self.failure = e
 
     async def _live(self) -> None:
         config, pauses = self._configuration(), backoff.pauses()

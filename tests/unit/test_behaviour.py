@@ -1,6 +1,8 @@
 """What devices do at the broker, counted over a minute, and who it was."""
 
 import asyncio
+import threading
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +13,7 @@ from headrace.config import Config
 from headrace.config.behaviour import Act, Behaviour, Told
 from headrace.config.check import Service, problems
 from headrace.mqtt.packets import PublishPacket
+from headrace.operate import brokeragent
 from headrace.operate.behaviour import LOGIN_SECONDS, Arrivals, Counts, Fact, Topics, subscriber
 from headrace.operate.brokerwatch import MOST, REPORT_SECONDS, DeviceWatch
 
@@ -199,6 +202,18 @@ def test_who_was_shut_out_and_comes_in_again_counts_anew() -> None:
         assert watch._counts.over() == [Fact("messages", "a", 2)]
 
     asyncio.run(main())
+
+
+def test_the_agent_ends_when_its_watch_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a mistake in the watch")
+
+    monkeypatch.setattr("headrace.operate.brokerwatch.mqtt.connect", broken)
+    hub = {"url": "http://127.0.0.1:9", "token": "t"}
+    base = Config.model_validate({"streams": {"imu": {"routes": ["sensors/{device_id}/imu"]}}, "hub": hub})
+    place = brokeragent.Place(tmp_path, tmp_path / "pid", None, "127.0.0.1", 0)
+    with pytest.raises(RuntimeError, match="a mistake in the watch"):
+        brokeragent.main(place, None, base, threading.Event())
 
 
 def test_no_rule_that_can_not_be_is_taken() -> None:

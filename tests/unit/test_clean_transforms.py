@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.config import Config
@@ -30,6 +30,7 @@ from processors.group import relay
 from processors.group.partition import Found
 from processors.group.schemas import Schemas
 from processors.group.token import Token
+from tests.profiles import examples
 from tests.unit.clean_world import (
     BASE,
     CLEAN,
@@ -105,7 +106,7 @@ def version_of(world: World, value: bytes | None) -> str:
     return "".join(names[found[rule]] for rule in (CALIBRATION, RULE) if rule in found)
 
 
-@settings(max_examples=40)
+@examples(0.8)
 @example([], [("good", 0)] * 2, [("b", 12, []), ("", 3, [])])  # a letter went out, and its batch was not committed
 @given(RECORDS, RECORDS, LIVES)
 def test_a_change_of_the_transform_between_crashes_takes_effect_once_and_for_all(
@@ -138,7 +139,7 @@ def test_a_change_of_the_transform_between_crashes_takes_effect_once_and_for_all
             assert made == (0 if offset(m) in repeats else 1), (partition, at)
 
 
-@settings(max_examples=20)
+@examples(0.4)
 @example(12, 35, 7, "a", "c")  # the new version emits rows, and dies before its batch is committed
 @example(12, 35, 7, "ja", "jc")
 @given(

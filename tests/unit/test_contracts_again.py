@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.contracts.again import Again, merge
@@ -13,6 +13,7 @@ from headrace.contracts.compat import incompatibilities
 from headrace.contracts.infer import infer
 from headrace.contracts.model import Contract, parse
 from headrace.errors import ConfigError
+from tests.profiles import examples
 
 
 def made(*readings: dict[str, Any]) -> Contract:
@@ -122,7 +123,7 @@ READINGS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=30)
+@examples(0.6)
 @given(READINGS, READINGS)
 def test_any_next_version_reads_the_one_before(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
     try:

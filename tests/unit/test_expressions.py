@@ -21,6 +21,7 @@ from headrace.contracts.units import UNITS
 from headrace.errors import ConfigError, PoisonError, Reason
 from processors.avro.codec import Codec
 from processors.clean.rules.contract import ContractRules, Verdicts
+from tests.profiles import examples
 
 KINDS: dict[str, Kind | None] = {"t": "number", "d": "number", "h": "number", "on": "truth", "state": "text", "a": None}
 NOW_MS = 1_700_000_000_000
@@ -240,7 +241,7 @@ def plain(tree: Tree, row: Mapping[str, Any]) -> Any:
         return None
 
 
-@settings(deadline=None, max_examples=25)
+@examples(1)
 @given(CONDITIONS)
 def test_columns_say_what_a_plain_reading_says_and_so_does_each_row_alone(text: str) -> None:
     try:

@@ -4,10 +4,11 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import Reason
+from tests.profiles import examples
 from tests.unit.raw_log import BASE, MESSAGES, Log, contract, contract_of, same_however_cut
 
 BACK, STUCK = "x:monotonic:null", "x:max_stuck:flag"
@@ -133,7 +134,7 @@ EVERY = contract(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=25)
+@examples(1)
 @given(
     st.lists(st.tuples(MESSAGES, st.integers(0, 2)), min_size=1, max_size=25),
     st.integers(1, 25),

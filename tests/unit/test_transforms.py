@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -22,6 +22,7 @@ from headrace.transforms.code import Code, read
 from headrace.transforms.run import Result, Transform
 from headrace.transforms.sample import sample
 from headrace.transforms.table import fields_of
+from tests.profiles import examples
 
 FIELDS: list[dict[str, Any]] = [
     {"name": "device_id", "type": "string"},
@@ -66,7 +67,7 @@ def test_a_transform_that_changes_nothing_leaves_every_row(contract: Contract) -
     assert made("df = df[df.columns[::-1]]").run(fields_of(contract), sample(contract, 200)) == Result()
 
 
-@settings(max_examples=25)
+@examples(0.5)
 @given(st.lists(st.integers(0, 30), max_size=40), st.integers(2, 9))
 def test_whatever_rows_fail_the_others_come_out_as_they_would_alone(numbers: list[int], bad: int) -> None:
     """Against an oracle: each row by itself. And the calls are bounded."""
