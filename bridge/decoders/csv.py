@@ -4,6 +4,7 @@ Empty cells are left out.
 """
 
 import csv
+import re
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from bridge.decoders.parsed import Parser
 from headrace.config.formats import Csv
 from headrace.errors import PoisonError, Reason
 
-_MARK = b"\xef\xbb\xbf"  # a byte-order mark
+_MARKS = re.compile(rb"\A(?:\xef\xbb\xbf)+")  # byte-order marks
 _BLANK = b" \t\r\0"  # a line of these alone is none
 _MAX_COLUMNS = 1_000
 
@@ -54,7 +55,8 @@ def split(payload: bytes, settings: Csv) -> list[bytes]:
 
 def _lines(payload: bytes, settings: Csv) -> tuple[bytes, list[bytes]]:
     """The line with the names, and the others that are not blank."""
-    parts = payload.removeprefix(_MARK).split(b"\n")
+    # Where files were joined, any line may begin with marks: a dead letter of it is read as it was among the others.
+    parts = [_MARKS.sub(b"", line) for line in payload.split(b"\n")]
     lines = [line.rstrip(b"\r\0") for line in parts if line.strip(_BLANK)]
     if settings.columns or not lines:
         return b"", lines

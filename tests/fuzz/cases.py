@@ -89,7 +89,8 @@ def _of(name: str, folder: Path) -> Iterator[tuple[str, Case]]:
             keep = Source({"device_id": "d-1"}, "keep")
             yield "", case(JSON, OBJECT, LIST, source=keep, unknown_fields="keep")
             yield "json, strict", case(JSON, OBJECT, LIST, b'{"a": 1, "label": "x"}', source=pf.HERE)
-            yield "json, mapped", case(JSON, MAPPED, fields=INNER)
+            filled = Source({"device_id": "d-1", "label": "d-1"}, "ignore")
+            yield "json, mapped", case(JSON, MAPPED, source=filled, fields=INNER)
             yield "json, exploded", case(JSON, MAPPED, explode="rows", unknown_fields="keep", source=keep)
         case "value":
             yield "", case(JSON, b"21.5", b"-1e3", b"NaN", b" 7 ", field="a")

@@ -35,6 +35,7 @@ def test_each_line_is_a_reading() -> None:
     lines = b'2026-03-01T10:00:00Z,21.5,7,on,"a, b"\r\n\r\n2026-03-01T10:00:01Z, -3 ,,,007\r\n'
     assert read(lines, **NAMED) == rows
     assert read(b"\xef\xbb\xbfevent_time,t,n,on,label\n" + lines + b"\0") == rows
+    assert read(b"\xef\xbb\xbft\n1\n\xef\xbb\xbf\xef\xbb\xbf2\n") == [{"event_time": NOW, "t": t} for t in (1, 2)]
     assert read(b"21.5;x;1\n", columns=["t", "", "n"], delimiter=";") == [{"event_time": NOW, "t": 21.5, "n": 1}]
     assert read(b"t,n\n1,2,,\n") == [{"event_time": NOW, "t": 1, "n": 2}]
     assert read(b'label\n"say ""hi"""\n') == [{"event_time": NOW, "label": 'say "hi"'}]  # RFC 4180, 2.7
