@@ -40,6 +40,11 @@ OWN: dict[str, dict[str, Any]] = {
         "propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,64}[.](py|csv)$"},
         "additionalProperties": {"type": "string"},
     },
+    "formats.files": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,64}[.](avsc|desc)$"},
+        "additionalProperties": {"type": "string"},
+    },
     "image.pullPolicy": {"enum": ["IfNotPresent", "Always", "Never"]},
     "image.pullSecrets": _LIST,
     "*.image.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},

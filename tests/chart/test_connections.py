@@ -65,9 +65,48 @@ def test_verify_finds_in_its_pod_that_all_is_stored(
 
 def test_verify_waits_only_when_told_to(render: Render) -> None:
     """Devices that never pause never leave all stored: a wait would end in a failed Job every night."""
-    argv = {a: _argv(render("minimal", *a), "CronJob") for a in ((), ("--set", "verify.wait=60"))}
+    argv = {a: _argv(render("minimal", *a), "verify") for a in ((), ("--set", "verify.wait=60"))}
     assert argv[()] == ["verify", "--wait", "0"]
     assert argv["--set", "verify.wait=60"] == ["verify", "--wait", "60"]
+
+
+def test_dead_letters_are_kept_by_a_schedule_that_is_asked_for(render: Render) -> None:
+    suspended = {
+        a: named(render("minimal", *a), "CronJob")["headrace-letters"]["spec"]["suspend"]
+        for a in ((), ("--set", "letters.scheduled=true"))
+    }
+    assert suspended == {(): True, ("--set", "letters.scheduled=true"): False}
+    assert _argv(render("minimal"), "letters") == ["dlq", "archive"]
+    assert named(render("minimal"), "NetworkPolicy").keys() >= {"headrace-letters"}
+
+
+FILES = {
+    "contracts": {"pump.avsc": "{}\n"},
+    "transforms": {"pump.py": "def transform(df):\n    return df\n"},
+    "formats": {"device.avsc": "{}\n", "reading.desc": "AAEC"},
+}
+
+
+def test_files_are_where_they_are_read_and_replace_no_other_pod(overlay: Any, helm4: Helm) -> None:
+    objects = helm4.render("minimal", *overlay({kind: {"files": files} for kind, files in FILES.items()}))
+    maps = named(objects, "ConfigMap")
+    assert maps["headrace-formats"]["binaryData"] == {"reading.desc": "AAEC"}
+    for kind, files in FILES.items():
+        assert maps[f"headrace-{kind}"]["data"] == {name: text for name, text in files.items() if text != "AAEC"}
+    bare = services(helm4.render("minimal"))
+    mounted, replaced = {}, {}
+    for name, pod in services(objects).items():
+        paths = {m["mountPath"].rpartition("/")[2] for m in pod["spec"]["containers"][0]["volumeMounts"]}
+        mounted[name] = paths & FILES.keys()
+        replaced[name] = pod["metadata"]["annotations"] != bare[name]["metadata"]["annotations"]
+    assert mounted["headrace-bridge"] == {"contracts", "formats"}
+    assert mounted["headrace-clean"] == {"transforms"}
+    assert mounted["headrace-archive"] == set()
+    assert {name for name, is_new in replaced.items() if is_new} == {name for name, paths in mounted.items() if paths}
+
+
+def test_a_file_of_another_kind_is_refused_by_name(overlay: Any, helm4: Helm) -> None:
+    assert "reading.proto" in helm4.refused("minimal", *overlay({"formats": {"files": {"reading.proto": ""}}}))
 
 
 @pytest.mark.parametrize(
@@ -245,8 +284,10 @@ def _env(pod: Object) -> list[Object]:
     return [v for c in pod["spec"]["containers"] for v in c.get("env", [])]
 
 
-def _argv(objects: list[Object], kind: str) -> list[str]:
-    (argv,) = (pod["spec"]["containers"][0]["args"] for owner, pod in templates(objects) if owner["kind"] == kind)
+def _argv(objects: list[Object], component: str) -> list[str]:
+    (argv,) = (
+        it["args"] for _, pod in templates(objects) for it in pod["spec"]["containers"] if it["name"] == component
+    )
     return cast("list[str]", argv)
 
 

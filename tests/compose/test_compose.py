@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 import socket
+import struct
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from headrace import kafka
 from headrace.config.connect import Kafka
@@ -272,6 +274,43 @@ def test_down_and_up_again_keeps_everything(up: Project, say: Any) -> None:
         pass
     after = up.verify()["streams"]["environment"]
     assert after["stored"] > before[0]["environment"]
+
+
+def test_files_beside_the_configuration_are_used_and_a_refused_contract_stops_its_own_stream(up: Project) -> None:
+    """A transform, the schema of a format, and a contract that can't follow the registered one; then `up`."""
+    folder = up.folder / "compose"
+    settings = yaml.safe_load((folder / "headrace.yaml").read_text(encoding="utf-8"))
+    packed = {"filter": "packed/{device_id}", "format": "avro", "avro": {"file": "formats/device.avsc"}}
+    environment = settings["streams"]["environment"]
+    environment |= {"routes": [*environment["routes"], packed], "transform": "transforms/room.py"}
+    (folder / "headrace.yaml").write_text(yaml.safe_dump(settings | {"contracts": ["contracts"]}), encoding="utf-8")
+    (folder / "transforms" / "room.py").write_text(
+        'def transform(df):\n    df["humidity"] = df.temperature * 2\n    return df\n', encoding="utf-8"
+    )
+    device = {"type": "record", "name": "device", "fields": [{"name": "temperature", "type": "double"}]}
+    (folder / "formats" / "device.avsc").write_text(json.dumps(device), encoding="utf-8")
+    contract = json.loads((up.folder / "schemas" / "vibration.avsc").read_text(encoding="utf-8"))
+    (rate,) = (f for f in contract["fields"] if f["name"] == "sampling_rate")
+    for rule in ("unit", "minimum", "maximum", "on_violation"):
+        del rate[rule]
+    rate["type"] = "string"
+    (folder / "contracts" / "vibration.avsc").write_text(json.dumps(contract), encoding="utf-8")
+    _up(up)
+    words = shlex.split(json.loads(up.headrace("devices", "add", "board-02", "--json"))["command"])
+    words[4] = "1883"
+    send = [*words[: words.index("-t")], "-t", "packed/board-02", "-s"]
+    datum = struct.pack("<d", 20.0).decode()  # none of its bytes is beyond ASCII
+    up.compose("exec", "--no-TTY", "mosquitto", *send, stdin=datum)
+    sql = "select temperature, humidity, _quality from environment where device_id = 'board-02'"
+    rows: list[dict[str, Any]] = []
+    until(lambda: rows.extend(json.loads(up.headrace("query", "--format", "json", sql) or "[]")) or rows, 60, "the row")
+    assert (rows[0]["temperature"], rows[0]["humidity"]) == (20.0, 40.0)
+    assert rows[0]["_quality"].startswith("humidity:transform:")
+    with up.fleet("--streams", "vibration", "--devices", "1", "--duration", "5") as sent:
+        pass
+    letters = json.loads(up.headrace("dlq", "list", "--stream", "vibration", "--json"))
+    refused = [it for it in letters["letters"] if it["reason"] == "contract_refused"]
+    assert len(refused) == sent["vibration"]["expected"]["stored"] > 0
 
 
 def test_nothing_is_left(up: Project) -> None:

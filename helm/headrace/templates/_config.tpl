@@ -153,7 +153,7 @@ to a route, replaces no pod of this one. */}}
 {{- range $name, $stream := $out.streams }}{{ $_ := set $streams $name (omit (default dict $stream) "transform") }}{{ end -}}
 {{- $_ := set $out "streams" $streams -}}
 {{- end -}}
-{{- if and (has "contracts" $sections) (include "headrace.contracts" .root) -}}
+{{- if and (has "contracts" $sections) (include "headrace.files" (dict "root" .root "kind" "contracts")) -}}
 {{- $_ := set $out "contracts" (prepend (default list $out.contracts) "/etc/headrace/contracts") -}}
 {{- end -}}
 {{- range list "bridge" "ingest" "clean" "archive" -}}
@@ -245,21 +245,14 @@ to a route, replaces no pod of this one. */}}
 {{- include "headrace.given" .root | fromYaml | dig .service "http" "port" 8080 | int -}}
 {{- end -}}
 
-{{- /* The ConfigMap with contracts of the user's own; nothing where there is none. */}}
-{{- define "headrace.contracts" -}}
-{{- if .Values.contracts.existingConfigMap -}}
-{{- .Values.contracts.existingConfigMap -}}
-{{- else if .Values.contracts.files -}}
-{{- include "headrace.fullname" . }}-contracts
-{{- end -}}
-{{- end -}}
-
-{{- /* The ConfigMap with transforms of the user's own; nothing where there is none. */}}
-{{- define "headrace.transforms" -}}
-{{- if .Values.transforms.existingConfigMap -}}
-{{- .Values.transforms.existingConfigMap -}}
-{{- else if .Values.transforms.files -}}
-{{- include "headrace.fullname" . }}-transforms
+{{- /* dict root, kind (contracts, transforms or formats): the ConfigMap with the user's own files; nothing where there
+is none. They are at /etc/headrace/KIND. */}}
+{{- define "headrace.files" -}}
+{{- $own := get .root.Values .kind -}}
+{{- if $own.existingConfigMap -}}
+{{- $own.existingConfigMap -}}
+{{- else if $own.files -}}
+{{- include "headrace.fullname" .root }}-{{ .kind }}
 {{- end -}}
 {{- end -}}
 

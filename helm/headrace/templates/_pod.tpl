@@ -7,8 +7,16 @@ command; and for services: env (YAML of a list), grace, service: true (probes an
 {{- $of := .of -}}
 {{- $connections := include "headrace.connections" .root | fromYaml -}}
 {{- $parts := splitList " " (include "headrace.parts" .role) -}}
-{{- $contracts := and (has .role (list "bridge" "ingest" "contracts" "tools" "hub")) (include "headrace.contracts" .root) -}}
-{{- $transforms := and (has .role (list "clean" "tools")) (include "headrace.transforms" .root) -}}
+{{- $readers := dict "contracts" (list "bridge" "ingest" "contracts" "tools" "hub") "transforms" (list "clean" "tools") "formats" (list "bridge" "ingest" "tools") -}}
+{{- $files := dict -}}
+{{- $texts := list -}}
+{{- range $kind, $roles := $readers -}}
+{{- $map := include "headrace.files" (dict "root" $.root "kind" $kind) -}}
+{{- if and $map (has $.role $roles) -}}
+{{- $_ := set $files $kind $map -}}
+{{- $texts = append $texts (get $v $kind) -}}
+{{- end -}}
+{{- end -}}
 {{- $metrics := has .role (list "bridge" "ingest" "broker-metrics" "clean" "archive" "hub") -}}
 {{- /* What is said of a connection goes to the pods that have it: half a connection would end the others. */ -}}
 {{- $env := list -}}
@@ -28,7 +36,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
-    checksum/config: {{ printf "%s%s%s" (include "headrace.config" (dict "root" $root "role" .role)) ($contracts | empty | ternary "" (toYaml $v.contracts)) ($transforms | empty | ternary "" (toYaml $v.transforms)) | sha256sum }}
+    checksum/config: {{ printf "%s%s" (include "headrace.config" (dict "root" $root "role" .role)) (toYaml $texts) | sha256sum }}
     checksum/secret: {{ toYaml $secrets | sha256sum }}
     {{- with $of.podAnnotations }}
     {{- toYaml . | nindent 4 }}
@@ -130,11 +138,8 @@ spec:
         {{- if $metrics }}
         - {name: metrics, mountPath: /run/secrets/headrace/metrics, readOnly: true}
         {{- end }}
-        {{- if $contracts }}
-        - {name: contracts, mountPath: /etc/headrace/contracts, readOnly: true}
-        {{- end }}
-        {{- if $transforms }}
-        - {name: transforms, mountPath: /etc/headrace/transforms, readOnly: true}
+        {{- range $kind, $_ := $files }}
+        - {name: {{ $kind }}, mountPath: /etc/headrace/{{ $kind }}, readOnly: true}
         {{- end }}
         {{- range $parts }}
         {{- if (get $connections .).secret }}
@@ -161,13 +166,9 @@ spec:
         defaultMode: 0440
         items: [{key: {{ $v.monitoring.tokenKey }}, path: token}]
     {{- end }}
-    {{- if $contracts }}
-    - name: contracts
-      configMap: {name: {{ include "headrace.contracts" $root }}}
-    {{- end }}
-    {{- if $transforms }}
-    - name: transforms
-      configMap: {name: {{ include "headrace.transforms" $root }}}
+    {{- range $kind, $map := $files }}
+    - name: {{ $kind }}
+      configMap: {name: {{ $map }}}
     {{- end }}
     {{- range $parts }}
     {{- $one := get $connections . }}
