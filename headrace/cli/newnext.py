@@ -42,7 +42,7 @@ def next_steps(folder: Path, config_file: Path | None, draft: Draft, config: Pat
         lines = [
             "Next: give the installation this configuration and its contracts. With docker-compose.yml:",
             f"  printf 'CONFIG=./{config}\\nCONTRACTS=./{contracts}\\n' >> .env",
-            "  docker compose up -d --wait",
+            "  docker compose up -d --wait --force-recreate",
             *sending,
             f"  {look}    (within a minute; at once: {called} tail {name})",
         ]

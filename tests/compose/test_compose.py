@@ -91,9 +91,9 @@ def up(project: Project, images: dict[str, str], rendered: dict[str, Any], say: 
         project.compose(*PROFILES, "down", "--volumes", "--timeout", "30", ok=False)
 
 
-def _up(project: Project) -> None:
+def _up(project: Project, *args: str) -> None:
     try:
-        project.compose("up", "--detach", "--wait", "--wait-timeout", "600", timeout=900)
+        project.compose("up", "--detach", "--wait", "--wait-timeout", "600", *args, timeout=900)
     except FatalError as e:
         logs = project.compose("logs", "--no-color", "--tail", "25", ok=False)
         pytest.fail(f"{e}\n{logs}", pytrace=False)
@@ -295,7 +295,7 @@ def test_files_beside_the_configuration_are_used_and_a_refused_contract_stops_it
         del rate[rule]
     rate["type"] = "string"
     (folder / "contracts" / "vibration.avsc").write_text(json.dumps(contract), encoding="utf-8")
-    _up(up)
+    _up(up, "--force-recreate")
     words = shlex.split(json.loads(up.headrace("devices", "add", "board-02", "--json"))["command"])
     words[4] = "1883"
     send = [*words[: words.index("-t")], "-t", "packed/board-02", "-s"]

@@ -88,7 +88,7 @@ def test_new_in_a_container_speaks_of_compose(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("headrace.cli.context.config_file", lambda: Path("/etc/headrace/headrace.yaml"))
     said = new("--from", "sample.json").stderr
     assert r"printf 'CONFIG=./my.yaml\nCONTRACTS=./contracts\n' >> .env" in said
-    assert "docker compose up -d --wait" in said
+    assert "docker compose up -d --wait --force-recreate" in said
     assert "--config my.yaml" not in said
 
 
