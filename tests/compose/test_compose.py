@@ -302,8 +302,7 @@ def test_files_beside_the_configuration_are_used_and_a_refused_contract_stops_it
     datum = struct.pack("<d", 20.0).decode()  # none of its bytes is beyond ASCII
     up.compose("exec", "--no-TTY", "mosquitto", *send, stdin=datum)
     sql = "select temperature, humidity, _quality from environment where device_id = 'board-02'"
-    rows: list[dict[str, Any]] = []
-    until(lambda: rows.extend(json.loads(up.headrace("query", "--format", "json", sql) or "[]")) or rows, 60, "the row")
+    rows = until(lambda: json.loads(up.headrace("query", "--format", "json", sql) or "[]"), 60, "the row")
     assert (rows[0]["temperature"], rows[0]["humidity"]) == (20.0, 40.0)
     assert rows[0]["_quality"].startswith("humidity:transform:")
     with up.fleet("--streams", "vibration", "--devices", "1", "--duration", "5") as sent:
