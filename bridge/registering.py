@@ -39,10 +39,13 @@ def decoders(
     ids: Mapping[str, int],
     refused: Mapping[str, RefusedContractError],
 ) -> dict[str, Choice]:
-    """The decoders of each route, by `Route.where`; those of a refused stream refuse whatever comes."""
+    """The decoders of each route, by `Route.where`; those of a refused stream refuse whatever comes.
+
+    Sync messages are read all the same: other streams may need them.
+    """
     return {
-        r.where: formats.choice(contracts[r.stream], ids[r.stream], r)
-        if r.stream in ids
+        r.where: formats.choice(contracts[r.stream], ids.get(r.stream, 0), r)
+        if r.stream in ids or r.sync is not None
         else Choice(Refusing(poison(r.stream, refused[r.stream])))
         for r in routing.routes
     }

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from zlib import crc32
 
-from headrace.config import Config, identities
+from bridge.starts import Starts
+from headrace.config import Config, identities, syncs
 from headrace.config import route as configured
 from headrace.config.identities import Spoken
+from headrace.config.sync import Sync
 from headrace.contracts import captures
 from headrace.errors import PoisonError, Reason
 from headrace.mqtt import MAX_SUBSCRIPTION_ID, Subscription
@@ -34,6 +36,8 @@ class Route(NamedTuple):
     joins: Mapping[str, Join]  # those of them that are joined of captures
     name: Naming  # what makes the ids of its devices
     options: configured.Route  # all that the configuration says of it
+    starts: Starts | None = None  # when devices were started, where times count from that
+    sync: Sync | None = None  # of a route that brings no readings, but sync messages for `starts`
 
 
 class Target(NamedTuple):
@@ -107,6 +111,8 @@ def build(config: Config) -> Routing:
         wanted.setdefault(f.pattern, f)
     widest = [f for p, f in wanted.items() if not any(filters.covers(o, f) for q, o in wanted.items() if q != p)]
     numbers = _identifiers(f.pattern for f in widest)
+    told = _syncs(config, _identifiers((*numbers, *(it.filter.pattern for it in syncs.of(config)))))
+    starts = {route.filter.pattern: route.starts for route in told}
     group = config.bridge.shared_group
     known = (*wanted, *config.bridge.dropped)
     covered = [p for p in known if p not in numbers]
@@ -121,15 +127,34 @@ def build(config: Config) -> Routing:
                 joins=joins,
                 name=naming(route.device.names),
                 options=route,
+                starts=starts[filters.parse(route.sync.filter, where).pattern] if route.sync is not None else None,
             )
             for stream, f, route, where, joins in routes
+        )
+        + told,
+        subscriptions=(
+            *(Subscription(sharing.shared(group, pattern), n) for pattern, n in numbers.items()),
+            *(Subscription(r.filter.pattern, r.subscription) for r in told),  # each bridge needs them all
         ),
-        subscriptions=tuple(Subscription(sharing.shared(group, pattern), n) for pattern, n in numbers.items()),
         unwanted=(*(sharing.shared(group, p) for p in covered), *(known if group else ())),
-        filters=tuple((numbers[f.pattern], f) for f in widest),
+        filters=(*((numbers[f.pattern], f) for f in widest), *((r.subscription, r.filter) for r in told)),
         spoken=(*identities.routed(config), *heard, *identities.unrouted(config)),
         heard=tuple(s.filter for s in heard),
     )
+
+
+def _syncs(config: Config, numbers: Mapping[str, int]) -> tuple[Route, ...]:
+    """A route for each filter of sync messages, however many routes for readings need them."""
+    found: dict[str, Route] = {}
+    for it in syncs.of(config):
+        more = {"fields": {}, "receipt": "", "retained": "keep", "content_types": {}}
+        options = it.route.model_copy(update=more)
+        route = Route(
+            it.stream, it.filter, numbers[it.filter.pattern], it.where, (DEVICE,), it.joins(),
+            naming(it.route.device.names), options, Starts(), it.sync,
+        )  # fmt: skip
+        found.setdefault(it.filter.pattern, route)
+    return tuple(found.values())
 
 
 def _target(route: Route, levels: dict[str, str]) -> Target:

@@ -126,7 +126,7 @@ class Bridge:
         rebirths = Rebirths(config.bridge.rebirth_seconds)
         edges = EdgeNodes(config.bridge.births_bytes, rebirths.want, rebirths.born)
         intake = Intake(config, lanes, self._delivery, self._shelf, edges)
-        self._sessions = Sessions(config, work.routing, intake, departure, health, edges, rebirths)
+        self._sessions = Sessions(config, work.routing, servers.decoders, intake, departure, health, edges, rebirths)
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Carry messages until `stopped` is set, then finish what is in flight. Raises what ended it early."""

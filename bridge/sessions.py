@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
+from bridge import clocks
 from bridge.beside import beside
+from bridge.decoders.choice import Choice
 from bridge.delivery import Link
 from bridge.departure import Departure
 from bridge.edgenodes.asking import Rebirths
@@ -37,6 +39,7 @@ class Sessions:
         self,
         config: Config,
         routing: Routing,
+        decoders: Mapping[str, Choice],  # by Route.where
         intake: Intake,
         departure: Departure,
         health: Health,
@@ -44,6 +47,7 @@ class Sessions:
         rebirths: Rebirths,
     ) -> None:
         b = config.bridge
+        self._config, self._decoders = config, decoders
         self._mqtt = config.mqtt
         self._session = Session(
             b.client_id, b.session_expiry_seconds, b.keepalive_seconds, b.receive_maximum, b.max_payload_bytes
@@ -100,8 +104,9 @@ class Sessions:
             self.link.connection.abort()
 
     async def _connect(self) -> Connection:
-        """A new connection. While a broker is slow to answer, /readyz and the log name it."""
+        """A new connection, once kept sync messages are known. While a broker is slow, /readyz and the log say so."""
         m = self._mqtt
+        await clocks.fetch(self._config, self._routing, self._decoders)
 
         def tell() -> None:
             words = f"MQTT broker {m.host}:{m.port}: no answer yet"

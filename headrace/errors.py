@@ -59,6 +59,7 @@ class Reason(StrEnum):
     INCONSISTENT = "inconsistent"  # values that contradict each other, by a rule across fields
     FUTURE_TIME = "future_time"  # event_time too far ahead of its arrival
     PAST_TIME = "past_time"  # event_time too far behind its arrival
+    NO_SYNC = "no_sync"  # a time since the device's start, of a start that no sync message has told
     TRANSFORM = "transform"  # the stream's transform raised an error on it, or made it a row that can't be
     UNKNOWN_SCHEMA = "unknown_schema"  # the registry does not know the schema id
 

@@ -14,6 +14,7 @@ from bridge.decoders.objects import ObjectReader
 from bridge.decoders.parsed import ParsedDecoder, Parser
 from bridge.decoders.plan import of_route
 from bridge.decoders.row import FromText
+from bridge.decoders.synced import SyncDecoder, reader
 from bridge.routing import Route
 from headrace.config.route import Format
 from headrace.contracts.model import Contract
@@ -29,8 +30,8 @@ def _json(contract: Contract, schema_id: int, route: Route) -> Decoder:
     if plan.explode:
         from bridge.decoders.json.exploded import ExplodedDecoder
 
-        return ExplodedDecoder(ObjectReader(contract, schema_id, route.fills, route.name, plan), plan.explode)
-    return JsonDecoder(contract, schema_id, route.fills, route.name, plan)
+        return ExplodedDecoder(_reader(contract, schema_id, route), plan.explode)
+    return JsonDecoder(contract, schema_id, route.fills, route.name, plan, route.starts)
 
 
 def _value(contract: Contract, schema_id: int, route: Route) -> Decoder:
@@ -113,6 +114,8 @@ _TEXTS = frozenset({"csv", "senml"})  # formats whose numbers are, or may be, te
 
 def choice(contract: Contract, schema_id: int, route: Route) -> Choice:
     """The decoders of a route, for readings of `contract` under the id that the registry gave it."""
+    if route.sync is not None and route.starts is not None:
+        return Choice(SyncDecoder(route.sync, route.starts, of_route(route.options).texts.zone))
     made = {form: decoder(contract, schema_id, route, form) for form in route.options.formats}
     types = {media: made[form] for media, form in route.options.content_types.items()}
     if types:
@@ -133,9 +136,12 @@ def decoder(contract: Contract, schema_id: int, route: Route, form: Format | Non
 def _decoder(contract: Contract, schema_id: int, route: Route, form: Format) -> Decoder:
     if form in FORMATS:
         return FORMATS[form](contract, schema_id, route)
+    return ParsedDecoder(PARSERS[form](route), _reader(contract, schema_id, route, _from_text(route, form)))
+
+
+def _reader(contract: Contract, schema_id: int, route: Route, from_text: FromText | None = None) -> ObjectReader:
     plan = of_route(route.options)
-    reader = ObjectReader(contract, schema_id, route.fills, route.name, plan, _from_text(route, form))
-    return ParsedDecoder(PARSERS[form](route), reader)
+    return reader(contract, schema_id, route.fills, route.name, plan, from_text, route.starts)
 
 
 def _from_text(route: Route, form: Format) -> FromText | None:

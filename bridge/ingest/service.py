@@ -5,6 +5,7 @@ import threading
 
 from bridge import startup
 from bridge.beside import beside
+from bridge.decoders.choice import Choice, Refusing
 from bridge.delivery import Delivery
 from bridge.ingest.app import App
 from bridge.ingest.logins import Asking, Logins
@@ -15,12 +16,18 @@ from bridge.startup import Work
 from bridge.topicwatch import TopicWatch
 from headrace import deadletters
 from headrace.config import Config
+from headrace.errors import PoisonError, Reason
 from headrace.hub.client import Hub
 from headrace.kafka.watch import KafkaWatch
 from headrace.operate import serving
 from headrace.operate.serving import Listeners
 from headrace.runtime.health import Health
 
+_OVER_MQTT = PoisonError(
+    Reason.NO_SYNC,
+    "times that count from the device's start, and sync messages, are taken over MQTT only. Have the device post times "
+    "in UTC to another route; what is kept here can be redriven, once its sync message has come over MQTT",
+)
 _CHECKS = ("kafka", "registry", "hub")
 _END_SECONDS = 15  # for requests under way at the end: more than one waits for Kafka
 _LOOK_SECONDS = 0.1
@@ -60,7 +67,10 @@ async def _main(
         "kafka", health, lambda: asyncio.to_thread(Delivery, config, raw_limit, limit, topics.away)
     )
     shelf = Shelf(config)
-    posts = Posts(config, Lanes(work.routing, servers.decoders, servers.raw_limits), delivery, shelf)
+    decoders = servers.decoders | {
+        r.where: Choice(Refusing(_OVER_MQTT)) for r in work.routing.routes if r.starts is not None
+    }
+    posts = Posts(config, Lanes(work.routing, decoders, servers.raw_limits), delivery, shelf)
     try:
         with KafkaWatch(config.kafka, health, lambda: {"producing": delivery.producer}):
             async with beside(delivery.run(health.progress), topics.run(delivery.partitions)):

@@ -65,7 +65,7 @@ class Again:
         self._routing, self._limits, self._refusals = routing, limits, refusals or {}
         self._contracts, self._ids = contracts, ids
         self._heirs = heirs or {}
-        self._decoders = registering.decoders(routing, contracts, ids, self._refusals)
+        self.decoders = registering.decoders(routing, contracts, ids, self._refusals)
         self._resolvers = {s: Resolver(contracts[s], number, text) for s, number in ids.items()}
 
     def judge(self, letter: ReadLetter, value: bytes, number: int, is_reading: bool = False) -> Outcome:
@@ -130,7 +130,7 @@ class Again:
     ) -> tuple[list[Record], list[tuple[int, Refused]]]:
         """The readings of a payload in one stream; and what is refused, each with its place."""
         name, media = target.route.stream, mediatypes.essence(letter.text(wire.MQTT_CONTENT_TYPE))
-        decoder = self._decoders[target.route.where].of(media)
+        decoder = self.decoders[target.route.where].of(media)
         records: list[Record] = []
         refused: list[tuple[int, Refused]] = []
         for index, one in enumerate(_decode(target, decoder, letter, payload)):

@@ -11,13 +11,14 @@ A redrive with a note of step 1 and none of step 3 is finished under the same nu
 found in the raw topic.
 """
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
 
-from bridge import registering, startup
+from bridge import clocks, registering, startup
 from bridge.redrive.again import Again, Outcome
 from bridge.redrive.sending import Item, Sender
 from bridge.routing import Routing
@@ -141,7 +142,9 @@ def _judge(config: Config, registry: Registry, limits: dict[str, int], *, regist
     contracts = {s: files.find(config.contract_of(s), config.contracts) for s in config.streams}
     ids, refusals = registering.register(contracts, lambda s, c: _schema_id(registry, s, c, register=register))
     heirs = {s: config.lineage(s) for s in config.streams}
-    return Again(routing, contracts, ids, limits, registry.schema_text, refusals, heirs).judge
+    again = Again(routing, contracts, ids, limits, registry.schema_text, refusals, heirs)
+    asyncio.run(clocks.fetch(config, routing, again.decoders))
+    return again.judge
 
 
 def _schema_id(registry: Registry, stream: str, contract: Contract, *, register: bool) -> int:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from headrace.config import behaviour, routes
+from headrace.config import behaviour, routes, syncs
 from headrace.config.model import Config, Serve, ServeTls
 from headrace.contracts import calibration, files
 from headrace.errors import ConfigError
@@ -195,6 +195,7 @@ _CARRYING: tuple[Check, ...] = (
     routes.format_problems,
     routes.filter_problems,
     routes.identity_problems,
+    syncs.problems,
     routes.receipt_problems,
     routes.sharing_problems,
 )
@@ -206,9 +207,10 @@ CHECKS: dict[Service, tuple[Check, ...]] = {
         routes.format_problems,
         routes.filter_problems,
         routes.identity_problems,
+        syncs.problems,
         _ingest_problems,
     ),
-    Service.BROKER: (routes.filter_problems, routes.identity_problems, _behaviour_problems),
+    Service.BROKER: (routes.filter_problems, routes.identity_problems, syncs.problems, _behaviour_problems),
     Service.CLEAN: (_stream_problems, _clean_problems, _transform_problems, _calibration_problems),
     Service.ARCHIVE: (_archive_problems,),
     Service.COPY: (_copy_problems,),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from headrace.config import syncs
 from headrace.config.model import Config
 from headrace.config.route import Route
 from headrace.errors import ConfigError
@@ -32,12 +33,15 @@ class Spoken(NamedTuple):
 
 
 def routed(config: Config) -> Iterator[Spoken]:
-    """The filter of each route that has an identity, which is each one where headrace.config.check finds no problem."""
+    """The filters of each route with an identity, which is each one where headrace.config.check finds no problem."""
     for name, stream in config.streams.items():
         for i, route in enumerate(stream.routes):
             found = filters.parse(route.filter, f"streams.{name}.routes[{i}].filter")
             if route.identity in found.captures:
                 yield Spoken(found, found.captures[route.identity], route.identity != DEVICE)
+    for it in syncs.of(config):
+        if it.route.identity in it.filter.captures:
+            yield Spoken(it.filter, it.filter.captures[it.route.identity], it.route.identity != DEVICE)
 
 
 def unrouted(config: Config) -> list[Spoken]:
@@ -84,15 +88,18 @@ def heard_by(route: Route, found: Filter) -> Spoken | None:
 
 def filters_of(config: Config) -> Iterator[str]:
     """The filters, as MQTT knows them, that a bridge subscribes to, and those that others cover. Skips wrong ones."""
-    routes = (route.filter for stream in config.streams.values() for route in stream.routes)
-    for text in [*routes, *config.bridge.unrouted]:
+    routes = [route for stream in config.streams.values() for route in stream.routes]
+    synced = [route.sync.filter for route in routes if route.sync is not None]
+    for text in [*(route.filter for route in routes), *synced, *config.bridge.unrouted]:
         with suppress(ConfigError):
             yield filters.parse(text, "").pattern
     yield from dict.fromkeys(s.filter.pattern for s in heard(config))
 
 
 def keeping(config: Config) -> Iterator[Filter]:
-    """The filters of the routes that want the retained messages of the broker (`retained: keep`)."""
+    """The filters of the routes that want the retained messages of the broker (`retained: keep`), and of syncs."""
+    for it in syncs.of(config):
+        yield it.filter
     for name, stream in config.streams.items():
         for i, route in enumerate(stream.routes):
             if route.retained == "keep":

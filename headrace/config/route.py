@@ -11,6 +11,7 @@ from headrace.config.fields import FieldSource, as_source
 from headrace.config.formats import NEEDED, SETTINGS, Avro, Columns, Compression, Csv, Protobuf, Senml, Sparkplug
 from headrace.config.naming import Device
 from headrace.config.packed import Packed
+from headrace.config.sync import Sync
 from headrace.errors import ConfigError
 from headrace.protocol import joins, mediatypes, paths
 from headrace.protocol.joins import Join
@@ -70,6 +71,9 @@ class Route(Section):
     explode: str = Field(
         "", description="path of a list in a JSON payload: a reading for each element, with what is around the list"
     )
+    sync: Sync | None = Field(
+        None, description="times count from the device's start: the messages that say when that was"
+    )
     time_zone: str = Field("", description="of times that name none, such as Europe/Berlin; empty: UTC")
     text_numbers: Literal["", ".", ","] = Field(
         "", description="the decimal mark of numbers that payloads have as text, such as '21.5'; empty: text is none"
@@ -98,8 +102,8 @@ class Route(Section):
                 raise ValueError(f"format {name} needs settings, in a section {name}")
         if self.explode and self.formats != ("json",):
             raise ValueError("explode is for payloads of format json. Leave it out")
-        if "value" in self.formats and self.content_types:
-            raise ValueError("content_types: a plain value has no other formats beside it. Leave content_types out")
+        if self.content_types and (alone := {"value", "sparkplug"}.intersection(self.formats)):
+            raise ValueError(f"content_types: {min(alone)} has no other formats beside it. Leave content_types out")
         if self.format == "value" and (self.fields or self.device.path):
             raise ValueError(
                 "a plain value has no fields: leave `fields` and device.path out, or choose another format"
@@ -119,6 +123,20 @@ class Route(Section):
     def _check_compression(self) -> Self:
         if self.format == "sparkplug" and self.compression != "none":
             raise ValueError("compression: a payload of Sparkplug B is not compressed as a whole. Leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sync(self) -> Self:
+        if self.sync is None:
+            return self
+        other = next((name for name in self.formats if name in {"value", "senml", "sparkplug"}), "")
+        if other:
+            raise ValueError(f"sync: the times of {other} can't count from the device's start. Leave it out")
+        if "packed" in self.formats and (self.packed is None or not self.packed.time):
+            raise ValueError("sync: packed.time says where the time since the start is. Set it")
+        source = self.fields.get(TIME)
+        if source is not None and source.format:
+            raise ValueError(f"fields.{TIME}.format: a time since the start is a number, not text. Leave it out")
         return self
 
     def _says_time(self) -> str:
@@ -146,7 +164,7 @@ class Route(Section):
     def as_contract(self) -> bool:
         """Whether payloads are JSON, not compressed, with the contract's fields at the keys with their names."""
         plain = self.format == "json" and self.compression in {"none", "auto"}
-        return plain and not (self.fields or self.device.path or self.explode)
+        return plain and not (self.fields or self.device.path or self.explode or self.sync)
 
     @field_validator("content_types")
     @classmethod

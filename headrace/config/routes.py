@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from headrace.config import fields, identities, naming
+from headrace.config import fields, identities, naming, syncs
 from headrace.config.formats import Avro
 from headrace.config.identities import Spoken
 from headrace.config.model import Config
@@ -49,6 +49,7 @@ def _field_problems(contract: Contract, route: Route, where: str) -> Iterator[st
     for problem in captures.problems(contract, fills):
         yield f"{where}.filter: {problem}"
     yield from fields.problems(contract, route.fields, where)
+    yield from syncs.boot_problems(contract, route, where)
     if route.unknown_fields == "keep" and EXTRA not in contract:
         yield (
             f"{where}.unknown_fields: keep needs the field {EXTRA} in the contract {contract.name}, just before "

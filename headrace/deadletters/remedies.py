@@ -92,6 +92,11 @@ REMEDIES = {
         "If readings may come that late, widen `max_behind_seconds` in the contract, and redrive. Else set the "
         "device's clock, or correct the unit (`time_unit`, or `unit` in the route)",
     ),
+    Reason.NO_SYNC: Remedy(
+        "A time counts from the device's start, and no sync message has said when that start was",
+        "Have the device publish a sync message for that start, retained, or publish it for the device; then redrive. "
+        "See the route's `sync`",
+    ),
     Reason.TRANSFORM: Remedy(
         "The stream's transform failed on the reading, or it or the calibration made a row that can't be",
         "Correct the transform, or the line of the calibration, try it with `headrace transform test FILE --stream "

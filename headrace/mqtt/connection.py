@@ -94,27 +94,27 @@ class Connection:
         self._writer.write(packets.unsubscribe(_UNSUBSCRIBE_ID, list(filters)))
         await self._answered(self._unsubscribed, "the request to unsubscribe")
 
-    async def ping(self) -> None:
+    async def ping(self, seconds: float = ANSWER_SECONDS) -> None:
         """Ask the broker whether it is there; `receive` beside it. Its answer says that it has read all sent before.
 
-        TransientError: no answer in time.
+        TransientError: no answer in time. `seconds`: for all that the broker sends before it.
         """
         self._send_ping()
         mine = self._pings
         while self._pongs < mine:
             self._pong.clear()
-            await self._answered(self._pong, "a ping")
+            await self._answered(self._pong, "a ping", seconds)
 
     def _send_ping(self) -> None:
         self._pings += 1
         self._writer.write(packets.ping())
 
-    async def _answered(self, answer: asyncio.Event, what: str) -> None:
+    async def _answered(self, answer: asyncio.Event, what: str, seconds: float = ANSWER_SECONDS) -> None:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(seconds):
                 await answer.wait()
         except TimeoutError:
-            raise TransientError(f"the MQTT broker did not answer {what} within {ANSWER_SECONDS:.0f} s") from None
+            raise TransientError(f"the MQTT broker did not answer {what} within {seconds:.0f} s") from None
 
     async def receive(self) -> list[PublishPacket]:
         """The next messages, as many as have come; perhaps none.

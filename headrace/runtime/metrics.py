@@ -23,7 +23,8 @@ BRIDGE_SKIPPED = Counter(
     "MQTT messages that became neither readings nor dead letters: qos0_full (no room while Kafka is away), no_payload "
     "(as when a retained message is deleted), retained (a copy that the broker had kept), empty (an array without "
     "elements), copy (of a message that another subscription brings), ignored (its topic names a field that the "
-    "contract does not have); of Sparkplug: death, command, heard (no route takes it; its births and numbers count)",
+    "contract does not have), sync (it says when a device was started); of Sparkplug: death, command, heard (no route "
+    "takes it; its births and numbers count)",
     ["why"],
 )
 BRIDGE_IGNORED_FIELDS = Counter(
@@ -34,6 +35,9 @@ BRIDGE_SPARKPLUG = Counter(
     "What was heard of edge nodes of Sparkplug: birth, death, late_death (of an earlier session), gap (messages are "
     "missing), missing (how many, by their numbers), rebirth_asked, forgotten (for want of bridge.births_bytes)",
     ["what"],
+)
+BRIDGE_SYNCED_DEVICES = Gauge(
+    "headrace_bridge_synced_devices", "Devices of which a sync message has said when they were started"
 )
 BRIDGE_UNACKNOWLEDGED = Gauge(
     "headrace_bridge_unacknowledged_messages",

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
-from bridge import routing
+from bridge import registering, routing
 from bridge.departure import Departure
 from bridge.edgenodes.asking import Rebirths
 from bridge.edgenodes.memory import EdgeNodes
@@ -15,6 +15,7 @@ from bridge.sessions import Sessions
 from headrace import mqtt
 from headrace.config import Config
 from headrace.config.model import Http
+from headrace.contracts.files import find
 from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.mqtt import PublishPacket, Subscription
 from headrace.mqtt.packets import Terms
@@ -64,7 +65,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *connections: Scripted) -> None:
         intake = cast("Intake", None)  # no message comes
         rebirths = Rebirths(60)
         edges = EdgeNodes(1, rebirths.want, rebirths.born)
-        it = Sessions(CONFIG, routing.build(CONFIG), intake, Departure(), health, edges, rebirths)
+        it = Sessions(CONFIG, routing.build(CONFIG), {}, intake, Departure(), health, edges, rebirths)
         asyncio.run(it.run())
 
 
@@ -96,3 +97,63 @@ def test_a_broker_that_hangs_up_again_and_again_ends_the_bridge(monkeypatch: pyt
     with pytest.raises(FatalError, match="ended the connection 3 times in 0 s"):
         run(monkeypatch, *breaks)
     assert all(c.aborted for c in breaks), "the one that broke in another way does not count"
+
+
+class Keeping(Scripted):
+    """A connection that brings what the broker has kept, and then answers a ping."""
+
+    def __init__(self, *kept: PublishPacket) -> None:
+        super().__init__(TransientError("over"))
+        self._kept = list(kept)
+        self._sent = asyncio.Event()
+        self.live: set[bool] = set()
+
+    def subscribe(self, wanted: Iterable[Subscription], unwanted: Iterable[str] = ()) -> None:
+        wanted = list(wanted)
+        self.live = {s.live for s in wanted}
+        super().subscribe(wanted, unwanted)
+
+    async def receive(self) -> Sequence[PublishPacket]:
+        if self._sent.is_set():
+            await asyncio.sleep(3600)
+        self._sent.set()
+        return self._kept
+
+    async def ping(self, seconds: float) -> None:
+        assert seconds > 60, "there may be many"
+        await self._sent.wait()
+
+    async def disconnect(self, *, forget: bool) -> None:
+        assert forget
+
+
+def test_kept_sync_messages_are_asked_for_before_the_session_is_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    route = {"filter": "sensors/{device_id}/imu", "sync": {"filter": "sync/{device_id}"}}
+    config = Config.model_validate({"streams": {"imu": {"routes": [route]}}})
+    made = routing.build(config)
+    decoders = registering.decoders(made, {"imu": find("imu", ())}, {"imu": 7}, {})
+    said = b'{"uptime": 5, "time": 1795000005, "boot": 7}'
+    kept = [mqtt.PublishPacket(topic, said, retain=True) for topic in ("sync/w", "sync/a.b", "other")]
+    connections = [Keeping(*kept), Scripted(TransientError("broke")), Keeping(), Scripted(ConfigError("refused"))]
+    names: list[str] = []
+
+    async def connect(_: Any, session: mqtt.Session) -> Scripted:
+        names.append(session.client_id)
+        return connections[len(names) - 1]
+
+    monkeypatch.setattr(mqtt, "connect", connect)
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.001)
+    rebirths = Rebirths(60)
+    edges = EdgeNodes(1, rebirths.want, rebirths.born)
+    with Health(Http(), ("mqtt",)) as health:
+        it = Sessions(config, made, decoders, cast("Intake", None), Departure(), health, edges, rebirths)
+        with pytest.raises(ConfigError, match="refused"):
+            asyncio.run(it.run())
+    first, second = connections[0], connections[1]
+    assert isinstance(first, Keeping)
+    assert (first.filters, first.live, first.aborted) == (["sync/+"], {True}, True)
+    assert second.filters == ["sensors/+/imu", "sync/+"]
+    assert [name.startswith("headrace-bridge-sync-") for name in names] == [True, False, True, False]
+    (told,) = [r.starts for r in made.routes if r.sync is not None]
+    assert told is not None
+    assert told.of("w", "7") == 1_795_000_000_000_000

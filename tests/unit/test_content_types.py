@@ -135,7 +135,8 @@ def test_each_format_has_its_own_settings_and_text_is_taken_for_numbers_where_th
     [
         ({"content_types": {"text/csv; header=present": "csv"}}, "without parameters"),
         ({"content_types": {" ": "csv"}}, "a type such as application/cbor"),
-        ({"content_types": {"text/plain": "value"}}, "a plain value has no other formats"),
+        ({"content_types": {"text/plain": "value"}}, "value has no other formats"),
+        ({"content_types": {"a/b": "sparkplug"}}, "sparkplug has no other formats"),
         ({"content_types": {"application/protobuf": "protobuf"}}, "format protobuf needs settings"),
         ({"content_types": {"a/b": "yaml"}}, "yaml"),
         ({"avro": {"file": "x.avsc"}}, "avro: settings of another format"),

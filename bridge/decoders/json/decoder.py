@@ -19,8 +19,10 @@ from bridge.decoders.copies import MAX_ELEMENTS
 from bridge.decoders.json.elements import element, first, is_array, loads, split, too_many, trimmed
 from bridge.decoders.objects import PLAIN, ObjectReader
 from bridge.decoders.plan import Plan
+from bridge.decoders.synced import reader
 from bridge.decoders.values import Reader, field_reader
 from bridge.decoders.wording import not_an_object, not_json
+from bridge.starts import Starts
 from headrace.contracts.model import Contract, Field
 from headrace.errors import PoisonError, Reason
 from headrace.protocol.devicenames import AS_WRITTEN, Naming
@@ -45,7 +47,7 @@ _STRUCT_TYPES: dict[str, Any] = {
 
 
 class JsonDecoder:
-    """Decodes the payloads of one contract. `captures`, `name` and `plan`: as `ObjectReader` has them."""
+    """Decodes the payloads of one contract. All arguments: as `synced.reader` has them."""
 
     def __init__(
         self,
@@ -54,9 +56,10 @@ class JsonDecoder:
         captures: Sequence[str] = (),
         name: Naming = AS_WRITTEN,
         plan: Plan = PLAIN,
+        starts: Starts | None = None,
     ) -> None:
         self.ignored = 0
-        self._objects = ObjectReader(contract, schema_id, captures, name, plan)
+        self._objects = reader(contract, schema_id, captures, name, plan, starts=starts)
         self._is_blank, self._finish = self._objects.is_blank, self._objects.finish
         self._may_be_blank = self._objects.may_be_blank
         made = _struct(contract, set(captures), set(plan.sources))
