@@ -8,9 +8,9 @@ from typing import BinaryIO
 from headrace.errors import ConfigError
 
 
-def read(path: Path, what: str, max_bytes: int, hint: str = "") -> str:
-    """The text of a UTF-8 file, without its byte order mark. ConfigError when the file is missing (ending with `hint`),
-    can't be read, or is larger than `max_bytes`.
+def read(path: Path, what: str, max_bytes: int, hint: str = "", *, keep_mark: bool = False) -> str:
+    """The text of a UTF-8 file, without its byte order mark unless `keep_mark`. ConfigError when the file is missing
+    (ending with `hint`), can't be read, or is larger than `max_bytes`.
     """
     try:
         with path.open("rb") as file:
@@ -22,7 +22,7 @@ def read(path: Path, what: str, max_bytes: int, hint: str = "") -> str:
     if len(data) > max_bytes:
         raise ConfigError(f"{path}: too large for {what}")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8" if keep_mark else "utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text, as {what} must be") from None
 

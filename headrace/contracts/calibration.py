@@ -4,6 +4,7 @@ A CSV file, a line for each device, date and field: see docs/calibration.md.
 """
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,11 +38,7 @@ class Entry(NamedTuple):
     inputs: tuple[str, ...]
     factors: tuple[float, ...]
     offsets: tuple[float, ...]  # of the inputs
-
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether it only ends what was valid before."""
-        return self.inputs == (self.field,) and self.factors == (1.0,) and self.offsets == (0.0,)
+    ends: bool = False  # whether it only ends what was valid before: a line without numbers
 
 
 @dataclass(frozen=True)
@@ -66,15 +63,17 @@ class _Line(NamedTuple):
     field: str
     offset: float
     factors: Mapping[str, float]  # by input; the gain alone for one field
+    ends: bool  # whether it has no numbers
 
 
 def read(path: Path) -> Table:
     """The table in a file. ConfigError, with each line and its remedy, if it can't be used."""
-    return parse(textfile.read(path, "a calibration", MAX_BYTES, f"Write it: a CSV file that begins {_EXAMPLE}"), path)
+    hint = f"Write it: a CSV file that begins {_EXAMPLE}"
+    return parse(textfile.read(path, "a calibration", MAX_BYTES, hint, keep_mark=True), path)
 
 
 def parse(text: str, where: str | Path) -> Table:
-    """The table in the text of such a file."""
+    """The table in the text of such a file, with its byte order mark: the digest is that of the file."""
     problems: list[str] = []
     entries = tuple(_entries(list(_lines(text, str(where), problems)), problems))
     if problems:
@@ -112,7 +111,8 @@ def is_calibrated(f: Field) -> bool:
 
 
 def _lines(text: str, where: str, problems: list[str]) -> Iterator[_Line]:
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    # Not splitlines(), which also ends a line at a form feed or U+2028 that a note may hold.
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
         extra = _check_header(header)
@@ -172,12 +172,13 @@ def _line(number: int, header: Sequence[str], extra: Sequence[str], cells: Seque
         row[FIELD],
         _number(OFFSET, row.get(OFFSET) or "0"),
         factors,
+        not any(row.get(name) for name in (OFFSET, GAIN, *extra)),
     )
 
 
 def _number(name: str, text: str) -> float:
     try:
-        number = float(text)
+        number = math.nan if "_" in text else float(text)  # 1_02 would be 102
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
@@ -210,7 +211,8 @@ def _entries(lines: Sequence[_Line], problems: list[str]) -> Iterator[Entry]:
         for it in fields.values():
             inputs = tuple(it.factors)
             if len(inputs) == 1:
-                yield Entry(it.number, it.device, it.since, it.field, inputs, tuple(it.factors.values()), (it.offset,))
+                numbers = tuple(it.factors.values()), (it.offset,)
+                yield Entry(it.number, it.device, it.since, it.field, inputs, *numbers, it.ends)
                 continue
             matrix = [o for name in inputs if (o := fields.get(name)) is not None and tuple(o.factors) == inputs]
             if inputs not in checked and (why := _of_matrix(inputs, matrix)):

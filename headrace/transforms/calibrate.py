@@ -70,7 +70,7 @@ class Calibration:
             e = entries[it]
             for i, factor, offset in zip(e.inputs, e.factors, e.offsets, strict=True):
                 factors[place[i], row], offsets[place[i], row], needed[place[i], row] = factor, offset, True
-        ends = np.array([entries[i].changes_nothing for i in order.tolist()], np.bool_)
+        ends = np.array([entries[i].ends for i in order.tolist()], np.bool_)
         return _Column(name, same, inputs, factors, offsets, needed, ends)
 
     def sample(self, rows: int) -> dict[str, list[Any]]:
