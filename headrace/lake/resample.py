@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -39,8 +39,8 @@ class Wish:
     stream: str
     every: str | timedelta
     devices: tuple[str, ...] = ()
-    start: str | datetime | None = None
-    end: str | datetime | None = None
+    start: str | date | None = None
+    end: str | date | None = None
     fields: tuple[str, ...] = ()
     fill: str = "none"
     max_gap: str | timedelta | None = None
@@ -52,8 +52,8 @@ def resample(  # noqa: PLR0913 - each is an argument of the notebook's door
     every: str | timedelta,
     *,
     device: str | Sequence[str] = (),
-    start: str | datetime | None = None,
-    end: str | datetime | None = None,
+    start: str | date | None = None,
+    end: str | date | None = None,
     fields: str | Sequence[str] = (),
     fill: str = "none",
     max_gap: str | timedelta | None = None,
@@ -122,10 +122,16 @@ def _plan(lake: "duckdb.DuckDBPyConnection", cfg: "Config", wish: Wish) -> sql.P
             f"SELECT column_name, column_type FROM (DESCRIBE FROM {remote.name(wish.stream)})"  # noqa: S608 - quoted
         ).fetchall()
     )
+    fields = tuple(_fields(cfg, wish, columns))
+    if not fields and fill != "none":
+        raise ConfigError(
+            f"fill {fill}: {wish.stream} has no field that can be resampled, so there is nothing to fill. Leave fill "
+            "out, or take its lists and groups apart in SQL"
+        )
     return sql.Plan(
         stream=wish.stream,
         every=_microseconds("every", wish.every),
-        fields=tuple(_fields(cfg, wish, columns)),
+        fields=fields,
         aggregate=aggregate,
         fill=fill,
         most=None if wish.max_gap is None else _microseconds("max-gap", wish.max_gap),
@@ -178,16 +184,18 @@ def _microseconds(what: str, value: str | timedelta) -> int:
     if isinstance(value, timedelta):
         number = value // timedelta(microseconds=1)
     else:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|[smhdw])", value.strip())
+        found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)(us|ms|[smhdw])", str(value).strip())
         number = round(float(found[1]) * _UNITS[found[2]]) if found else 0
     if not 0 < number <= 3660 * _DAY:
         raise ConfigError(f"{what} {value}: write a time such as 500ms, 10s, 1m, 6h, 1d or 1w")
     return number
 
 
-def _moment(what: str, value: str | datetime | None) -> datetime | None:
+def _moment(what: str, value: str | date | None) -> datetime | None:
+    if value is None:
+        return None
     try:
-        when = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return when if when is None else (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+        when = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ConfigError(f"{what} {value}: write a time such as 2026-01-31 or 2026-01-31T12:00:00Z (UTC)") from None

@@ -110,7 +110,8 @@ def _value(f: Field, plan: Plan) -> str:
 
 def _direction(column: str, turn: float) -> str:
     """The mean of angles: the direction of the sum of their unit vectors; null where they cancel out."""
-    unit = f"({column} * 2 * pi() / {turn!r})"
+    # DuckDB refuses the cosine of infinity; like NaN, it makes its bucket NaN.
+    unit = f"(CASE WHEN isinf({column}::DOUBLE) THEN 'NaN' ELSE {column}::DOUBLE END * 2 * pi() / {turn!r})"
     x, y = f"avg(cos{unit})", f"avg(sin{unit})"
     angle = f"atan2({y}, {x}) * {turn!r} / (2 * pi())"
     return f"CASE WHEN {x} ** 2 + {y} ** 2 > {_NONE**2} THEN {_wrapped(angle, turn, f'min({column}) < 0')} END"
@@ -172,7 +173,7 @@ def _filled(plan: Plan) -> str:
 def _between(i: int, f: Field, plan: Plan) -> str:
     if plan.fill == "previous" or not f.number:
         return f"_p{i}.v"
-    share = f"(_at - _p{i}.b)::DOUBLE / (_n{i}.b - _p{i}.b)"
+    share = f"((_at - _p{i}.b)::DOUBLE / (_n{i}.b - _p{i}.b))"
     if f.turn and plan.aggregate != "sum":
         half = f.turn / 2
         way = f"((_n{i}.v - _p{i}.v + {half!r}) % {f.turn!r} + {f.turn!r}) % {f.turn!r} - {half!r}"  # the shorter one

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,17 @@ def test_an_angle_is_filled_by_the_shorter_way(db: duckdb.DuckDBPyConnection) ->
     assert way(170, -170) == [170, 175, 180, -175, -170]
 
 
+def test_an_angle_that_is_no_number_costs_its_bucket_only(db: duckdb.DuckDBPyConnection) -> None:
+    rows = [reading(at, heading=v) for at, v in ((0, math.inf), (1, 10.0), (10, math.nan), (20, 350.0), (21, 10.0))]
+    first, second, third = (it["heading"] for it in ask(db, rows, plan(10, "heading")))
+    assert (math.isnan(first), math.isnan(second), third) == (True, True, pytest.approx(0, abs=1e-9))
+
+
+def test_a_line_between_large_numbers_stays_between_them(db: duckdb.DuckDBPyConnection) -> None:
+    rows = [reading(0, x=1e307), reading(20, x=3e307)]
+    assert [it["x"] for it in ask(db, rows, plan(10, "x", fill="linear"))] == [1e307, pytest.approx(2e307), 3e307]
+
+
 def test_a_gap_of_too_many_buckets_is_refused_not_computed(tmp_path: Path) -> None:
     """A device's clock that went wrong: a reading of another month."""
     store(tmp_path, "imu.clean", 1, 7, {"ax": [1.0]})
@@ -203,6 +214,21 @@ def test_the_notebooks_door(lake: Config) -> None:
     assert headrace.resample("imu", "1h", fill="linear", max_gap="1d", config=lake).ax.tolist() == [2.0] * 25
 
 
+def test_a_stream_of_lists_alone_can_be_counted_and_not_filled(tmp_path: Path) -> None:
+    at = pa.array([MONDAY, MONDAY + 100_000_000], pa.timestamp("us", "UTC"))
+    store(tmp_path, "wave.clean", 1, 7, {"device_id": ["a", "a"], "event_time": at, "samples": [[1.0], [2.0]]})
+    cfg = config(tmp_path, streams={"wave": {}})
+    assert headrace.resample("wave", "1m", config=cfg)["_readings"].tolist() == [1, 1]
+    with pytest.raises(ConfigError, match="fill linear: wave has no field that can be resampled"):
+        headrace.resample("wave", "1m", fill="linear", config=cfg)
+
+
+def test_a_date_is_a_moment_too(lake: Config) -> None:
+    one, other = (headrace.resample("imu", "1d", start=it, config=lake) for it in (date(2026, 1, 2), "2026-01-02"))
+    assert 0 < len(one) < len(headrace.resample("imu", "1d", config=lake))
+    assert one.equals(other)
+
+
 def test_the_sql_that_is_printed_gives_the_same(lake: Config) -> None:
     sql = statement(lake, Wish("imu", "1h", fill="previous"))
     again = headrace.query(f"WITH r AS ({sql}) SELECT count(*) n, sum(_readings) r FROM r", config=lake)
@@ -232,6 +258,9 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
         ({"stream": "pump"}, "no stream is called pump. The streams: imu, environment, vibration"),
         ({"every": "1 month"}, "every 1 month: write a time such as 500ms, 10s"),
         ({"every": "0s"}, "every 0s: write a time"),
+        ({"every": 60}, "every 60: write a time"),
+        ({"every": "9" * 400 + "s"}, "every 999"),
+        ({"start": 2026.5}, "from 2026.5: write a time"),
         ({"fields": ("axx",)}, "fields: axx is no field of imu. These are: ax, label, sequence"),
         ({"fields": ("_offset",)}, "fields: _offset is not a field that can be resampled of imu"),
         ({"fill": "next"}, "fill next: one of none, previous, linear"),
