@@ -7,7 +7,7 @@ birth, and never a wrong reading.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
@@ -23,22 +23,24 @@ NUMBERS = 256  # of messages
 _NOTHING: Births = {}
 _RECENT = 16  # messages by which a copy is known
 _METRIC_BYTES, _TABLE_BYTES, _NODE_BYTES = 250, 500, 1_500  # about what each takes, beside its name
+_LONGEST = 512  # characters of the names in a topic: who may choose the group could fill the memory with it
 _SHARE = 4  # a device's births may take this part of the memory
 
 
 class _Memory:
     """What is known of an edge node."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: int) -> None:
         self.born = False  # whether its birth was heard, and nothing is missing since
         self.session: int | None = None  # the number by which its birth and its death belong together
         self.number: int | None = None  # of its last message
         self.recent: deque[int] = deque(maxlen=_RECENT)  # checksums of messages since its last birth
         self.tables: dict[str, dict[int | str, Metric]] = {}  # by device; "": its own
-        self.size = _NODE_BYTES
+        self._least = _NODE_BYTES + names
+        self.size = self._least
 
     def forget(self) -> None:
-        self.born, self.tables, self.size = False, {}, _NODE_BYTES
+        self.born, self.tables, self.size = False, {}, self._least
         self.recent.clear()
 
 
@@ -62,14 +64,17 @@ class EdgeNodes:
 
     def hear(self, place: Place, payload: bytes) -> Births:
         """Learn from a message, and say what is known of its metrics. Not for copies that the broker had kept."""
+        key = place.group, place.node
+        names = sum(map(len, key))
+        if names + len(place.device) > _LONGEST:
+            return _NOTHING
         try:
             message = payloads.read(payload)
         except PoisonError:
             return _NOTHING  # its number is missing then
-        key = place.group, place.node
         node = self._nodes.get(key)
         if node is None:
-            node = self._nodes[key] = _Memory()
+            node = self._nodes[key] = _Memory(names)
             self._size += node.size
         self._nodes.move_to_end(key)
         before = node.size
@@ -96,7 +101,7 @@ class EdgeNodes:
                 self._learn(node, place.device, message)
             elif kind == "DDEATH":
                 _count("death")
-                node.size -= _weight(node.tables.pop(place.device, None))
+                node.size -= _weight(place.device, node.tables.pop(place.device, None))
             node.recent.append(checksum)
         known = node.tables.get(place.device)
         if not node.born or (kind.endswith("DATA") and (known is None or not _knows(known, message))):
@@ -104,6 +109,7 @@ class EdgeNodes:
         return _NOTHING if known is None else known
 
     def _begin(self, key: Node, node: _Memory, message: Any) -> None:
+        node.forget()  # its devices are born anew after it, perhaps with other aliases
         node.born = True
         node.number = message.seq if message.HasField("seq") else None
         node.session = _session(message)
@@ -129,13 +135,17 @@ class EdgeNodes:
         node.number = message.seq
 
     def _learn(self, node: _Memory, device: str, message: Any) -> None:
-        node.size -= _weight(node.tables.pop(device, None))
-        table = {
-            m.alias if m.HasField("alias") else m.name: Metric(m.name, m.datatype)
-            for m in message.metrics
-            if isinstance(m.name, str) and m.name
-        }
-        weight = _weight(table)
+        node.size -= _weight(device, node.tables.pop(device, None))
+        table: dict[int | str, Metric] = {}
+        unclear = set()  # aliases of several metrics: nobody knows which one is meant
+        for m in message.metrics:
+            if isinstance(m.name, str) and m.name:
+                key, it = m.alias if m.HasField("alias") else m.name, Metric(m.name, m.datatype)
+                if table.setdefault(key, it) != it:
+                    unclear.add(key)
+        for key in unclear:
+            del table[key]
+        weight = _weight(device, table)
         if weight > self._limit // _SHARE:
             _count("forgotten")
             return
@@ -168,12 +178,10 @@ def _knows(known: Births, message: Any) -> bool:
     return all(m.name or m.alias in known for m in message.metrics)
 
 
-def _weight(table: Births | None) -> int:
-    return _TABLE_BYTES + _names(m.name for m in table.values()) if table is not None else 0
-
-
-def _names(names: Iterable[str]) -> int:
-    return sum(_METRIC_BYTES + len(name) for name in names)
+def _weight(device: str, table: Births | None) -> int:
+    if table is None:
+        return 0
+    return _TABLE_BYTES + len(device) + sum(_METRIC_BYTES + len(m.name) for m in table.values())
 
 
 def _count(what: str, times: int = 1) -> None:

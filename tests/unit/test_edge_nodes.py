@@ -124,6 +124,36 @@ def test_a_late_death_of_an_earlier_session_changes_nothing() -> None:
     assert counted("death") - deaths == 1
 
 
+def test_a_birth_of_the_edge_node_ends_what_births_of_its_devices_said_before() -> None:
+    ear, it = Ear(), node()
+    ear.hear(*it.births())
+    own, *_ = it.births()
+    it.seq = 0
+    ear.hear(own)
+    assert ear.read(it.data("d", a=1.0)) is Reason.UNKNOWN_ALIAS
+    ear.hear(it.birth("d"))
+    assert ear.read(it.data("d", a=2.0)) == {"a": 2.0}
+
+
+def test_an_alias_that_a_birth_gives_to_two_metrics_names_neither() -> None:
+    ear, it = Ear(), node(a=1, b=1, c=2)
+    ear.hear(*it.births())
+    assert ear.read(it.data("d", a=1.0)) is Reason.UNKNOWN_ALIAS
+    assert ear.read(it.data("d", c=1.0)) == {"c": 1.0}
+
+
+def test_long_names_in_topics_do_not_fill_the_memory() -> None:
+    ear = Ear(limit=100_000)
+    for i in range(200):
+        ear.hear(*EdgeNode(f"{i}{'g' * 480}", "gw", {f"d{i}": {"a": 1}}).births())
+        ear.hear(*EdgeNode(f"{i}{'g' * 60_000}", "gw", {f"d{i}": {"a": 1}}).births())
+        ear.hear(EdgeNode("plant", "gw", {"d" * 60_000 + str(i): {"a": 1}}).births()[1])
+    assert ear.nodes._size <= 100_000
+    kept = ear.nodes._nodes.items()
+    assert sum(len(group) + len(name) + sum(map(len, it.tables)) for (group, name), it in kept) < 50_000
+    assert all(len(group) <= 512 for group, _ in ear.wanted), "who waits to be asked is remembered too"
+
+
 def test_a_new_connection_begins_with_nothing_and_counts_no_gap() -> None:
     ear, it = Ear(), node()
     ear.hear(*it.births())
