@@ -12,6 +12,8 @@ from headrace.lake import letters
 from headrace.lake.sql import connect, explained, run
 
 REJECT = "reject"
+# The version of a calibration or a transform: nothing that a rule did, and in each reading of many a stream.
+_MADE_BY = ":(calibration|transform):[0-9a-f]{8}$"
 
 
 class Scope(NamedTuple):
@@ -92,7 +94,7 @@ def _of_rows(cfg: Config, scope: Scope, stream: str, out: Quality) -> None:
     notes = (
         "SELECT device_id, date, note, count(*) FROM "  # noqa: S608 - quoted
         f"(SELECT device_id, date, unnest(string_split(_quality, ';')) AS note FROM \"{stream}\" "
-        f"WHERE _quality IS NOT NULL AND {where}) GROUP BY ALL"
+        f"WHERE _quality IS NOT NULL AND {where}) WHERE NOT regexp_matches(note, '{_MADE_BY}') GROUP BY ALL"
     )
     with connect(cfg, stream) as lake, explained(cfg):
         for device, day, count in run(lake, each).fetchall():

@@ -58,6 +58,17 @@ def test_each_rules_deeds_are_counted_by_device_and_day(lake: Config) -> None:
     assert found.share(Deed("imu", "w", DAY, "ax", "maximum", "clamp")) == 2 / 5
 
 
+def test_what_calibrations_and_transforms_made_is_no_deed_of_a_rule(tmp_path: Path, lake: Config) -> None:
+    notes = ["ax:calibration:3f2a9c01;ay:calibration:incomplete", "ax:maximum:clamp;ax:transform:0123abcd", "transform"]
+    store(tmp_path, "imu.clean", 3, 7, {"ax": [1.0] * 3, "_quality": notes})
+    found = quality(lake, Scope(("imu",), since=dt.date(2026, 1, 3)))
+    assert {deed[3:]: n for deed, n in found.deeds.items()} == {
+        ("ay", "calibration", "incomplete"): 1,
+        ("ax", "maximum", "clamp"): 1,
+        ("", "transform", ""): 1,
+    }
+
+
 def test_a_device_and_days_can_be_chosen(lake: Config) -> None:
     assert quality(lake, Scope(("imu",), "w<b>")).readings.total() == 1
     assert quality(lake, Scope(("imu",), "dead_letters'")).readings.total() == 0
