@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.contracts.model import Field
 from headrace.errors import ConfigError
+from headrace.transforms import polarstable
 from headrace.transforms.code import Code, Function, last_line, load
 from headrace.transforms.table import Columns, Wrong, back, differs, forbidden, table
 
@@ -51,6 +52,7 @@ class Transform:
         """ConfigError if the code can't be loaded."""
         self.code = code
         self._function: Function = load(code)
+        self._for_polars = polarstable.is_wanted(self._function)
 
     def run(self, fields: Sequence[Field], columns: Columns, alive: Callable[[], object] = lambda: None) -> Result:
         """What it makes of the n rows in `columns`. `alive` is called before each call of the function.
@@ -68,7 +70,7 @@ class Transform:
                 given = whole.iloc[first:end].copy()
                 for name in records:
                     given[name] = given[name].map(deepcopy)
-                got = self._call(given)
+                got = self._call(fields, given)
                 _check_whole(fields, got)
             except (MemoryError, KeyboardInterrupt):
                 raise
@@ -106,13 +108,13 @@ class Transform:
                         "only: no mean, diff, shift, fillna from neighbours, counters, clocks or random numbers"
                     )
 
-    def _call(self, given: "pd.DataFrame") -> "pd.DataFrame":
+    def _call(self, fields: Sequence[Field], given: "pd.DataFrame") -> "pd.DataFrame":
         import pandas as pd
 
         index, names = given.index, list(given.columns)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a process that makes errors of warnings must not decide otherwise
-            got = self._function(given)
+            got = polarstable.call(self._function, fields, given) if self._for_polars else self._function(given)
         if got is None:
             raise _WrongShape("it returned nothing: end it with `return df`")
         if not isinstance(got, pd.DataFrame):
