@@ -50,6 +50,12 @@ def test_times_in_lists_and_records_are_numbers_however_the_messages_were_read()
     assert alone == together == columns_of(located.frame, known.fields)
     assert (together["times"], together["motor"], together["mode"]) == ([[3, 4], None], [{"at": 9}] * 2, ["run"] * 2)
     assert PLUS.run(known.fields, together).changes == {0: {"ax": 2.5}, 1: {"ax": 2.5}}
+    later = Transform(
+        Code("def transform(df):\n    df['times'] = df.times.map(lambda it: it + 1)\n    return df\n", "t.py")
+    )
+    assert later.run(known.fields, {name: found[:1] for name, found in together.items()}).changes == {
+        0: {"times": [4, 5]}
+    }
 
 
 def test_a_decimal_is_its_value_and_not_its_digits() -> None:
