@@ -12,7 +12,7 @@ from headrace.contracts.sqlnames import is_word, quoted
 from headrace.errors import ConfigError
 from headrace.lake import letters, remote, united, withdevices
 from headrace.protocol import provenance
-from headrace.protocol.names import DEVICE_EVENTS, clean_topic, lake_folder, stream_of
+from headrace.protocol.names import DEVICE, DEVICE_EVENTS, QUALITY, TIME, clean_topic, lake_folder, stream_of
 from headrace.store.open import open_store
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _SQL = {
     "binary16": "BLOB",
     "date": "DATE",
 }
+_ALWAYS = {DEVICE: "VARCHAR", TIME: "TIMESTAMPTZ", QUALITY: "VARCHAR"}
 _PROVENANCE = {c.name: _SQL[c.kind] for c in (*provenance.COLUMNS, provenance.DATE)}
 # SQL that asks which tables there are, rather than for a stream by name.
 _CATALOGUE = re.compile(r"\b(show|information_schema|duckdb_\w+|pg_catalog|pragma_\w+|sqlite_master)\b", re.IGNORECASE)
@@ -141,9 +142,9 @@ def _united(cfg: Config, bodies: Mapping[str, str]) -> str:
 
 
 def _empty(contract: Contract | None) -> str:
-    """A SELECT with the contract's columns and no rows."""
-    fields = contract.fields if contract is not None else ()
-    columns = {**{f.name: sql_type(f.type) for f in fields}, **_PROVENANCE}
+    """A SELECT with the contract's columns, or those that every contract has, and no rows."""
+    fields = {f.name: sql_type(f.type) for f in contract.fields} if contract is not None else _ALWAYS
+    columns = {**fields, **_PROVENANCE}
     return "SELECT " + ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in columns.items()) + " WHERE false"
 
 

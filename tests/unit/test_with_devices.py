@@ -100,6 +100,12 @@ def test_a_lake_that_was_told_of_no_device_has_nulls(tmp_path: Path, configured:
     assert headrace.query("from environment_with_devices", config=cfg).empty
 
 
+def test_a_stream_without_rows_and_without_a_contract_here_is_empty(tmp_path: Path) -> None:
+    cfg = config(tmp_path, streams={"pump": {"contract": "elsewhere"}})
+    assert headrace.query("from pump_with_devices where device_model = 'M1'", config=cfg).empty
+    assert headrace.resample("pump", "1m", config=cfg).empty
+
+
 def test_a_stream_that_is_called_so_and_columns_that_are(tmp_path: Path) -> None:
     tell(tmp_path, ("a", 0, 1, "1.0"))
     read(tmp_path, ("a", 0), device_model=["mine"], device_model_=["too"])
