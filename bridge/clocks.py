@@ -6,6 +6,7 @@ order in which the broker got them: a reading that was published after its sync 
 """
 
 import secrets
+import time
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -51,4 +52,5 @@ async def _take(connection: Connection, routing: Routing, decoders: Mapping[str,
 def _take_one(packet: PublishPacket, routing: Routing, decoders: Mapping[str, Choice]) -> None:
     for target in routing.match(packet.topic).targets:
         if target.route.sync is not None and target.refused is None:
-            decoders[target.route.where].of("").decode(bytes(packet.payload or b""), Source(target.captures), 0)
+            decoder, now = decoders[target.route.where].of(""), time.time_ns() // 1000
+            decoder.decode(bytes(packet.payload or b""), Source(target.captures), now)

@@ -31,6 +31,7 @@ _LONGEST = Fraction(20 * 366 * 86_400 * 1_000_000)  # microseconds: nothing runs
 _NUMBER = re.compile(r"\d{1,19}(?:\.\d{1,19})?", re.ASCII)
 _LONGEST_ID = 128  # characters of a boot id
 _EARLIEST = 946_684_800_000_000  # 2000-01-01: a clock that was never set says 1970
+_AHEAD = 86_400_000_000  # microseconds: a start in the far future would push true ones out, and give readings its time
 _NO_BOOT = (
     "is missing, and the time counts from the device's start: have it send with each reading which start that was"
 )
@@ -43,10 +44,10 @@ class SyncDecoder:
         self.ignored = 0
         self._sync, self._starts, self._zone = sync, starts, zone
 
-    def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:  # noqa: ARG002 - it says when
+    def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:
         """Nothing, once it is taken; or the payload, refused."""
         try:
-            self._take(payload, source.captures[DEVICE])
+            self._take(payload, source.captures[DEVICE], received)
         except PoisonError as e:
             return [Refused(e, payload)]
         return [Skipped("sync")]
@@ -59,7 +60,7 @@ class SyncDecoder:
         """Nothing."""
         return {}
 
-    def _take(self, payload: bytes, device: str) -> None:
+    def _take(self, payload: bytes, device: str, received: int) -> None:
         sync, text = self._sync, trimmed(payload)
         try:
             found = loads(text)
@@ -78,6 +79,9 @@ class SyncDecoder:
             words = (
                 f"{sync.time}: before the year 2000. Send a sync message when the time is known, or correct time_unit"
             )
+            raise PoisonError(Reason.OUT_OF_RANGE, words, field=sync.time)
+        if moment > received + _AHEAD:
+            words = f"{sync.time}: more than a day after the message came. Correct the device's clock, or time_unit"
             raise PoisonError(Reason.OUT_OF_RANGE, words, field=sync.time)
         self._starts.put(device, str(boot), int(moment - uptime))
 

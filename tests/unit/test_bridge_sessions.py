@@ -132,7 +132,7 @@ def test_kept_sync_messages_are_asked_for_before_the_session_is_taken_up(monkeyp
     config = Config.model_validate({"streams": {"imu": {"routes": [route]}}})
     made = routing.build(config)
     decoders = registering.decoders(made, {"imu": find("imu", ())}, {"imu": 7}, {})
-    said = b'{"uptime": 5, "time": 1795000005, "boot": 7}'
+    said = b'{"uptime": 5, "time": 1700000005, "boot": 7}'
     kept = [mqtt.PublishPacket(topic, said, retain=True) for topic in ("sync/w", "sync/a.b", "other")]
     connections = [Keeping(*kept), Scripted(TransientError("broke")), Keeping(), Scripted(ConfigError("refused"))]
     names: list[str] = []
@@ -156,4 +156,4 @@ def test_kept_sync_messages_are_asked_for_before_the_session_is_taken_up(monkeyp
     assert [name.startswith("headrace-bridge-sync-") for name in names] == [True, False, True, False]
     (told,) = [r.starts for r in made.routes if r.sync is not None]
     assert told is not None
-    assert told.of("w", "7") == 1_795_000_000_000_000
+    assert told.of("w", "7") == 1_700_000_000_000_000

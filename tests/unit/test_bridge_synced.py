@@ -29,7 +29,7 @@ from processors.avro.codec import Codec
 from tests.unit.intake_world import ROW, Packet, Produced, World, skipped
 
 IMU: Contract = find("imu", ())
-START = 1_795_000_000_000_000  # of boot 7
+START = 1_700_000_000_000_000  # of boot 7
 READING: dict[str, Any] = {**{k: v for k, v in ROW.items() if k != "event_time"}, "up": 12.5, "boot_id": "7"}
 ROUTE: dict[str, Any] = {
     "filter": "sensors/{device_id}/imu",
@@ -111,6 +111,7 @@ def test_readings_of_an_earlier_start_have_their_own_sync_message() -> None:
         ),
         ([sync(time="1970-01-01T00:02:00Z")], "out_of_range", "before the year 2000"),
         ([sync(time=1e17)], "out_of_range", "outside the years 1 to 9999"),
+        ([sync(start=2 * START)], "out_of_range", "time: more than a day after the message came"),
         ([sync(time="yesterday")], "wrong_type", "time: a time as ISO 8601"),
         ([Packet("sync/w", b"{")], "malformed", "not JSON"),
         ([Packet("sync/w", b"[]")], "malformed", "a JSON object expected"),
@@ -192,8 +193,15 @@ def test_whatever_a_sync_message_is_it_is_taken_or_refused(said: dict[str, Any],
     known = Starts()
     decoder = SyncDecoder(Sync(filter="sync/{device_id}"), known, UTC)
     for payload in (text, text[:at] + put + text[at + 1 :]):
-        (found,) = decoder.decode(payload, Source({"device_id": "w"}), 0)
+        (found,) = decoder.decode(payload, Source({"device_id": "w"}), START)
         assert isinstance(found, Refused) or (found == Skipped("sync") and known.newest("w"))
+
+
+def test_a_start_in_the_far_future_pushes_no_true_one_out() -> None:
+    it = world()
+    it.take(*(sync(str(boot), start=2 * START) for boot in range(20, 40)))
+    (record,) = it.take(sync(), reading())[-1:]
+    assert time_of(record) == START + 12_500_000
 
 
 def test_few_starts_of_many_devices_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +234,7 @@ def test_two_streams_share_a_devices_sync_messages_also_if_the_contract_of_one_i
     (told,) = [r for r in made.routes if r.sync is not None]
     (target,) = made.match("sync/w").targets
     assert target.route is told
-    found = decoders[told.where].of("").decode(sync().payload, Source(target.captures), 0)
+    found = decoders[told.where].of("").decode(sync().payload, Source(target.captures), START)
     assert found == [Skipped("sync")]
 
 
