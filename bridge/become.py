@@ -107,4 +107,6 @@ class Becoming:
 
 def _content_type(message: Message) -> Headers:
     said = message.content_type
-    return [(wire.MQTT_CONTENT_TYPE, said.encode())] if said and len(said) <= mediatypes.LONGEST else []
+    if said and len(said) > mediatypes.LONGEST:  # without any the letter would be read again as another format
+        said = mediatypes.essence(said)[: mediatypes.LONGEST] or said[: mediatypes.LONGEST]
+    return [(wire.MQTT_CONTENT_TYPE, said.encode())] if said else []

@@ -85,7 +85,7 @@ def test_an_unknown_content_type_is_a_dead_letter_that_says_what_to_add() -> Non
 
 def test_a_content_type_of_no_sense_is_kept_up_to_a_length() -> None:
     (letter,) = world().take(Packet(TOPIC, b"1", content_type="x" * 60_000))
-    assert wire.MQTT_CONTENT_TYPE not in letter.headers
+    assert letter.headers[wire.MQTT_CONTENT_TYPE] == b"x" * 255
     assert len(letter.headers["detail"]) < 400
 
 
@@ -103,6 +103,16 @@ def test_a_dead_letter_is_read_again_by_its_content_type_even_if_the_route_did_n
     assert again({"filter": ROUTE["filter"]}).judge(read, letter.value, 1).refused is not None
     (record,) = again(ROUTE).judge(read, letter.value, 1).records
     assert record.value == world().take(Packet(TOPIC, dumps()))[0].value
+
+
+def test_a_dead_letter_with_a_long_content_type_is_not_read_again_as_if_it_had_none() -> None:
+    said = {"x" * 300: dumps(), f"application/cbor; x={'y' * 300}": cbor(ax="x")}
+    letters = [world().take(Packet(TOPIC, value, content_type=it))[0] for it, value in said.items()]
+    first, second = [ReadLetter(it.key, it.value, it.headers, 0, 0, 1) for it in letters]
+    refused = again(ROUTE).judge(first, first.value, 1).refused
+    assert refused is not None
+    assert "no format for the content type" in str(refused)
+    assert len(again(ROUTE).judge(second, cbor(), 1).records) == 1, "mended"
 
 
 def test_a_part_that_is_refused_again_keeps_the_content_type_for_the_next_time() -> None:
