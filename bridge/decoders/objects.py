@@ -12,7 +12,7 @@ from bridge.decoders import unknown
 from bridge.decoders.base import Reading, Source
 from bridge.decoders.plan import Plan, known
 from bridge.decoders.row import FromText, Row, as_name, default, of_texts, time_reader
-from bridge.decoders.values import missing
+from bridge.decoders.wording import missing
 from bridge.encode import encoder
 from headrace.contracts.model import Contract
 from headrace.errors import PoisonError, Reason

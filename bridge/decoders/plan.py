@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from bridge.decoders.unknown import Known, Way
-from bridge.decoders.values import AS_JSON, Texts
+from bridge.decoders.values import DEFAULT_TEXTS, Texts
 from headrace.config.fields import FieldSource
 from headrace.config.route import Route
 from headrace.contracts.model import Field
@@ -21,7 +21,7 @@ class Plan(NamedTuple):
 
     sources: Mapping[str, FieldSource] = MappingProxyType({})  # by field
     explode: Path = ()
-    texts: Texts = AS_JSON
+    texts: Texts = DEFAULT_TEXTS
     device: tuple[Path, ...] = ()  # of the parts of the device's name
 
     @property

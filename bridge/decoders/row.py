@@ -6,7 +6,8 @@ from typing import Any
 
 from bridge.decoders.numbers import of_text
 from bridge.decoders.plan import Plan
-from bridge.decoders.values import Reader, Texts, field_reader, nulled, timestamp
+from bridge.decoders.times import timestamp
+from bridge.decoders.values import Reader, Texts, field_reader, nulled
 from headrace.config.fields import FieldSource
 from headrace.contracts import conversion
 from headrace.contracts.model import Contract, Field

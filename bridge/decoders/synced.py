@@ -15,8 +15,7 @@ from bridge.decoders.json.elements import loads, trimmed
 from bridge.decoders.objects import ObjectReader
 from bridge.decoders.plan import Plan
 from bridge.decoders.row import FromText, of_texts
-from bridge.decoders.values import missing
-from bridge.decoders.wording import not_an_object, not_json
+from bridge.decoders.wording import missing, not_an_object, not_json
 from bridge.starts import Starts
 from headrace.config.sync import Sync
 from headrace.contracts.model import Contract

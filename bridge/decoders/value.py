@@ -14,8 +14,8 @@ import msgspec
 from bridge.decoders import numbers
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
 from bridge.decoders.unknown import json_text
-from bridge.decoders.values import Reader, Texts, field_reader, missing
-from bridge.decoders.wording import number_hint
+from bridge.decoders.values import NUMBERS, Reader, Texts, field_reader
+from bridge.decoders.wording import missing, number_hint
 from bridge.encode import encoder
 from headrace.contracts.model import Contract, Field
 from headrace.contracts.onevalue import FIELD, fillable
@@ -139,7 +139,7 @@ def from_text(field: Field, *, comma: bool = False) -> Reader:
 
 
 def _slot(field: Field, position: int, notes: list[str], zone: tzinfo = UTC) -> _Slot:
-    if field.logical == "decimal" or (field.kind in {"double", "float", "int", "long"} and field.logical is None):
+    if field.logical == "decimal" or (field.kind in NUMBERS and field.logical is None):
         kind = "number"
     elif field.logical is not None:
         kind = "time"

@@ -11,28 +11,23 @@ import base64
 import binascii
 import decimal
 import math
-import re
 import struct
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, NamedTuple, NoReturn
+from datetime import UTC, tzinfo
+from typing import Any, NamedTuple
 
 from bridge.decoders import numbers
+from bridge.decoders.times import timestamp
 from bridge.decoders.unknown import json_text
-from bridge.decoders.wording import kind as kind_of
-from bridge.decoders.wording import number_hint
-from headrace.contracts import times
+from bridge.decoders.wording import missing, number_hint, wrong
 from headrace.contracts.avro import Member, Node
 from headrace.contracts.model import Field
+from headrace.contracts.times import TICKS
 from headrace.errors import PoisonError, Reason
 
 Reader = Callable[[Any], Any]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_YEAR_10000 = 253_402_300_800  # its first second, since 1970 UTC
 _EXACT = 2**53  # whole numbers up to here survive in a float
-_NUMBER = re.compile(r"-?\d{1,19}(?:\.\d{0,19})?", re.ASCII)
 _DECIMAL = decimal.Context(prec=decimal.MAX_PREC)  # the default context rounds to 28 digits
 _FLOAT = struct.Struct("<f")
 _BITS = {"int": 32, "long": 64}
@@ -49,10 +44,10 @@ class Texts(NamedTuple):
     mark: str = ""
 
 
-AS_JSON = Texts()
+DEFAULT_TEXTS = Texts()
 
 
-def field_reader(field: Field, notes: list[str] | None = None, texts: Texts = AS_JSON) -> Reader:
+def field_reader(field: Field, notes: list[str] | None = None, texts: Texts = DEFAULT_TEXTS) -> Reader:
     """As `reader`, of a contract's own field."""
     unit, most = field.time_unit, field.max_items
     return reader(field.name, field.type, time_unit=unit, max_items=most, as_json=field.json, notes=notes, texts=texts)
@@ -66,7 +61,7 @@ def reader(
     max_items: int | None = None,
     as_json: bool = False,
     notes: list[str] | None = None,
-    texts: Texts = AS_JSON,
+    texts: Texts = DEFAULT_TEXTS,
 ) -> Reader:
     """The reader of the field `name`, of the type `node`, for values that are not null.
 
@@ -105,8 +100,8 @@ def _reader(
     kind = node.kind
     if texts.mark and kind in NUMBERS and node.logical is None:
         return in_text(name, _reader(name, node, time_unit, max_items, notes, Texts(texts.zone)), texts.mark)
-    if node.logical in {"timestamp-micros", "timestamp-millis"}:
-        return timestamp(name, time_unit, 1_000 if node.logical == "timestamp-micros" else 1_000_000, zone=texts.zone)
+    if node.logical in TICKS:
+        return timestamp(name, time_unit, TICKS[node.logical], zone=texts.zone)
     if node.logical == "decimal":
         return _decimal(name, node)
     match kind:
@@ -117,9 +112,9 @@ def _reader(
         case "int" | "long":
             return lambda v: _whole(name, v, _BITS[kind])
         case "string":
-            return lambda v: v if type(v) is str else _wrong(name, "text", v)
+            return lambda v: v if type(v) is str else wrong(name, "text", v)
         case "boolean":
-            return lambda v: v if type(v) is bool else _wrong(name, "true or false", v)
+            return lambda v: v if type(v) is bool else wrong(name, "true or false", v)
         case "enum":
             return _enum(name, node.symbols)
         case "bytes" | "fixed":
@@ -131,122 +126,16 @@ def _reader(
             return _record(name, node.members, notes, texts)
 
 
-def timestamp(
-    name: str,
-    unit: str,
-    tick: int,
-    first: float | None = None,
-    *,
-    zone: tzinfo = UTC,
-    form: str = "",
-    digits: bool = False,
-) -> Reader:
-    """A reader of times: ISO 8601 text (of `zone` where it names none), a number of `unit`s since 1970, or a datetime.
-
-    `form`: text is in this format of strptime instead. `digits`: the route says the unit, and text may be such a number
-    too.
-
-    The answer is in ticks of `tick` nanoseconds; what is finer is cut off, and a float goes to the nearest tick.
-    Times before `first` (in ticks) or after the year 9999 can't be: refused here, and not by clean, their dead letters
-    have the payload, so that it can be read again with the right unit.
-    """
-    scale = times.NANOSECONDS[unit]
-    low, high = -(2**63) if first is None else first, _YEAR_10000 * 1_000_000_000 // tick
-
-    def read(v: Any) -> int:
-        if type(v) is int:
-            ticks = v if scale == tick else v * scale // tick
-        elif type(v) is float and math.isfinite(v):
-            ticks = _from_float(v, scale, tick)
-        elif type(v) is datetime:  # of a parser that knows unit and zone
-            ticks = (v - _EPOCH) // _MICROSECOND * 1_000 // tick
-        elif type(v) is str:
-            if digits and _NUMBER.fullmatch(v):
-                return read(int(v) if v.isdecimal() else float(v))
-            when = zoned(name, v, zone, form)
-            ticks = (when - _EPOCH) // _MICROSECOND * 1_000 // tick
-        else:
-            _wrong(name, "a time as ISO 8601 text or a number", v)
-        if not low <= ticks < high:
-            hint = times.meant(ticks * tick // scale, unit, *((f"fields.{name}.unit", "the route") if digits else ()))
-            _impossible(name, v, ticks * tick, unit, hint, None if first is None else int(first) * tick)
-        return ticks
-
-    return read
-
-
-def zoned(name: str, v: str, zone: tzinfo, form: str = "") -> datetime:
-    """The time that text says, in ISO 8601 or in the format `form` of strptime; in `zone` where it names none.
-
-    Of a local time that came twice, as the clocks went back, the first; PoisonError for one that never came.
-    """
-    try:
-        when = datetime.strptime(v, form) if form else datetime.fromisoformat(v)  # noqa: DTZ007 - the zone follows
-    except ValueError:
-        _wrong(name, f"a time as {form} has it" if form else "a time as ISO 8601 text or a number", v)
-    if when.tzinfo is not None:
-        return when
-    there = when.replace(tzinfo=zone)
-    if zone is UTC:
-        return there
-    try:
-        came = there.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == when
-    except OverflowError:
-        came = False
-    if not came:
-        words = f"{name}: {_short(v)} never came in {zone}: the clocks went forward over it. Is the time zone right?"
-        raise PoisonError(Reason.OUT_OF_RANGE, words, field=name, value=v)
-    return there
-
-
-def _impossible(name: str, v: Any, nanoseconds: int, unit: str, hint: str, first: int | None) -> NoReturn:
-    when = times.date(nanoseconds)
-    what = f"{_short(v)} {unit}, {when}{hint}," if type(v) in {int, float} else _short(v)
-    bound = "no date of the calendar" if first is None or nanoseconds > first else f"before {times.date(first)}"
-    raise PoisonError(Reason.OUT_OF_RANGE, f"{name}: {what} is {bound}", field=name, value=_short(v))
-
-
-def _from_float(v: float, scale: int, tick: int) -> int:
-    """The nearest tick: cutting off would lose one where a float lies just below what was meant."""
-    whole = int(v)
-    nanoseconds = whole * scale + round((v - whole) * scale)
-    return (nanoseconds + tick // 2) // tick
-
-
-def missing(name: str, what: str = "is missing. If it may be, make it optional in the contract") -> PoisonError:
-    """The error for a required field without a value."""
-    return PoisonError(Reason.MISSING_FIELD, f"{name}: the field {what}", field=name)
-
-
-def _wrong(name: str, wanted: str, v: Any, hint: str = "") -> NoReturn:
-    words = f"{name}: {wanted} expected, not {kind_of(v)}: {_short(v)}{hint}"
-    raise PoisonError(Reason.WRONG_TYPE, words, field=name, value=_short(v))
-
-
-def _short(v: Any) -> str:
-    if isinstance(v, list | dict):
-        return f"{len(v)} items" if len(v) != 1 else "1 item"
-    if isinstance(v, bool):
-        return "true" if v else "false"
-    if isinstance(v, datetime):
-        return v.isoformat()
-    if isinstance(v, bytes):
-        return f"{len(v)} of them"
-    if isinstance(v, int) and v.bit_length() > 512:
-        return "a number of hundreds of digits"
-    return (v if isinstance(v, str) else repr(v))[:80]
-
-
 def _double(name: str, v: Any, notes: list[str] | None) -> float:
     if type(v) is not int:
-        return v if type(v) is float else _wrong(name, "a number", v, number_hint(v))
+        return v if type(v) is float else wrong(name, "a number", v, number_hint(v))
     try:
         number = float(v)
     except OverflowError:
-        _wrong(name, "a number that a double holds", v)
+        wrong(name, "a number that a double holds", v)
     if number != v:
         if notes is None:
-            _wrong(name, "a whole number that a double holds exactly", v)
+            wrong(name, "a whole number that a double holds exactly", v)
         notes.append(f"{name}:digits:round")
     return number
 
@@ -256,7 +145,7 @@ def _float(name: str, v: Any) -> float:
     try:
         _FLOAT.pack(number)
     except OverflowError:
-        _wrong(name, "a number that a float of 32 bits holds", v)
+        wrong(name, "a number that a float of 32 bits holds", v)
     return number
 
 
@@ -265,9 +154,9 @@ def _whole(name: str, v: Any, bits: int) -> int:
         v = int(v)
     if type(v) is not int:
         hint = ". Make it a double in the contract" if type(v) is float else number_hint(v)
-        _wrong(name, "a whole number", v, hint)
+        wrong(name, "a whole number", v, hint)
     if not -(1 << (bits - 1)) <= v < 1 << (bits - 1):
-        _wrong(name, f"a whole number of {bits} bits", v, ". Make it a decimal or text in the contract")
+        wrong(name, f"a whole number of {bits} bits", v, ". Make it a decimal or text in the contract")
     return v
 
 
@@ -276,7 +165,7 @@ def _enum(name: str, symbols: Sequence[str]) -> Reader:
 
     def read(v: Any) -> int:
         found = numbers.get(v) if type(v) is str else None
-        return found if found is not None else _wrong(name, f"one of {', '.join(symbols)[:200]}", v)
+        return found if found is not None else wrong(name, f"one of {', '.join(symbols)[:200]}", v)
 
     return read
 
@@ -288,11 +177,11 @@ def _base64(name: str, v: Any, size: int | None) -> bytes:
         try:
             data = base64.b64decode(v, validate=True)
         except (binascii.Error, ValueError):
-            _wrong(name, "base64 text", v)
+            wrong(name, "base64 text", v)
     else:
-        _wrong(name, "base64 text", v)
+        wrong(name, "base64 text", v)
     if size is not None and len(data) != size:
-        _wrong(name, f"base64 text of {size} bytes", v)
+        wrong(name, f"base64 text of {size} bytes", v)
     return data
 
 
@@ -301,7 +190,7 @@ def _decimal(name: str, node: Node) -> Reader:
 
     def read(v: Any) -> bytes:
         if type(v) not in {int, float, str}:
-            _wrong(name, "a number, or text that is one", v)
+            wrong(name, "a number, or text that is one", v)
         try:
             number = decimal.Decimal(v if type(v) is str else repr(v)).scaleb(scale, _DECIMAL)
             if number.is_finite() and number.adjusted() < precision and number == number.to_integral_value():
@@ -309,7 +198,7 @@ def _decimal(name: str, node: Node) -> Reader:
                 return unscaled.to_bytes(size or (unscaled.bit_length() // 8 + 1), "big", signed=True)
         except (decimal.DecimalException, ValueError, OverflowError):
             pass
-        _wrong(name, f"a decimal of {precision} digits, {scale} of them after the point,", v)
+        return wrong(name, f"a decimal of {precision} digits, {scale} of them after the point,", v)
 
     return read
 
@@ -319,7 +208,7 @@ def _array(name: str, items: Node, max_items: int | None, notes: list[str] | Non
 
     def read(v: Any) -> list[Any]:
         if type(v) is not list:
-            _wrong(name, "a list", v)
+            wrong(name, "a list", v)
         if max_items is not None and len(v) > max_items:
             raise PoisonError(
                 Reason.TOO_LARGE,
@@ -340,7 +229,7 @@ def _record(name: str, of: Sequence[Member], notes: list[str] | None, texts: Tex
 
     def read(v: Any) -> tuple[Any, ...]:
         if type(v) is not dict:
-            _wrong(name, "an object", v)
+            wrong(name, "an object", v)
         found: dict[str, Any] = {}
         for key, value in v.items():
             member = field_of.get(key)

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from headrace.errors import PoisonError, Reason
 
@@ -42,6 +42,32 @@ def kind(value: Any) -> str:
             return "a time"
         case _:
             return "another kind of value"
+
+
+def missing(name: str, what: str = "is missing. If it may be, make it optional in the contract") -> PoisonError:
+    """The error for a required field without a value."""
+    return PoisonError(Reason.MISSING_FIELD, f"{name}: the field {what}", field=name)
+
+
+def wrong(name: str, wanted: str, v: Any, hint: str = "") -> NoReturn:
+    """Refuse a value of the field `name` that is not what is `wanted`."""
+    words = f"{name}: {wanted} expected, not {kind(v)}: {short(v)}{hint}"
+    raise PoisonError(Reason.WRONG_TYPE, words, field=name, value=short(v))
+
+
+def short(v: Any) -> str:
+    """A value as a message has it."""
+    if isinstance(v, list | dict):
+        return f"{len(v)} items" if len(v) != 1 else "1 item"
+    if isinstance(v, bool):
+        return "true" if v else "false"
+    if isinstance(v, datetime):
+        return v.isoformat()
+    if isinstance(v, bytes):
+        return f"{len(v)} of them"
+    if isinstance(v, int) and v.bit_length() > 512:
+        return "a number of hundreds of digits"
+    return (v if isinstance(v, str) else repr(v))[:80]
 
 
 def empty() -> PoisonError:
