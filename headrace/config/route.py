@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from headrace.config.base import Section
+from headrace.config.device import Device
 from headrace.config.fields import FieldSource, as_source
 from headrace.config.formats import NEEDED, SETTINGS, Avro, Columns, Compression, Csv, Protobuf, Senml, Sparkplug
-from headrace.config.naming import Device
 from headrace.config.packed import Packed
 from headrace.config.sync import Sync
 from headrace.errors import ConfigError

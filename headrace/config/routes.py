@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from headrace.config import fields, identities, naming, syncs
+from headrace.config import device, fields, identities, syncs
 from headrace.config.formats import Avro
 from headrace.config.identities import Spoken
 from headrace.config.model import Config
@@ -171,7 +171,7 @@ def _naming_problems(route: Route, found: Filter, where: str) -> Iterator[str]:
         yield str(e)
         return
     joined = join is not None and join.text != f"{{{DEVICE}}}"  # the level alone, where a payload has the key too
-    yield from naming.problems(route.device, route.identity, where, joined=joined)
+    yield from device.problems(route.device, route.identity, where, joined=joined)
 
 
 def _no_identity(found: Filter, identity: str) -> str:
