@@ -14,9 +14,10 @@ import msgspec
 from bridge.decoders import numbers
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
 from bridge.decoders.unknown import json_text
-from bridge.decoders.values import NUMBERS, Reader, Texts, field_reader
+from bridge.decoders.values import Reader, Texts, field_reader
 from bridge.decoders.wording import missing, number_hint
 from bridge.encode import encoder
+from headrace.contracts.avro import NUMBERS
 from headrace.contracts.model import Contract, Field
 from headrace.contracts.onevalue import FIELD, fillable
 from headrace.errors import PoisonError, Reason

@@ -20,7 +20,7 @@ from bridge.decoders import numbers
 from bridge.decoders.times import timestamp
 from bridge.decoders.unknown import json_text
 from bridge.decoders.wording import missing, number_hint, wrong
-from headrace.contracts.avro import Member, Node
+from headrace.contracts.avro import NUMBERS, Member, Node
 from headrace.contracts.model import Field
 from headrace.contracts.times import TICKS
 from headrace.errors import PoisonError, Reason
@@ -31,7 +31,6 @@ _EXACT = 2**53  # whole numbers up to here survive in a float
 _DECIMAL = decimal.Context(prec=decimal.MAX_PREC)  # the default context rounds to 28 digits
 _FLOAT = struct.Struct("<f")
 _BITS = {"int": 32, "long": 64}
-NUMBERS = frozenset({"double", "float", "int", "long"})
 
 
 class Texts(NamedTuple):

@@ -42,23 +42,22 @@ def make(wish: Wish) -> None:
         newroute.checked(wish.topic)
         taken = newsample.read(wish.samples, wish.topic)
     sample, name = taken.sample, _name(wish.name, taken.topic)
-    naming = newroute.naming(newroute.checked(taken.topic), taken)
-    draft = infer(
-        name, sample.readings, naming.captured, _where(wish), named=naming.paths, values=naming.format == "value"
-    )
-    way = newroute.way(naming, draft, sample)
+    publisher = newroute.publisher(newroute.checked(taken.topic), taken)
+    values = publisher.format == "value"
+    draft = infer(name, sample.readings, publisher.captured, _where(wish), named=publisher.paths, values=values)
+    route = newroute.drafted(publisher, draft, sample)
     contract = wish.out / FOLDER / f"{name}{files.SUFFIX}"
     config = wish.out / CONFIG
     before = files.read(contract) if contract.exists() else None
     if before is not None:
-        draft = newversion.next_of(before, draft, sample, naming.captured, contract, force=wish.force)
+        draft = newversion.next_of(before, draft, sample, publisher.captured, contract, force=wish.force)
     fresh = not config.exists()
     used = not fresh and name in (read_yaml(config).get("streams") or {})
     try:
         contract.parent.mkdir(parents=True, exist_ok=True)
         contract.write_text(draft.contract.text, encoding="utf-8")
         if fresh:
-            config.write_text(write.config_yaml(name, way, FOLDER), encoding="utf-8")
+            config.write_text(write.config_yaml(name, route, FOLDER), encoding="utf-8")
     except OSError as e:
         raise ConfigError(f"{e.filename}: {e.strerror}. Choose another folder with --out") from None
     typer.echo(contract)
@@ -72,9 +71,9 @@ def make(wish: Wish) -> None:
         return
     if not fresh and not used:
         say(f"\n{config} exists and stays as it is. Make sure that it has:\n")
-        say(write.config_yaml(name, way, FOLDER).partition("\n")[2].rstrip())
-    called = way.keys.get("device") == {"names": "mac"} and newroute.address(sample)
-    sent = Sent(wish.samples[0] if wish.samples else None, naming, sample, called or "", taken.messages[:1])
+        say(write.config_yaml(name, route, FOLDER).partition("\n")[2].rstrip())
+    called = route.keys.get("device") == {"names": "mac"} and newroute.address(sample)
+    sent = Sent(wish.samples[0] if wish.samples else None, publisher, sample, called or "", taken.messages[:1])
     say(next_steps(context.state(), context.config_file(), draft, config, wish.out / FOLDER, sent))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from headrace.cli.newroute import Naming
+from headrace.cli.newroute import Publisher
 from headrace.config import Config
 from headrace.contracts import write
 from headrace.contracts.heard import Message
@@ -24,7 +24,7 @@ class Sent:
     """What is to be sent. `file`: None when devices send it already. `device`: its name, where it must be this kind."""
 
     file: Path | None
-    naming: Naming
+    publisher: Publisher
     sample: Sample
     device: str = ""
     messages: tuple[Message, ...] = ()  # of the file, where it has their topics
@@ -81,12 +81,12 @@ def _sending(called: str, state: State, name: str, sent: Sent) -> list[str]:
     device = sent.device or (
         first if isinstance(first, str) and is_device_id(first) else f"{name.replace('_', '-')}-01"
     )
-    identity = sent.naming.identity
+    identity = sent.publisher.identity
     who, gateway = (device, "") if identity == DEVICE else ("gateway-01", " --gateway")
     host, port = (state.config() if state.exists else Config()).mqtt.for_devices
-    topic = write.example_topic(sent.naming.topic, device, {identity: who})
+    topic = write.example_topic(sent.publisher.topic, device, {identity: who})
     if sent.messages:
-        levels, at = sent.messages[0].topic.split("/"), sent.naming.topic.captures[identity]
+        levels, at = sent.messages[0].topic.split("/"), sent.publisher.topic.captures[identity]
         who = levels[at] if identity == DEVICE and is_device_id(levels[at]) else who
         levels[at] = who
         topic = "/".join(levels)

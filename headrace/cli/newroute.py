@@ -11,7 +11,7 @@ from headrace.contracts.naming import field_name
 from headrace.contracts.onevalue import FIELD
 from headrace.contracts.sample import Sample
 from headrace.contracts.topics import GATEWAY
-from headrace.contracts.write import Way, flow
+from headrace.contracts.write import RouteDraft, flow
 from headrace.errors import ConfigError
 from headrace.protocol import filters, joins, paths
 from headrace.protocol.devicenames import fitting
@@ -20,7 +20,7 @@ from headrace.protocol.names import DEVICE
 
 
 @dataclass(frozen=True)
-class Naming:
+class Publisher:
     """Who publishes, and what names the device: a level of the topic, several joined, or parts of the payload."""
 
     topic: Filter
@@ -43,7 +43,7 @@ def checked(text: str) -> Filter:
     return topic
 
 
-def naming(topic: Filter, taken: Taken) -> Naming:
+def publisher(topic: Filter, taken: Taken) -> Publisher:
     """What names the device in messages on `topic`. ConfigError: nothing does."""
     identity = GATEWAY if GATEWAY in topic.captures else DEVICE
     value = FIELD in topic.captures
@@ -66,23 +66,23 @@ def naming(topic: Filter, taken: Taken) -> Naming:
         devices.append("/".join("" if part is None else str(part) for part in found))
     form: Format = "value" if value else "json"
     captured = filling(topic.captures, form, identity, {DEVICE: joined[DEVICE]} if join else {})
-    return Naming(topic, identity, form, tuple(captured), parts, join, tuple(dict.fromkeys(devices)))
+    return Publisher(topic, identity, form, tuple(captured), parts, join, tuple(dict.fromkeys(devices)))
 
 
-def way(naming: Naming, draft: Draft, sample: Sample) -> Way:
+def drafted(publisher: Publisher, draft: Draft, sample: Sample) -> RouteDraft:
     """The route for the messages of a sample."""
-    keys: dict[str, object] = {} if naming.format == "json" else {"format": naming.format}
+    keys: dict[str, object] = {} if publisher.format == "json" else {"format": publisher.format}
     keys["unknown_fields"] = "keep"
     asides = []
-    if naming.identity != DEVICE:
-        keys["identity"] = naming.identity
+    if publisher.identity != DEVICE:
+        keys["identity"] = publisher.identity
     mac = address(sample)
-    rule = _rule(naming, mac)
+    rule = _rule(publisher, mac)
     device: dict[str, object] = dict(draft.device)
-    if naming.paths:
-        device["path"] = list(naming.paths) if len(naming.paths) > 1 else naming.paths[0]
-    elif naming.join:
-        device["topic"] = naming.join
+    if publisher.paths:
+        device["path"] = list(publisher.paths) if len(publisher.paths) > 1 else publisher.paths[0]
+    elif publisher.join:
+        device["topic"] = publisher.join
     if device := {**device, **({"names": rule} if rule else {})}:
         keys["device"] = device
     elif mac:
@@ -94,7 +94,7 @@ def way(naming: Naming, draft: Draft, sample: Sample) -> Way:
     if draft.mark:
         asides.append(f"text_numbers: {draft.mark!r}  # numbers in quotes, for fields that are double in the contract")
     asides += _lists(draft.lists, mapped="fields" in keys)
-    return Way(naming.topic.text, keys, tuple(asides))
+    return RouteDraft(publisher.topic.text, keys, tuple(asides))
 
 
 def _lists(lists: dict[str, str], *, mapped: bool) -> list[str]:
@@ -116,9 +116,9 @@ def address(sample: Sample) -> str:
     return next((str(v) for reading in sample.readings for v in reading.values() if guess.is_mac(v)), "")
 
 
-def _rule(naming: Naming, mac: str) -> str:
+def _rule(publisher: Publisher, mac: str) -> str:
     """How the names of devices become ids; empty where they are ids. A gateway may call its devices anything."""
-    if naming.identity != DEVICE and not naming.devices:
+    if publisher.identity != DEVICE and not publisher.devices:
         return "mac" if mac else "encode"
-    rule = fitting(naming.devices)
-    return rule if rule != "id" else "encode" if naming.identity != DEVICE else ""
+    rule = fitting(publisher.devices)
+    return rule if rule != "id" else "encode" if publisher.identity != DEVICE else ""

@@ -36,16 +36,21 @@ _BATCH = 50_000
 _ITEMS = 6  # of an array, in a table
 
 
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Format of the answer.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Write to this file instead of standard output.", show_default=False),
+]
+LimitOption = Annotated[int, typer.Option(min=1, help="Rows to show in a table, at most.")]
+
+
 def query(
     sql: Annotated[
         str, typer.Argument(metavar="SQL", help="One query in DuckDB's SQL; - reads it from standard input.")
     ],
-    format_: Annotated[Format, typer.Option("--format", "-f", help="Format of the answer.")] = Format.TABLE,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Write to this file instead of standard output.", show_default=False),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show in a table, at most.")] = 100,
+    format_: FormatOption = Format.TABLE,
+    out: OutOption = None,
+    limit: LimitOption = 100,
 ) -> None:
     """Run SQL over the lake: every stream is a table.
 

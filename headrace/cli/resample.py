@@ -1,14 +1,13 @@
 """`headrace resample`."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from headrace.cli import context
 from headrace.cli.output import data
-from headrace.cli.query import Format, check, nothing_stored, show
+from headrace.cli.query import Format, FormatOption, LimitOption, OutOption, check, nothing_stored, show
 
 
 class Fill(StrEnum):
@@ -49,12 +48,9 @@ def resample(  # noqa: PLR0913, PLR0917 - each is an option of the command
         str, typer.Option(help="Fill no gap that is longer, such as 5m.", show_default="any gap is filled")
     ] = "",
     aggregate: Annotated[Aggregate, typer.Option(help="What to make of several numbers.")] = Aggregate.MEAN,
-    format_: Annotated[Format, typer.Option("--format", "-f", help="Format of the answer.")] = Format.TABLE,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Write to this file instead of standard output.", show_default=False),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show in a table, at most.")] = 100,
+    format_: FormatOption = Format.TABLE,
+    out: OutOption = None,
+    limit: LimitOption = 100,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL that does it, for `headrace query`.")] = False,
 ) -> None:
     """Show a stream's readings on a regular grid of time: a row for each device and bucket, and gaps filled.

@@ -31,7 +31,7 @@ def example_topic(topic: Filter, device: str, values: Mapping[str, str] | None =
 
 
 @dataclass(frozen=True)
-class Way:
+class RouteDraft:
     """A route as `contracts new` proposes it. `keys`: its keys beside the filter; `asides`: lines to uncomment."""
 
     topic: str
@@ -39,27 +39,27 @@ class Way:
     asides: tuple[str, ...] = ()
 
 
-def stream_yaml(stream: str, way: Way) -> str:
+def stream_yaml(stream: str, route: RouteDraft) -> str:
     """The lines under `streams:` that route to `stream`."""
     name = stream if stream not in _YAML_WORDS else _json(stream)
-    if not way.keys and not way.asides:
-        return f"  {name}:\n    routes:\n      - {_json(way.topic)}\n"
-    lines = [f"      - filter: {_json(way.topic)}"]
-    for key, value in way.keys.items():
+    if not route.keys and not route.asides:
+        return f"  {name}:\n    routes:\n      - {_json(route.topic)}\n"
+    lines = [f"      - filter: {_json(route.topic)}"]
+    for key, value in route.keys.items():
         if key == "fields":
             lines += ["        fields:", *(f"          {k}: {flow(v)}" for k, v in value.items())]
         else:
             lines.append(f"        {key}: {flow(value)}")
-    lines += [f"        # {aside}" for aside in way.asides]
+    lines += [f"        # {aside}" for aside in route.asides]
     return "\n".join([f"  {name}:", "    routes:", *lines, ""])
 
 
-def config_yaml(stream: str, way: Way, folder: str) -> str:
+def config_yaml(stream: str, route: RouteDraft, folder: str) -> str:
     """A configuration for `headrace up --config`: the stream, and the folder of its contract beside the file."""
     return f"""# Your streams. `headrace up --config` adds the connections of the local stack.
 contracts: [{_json(folder)}] # beside this file
 streams:
-{stream_yaml(stream, way)}"""
+{stream_yaml(stream, route)}"""
 
 
 def flow(value: Any) -> str:

@@ -14,7 +14,7 @@ from headrace.contracts import guess
 from headrace.contracts.infer import Draft, infer
 from headrace.contracts.lint import lint, serious
 from headrace.contracts.sample import read_sample
-from headrace.contracts.write import Way, config_yaml, example_topic
+from headrace.contracts.write import RouteDraft, config_yaml, example_topic
 from headrace.errors import ConfigError
 from headrace.protocol.filters import parse
 
@@ -344,10 +344,12 @@ def test_what_surrounds_a_payload_is_taken() -> None:
 
 def test_a_configuration_and_a_topic_for_it() -> None:
     assert example_topic(parse("plant/{site}/{device_id}/+/pump/#", ""), "p-1") == "plant/1/p-1/1/pump/1"
-    assert '"plant/{device_id}/pump"' in config_yaml("pump", Way(TOPIC), "contracts")
-    way = Way(TOPIC, {"unknown_fields": "keep", "fields": {"event_time": {"path": "a.ts", "unit": "s"}}}, ("x: 1",))
-    text = config_yaml("on", way, "contracts")
-    assert yaml.safe_load(text)["streams"] == {"on": {"routes": [{"filter": TOPIC, **way.keys}]}}
+    assert '"plant/{device_id}/pump"' in config_yaml("pump", RouteDraft(TOPIC), "contracts")
+    route = RouteDraft(
+        TOPIC, {"unknown_fields": "keep", "fields": {"event_time": {"path": "a.ts", "unit": "s"}}}, ("x: 1",)
+    )
+    text = config_yaml("on", route, "contracts")
+    assert yaml.safe_load(text)["streams"] == {"on": {"routes": [{"filter": TOPIC, **route.keys}]}}
     assert "        # x: 1\n" in text
 
 
