@@ -61,7 +61,8 @@ class Decoder(Protocol):
         """What a payload becomes: one entry for each of its elements, in their order. Never empty; raises nothing.
 
         `received`: when the payload came, microseconds since 1970 UTC. It is the reading's time if the payload has
-        none. The same arguments always give the same answer: a copy of a message must get the same event ids.
+        none. The same arguments always give the same answer, but for times that count from a device's start: those go
+        by the latest sync message. Event ids do not: a copy of a message always gets the same ones.
         """
 
     def element(self, payload: bytes, index: int) -> bytes:

@@ -98,8 +98,9 @@ REMEDIES = {
         "See the route's `sync`",
     ),
     Reason.TRANSFORM: Remedy(
-        "The stream's transform failed on the reading, or it or the calibration made a row that can't be",
-        "Correct the transform, or the line of the calibration, try it with `headrace transform test FILE --stream "
+        "The stream's transform failed on the reading; or the transform or the calibration gave a value that the "
+        "contract does not allow",
+        "Correct the transform, or the line of the calibration. Try it with `headrace transform test FILE --stream "
         "STREAM --from letters`, start clean again, and redrive",
     ),
     Reason.INCONSISTENT: Remedy(
