@@ -8,6 +8,7 @@ value. A list is a NumPy array that can't be written to; bytes, decimals and rec
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from headrace.contracts.avro import Node
@@ -138,8 +139,9 @@ def _list(f: Field, value: Any) -> list[Any]:
     assert f.type.items is not None
     if any(is_missing(v) for v in items):
         raise Wrong("an item of the list has no value: leave it out")
-    node = replace(f.type.items, logical=None)  # times in a list are numbers
-    return [_scalar(node, v) for v in items]
+    node, number = f.type.items, replace(f.type.items, logical=None)
+    # Times in a list are numbers for pandas, times for polars.
+    return [_scalar(number if isinstance(v, Integral) else node, v) for v in items]
 
 
 def _scalar(node: Node, value: Any) -> Any:

@@ -58,6 +58,20 @@ def test_times_in_lists_and_records_are_numbers_however_the_messages_were_read()
     }
 
 
+def test_for_polars_times_in_lists_and_records_are_times_and_decimals_decimals() -> None:
+    known = known_of(7, contract({"name": "price", "type": PRICE}).text)
+    found = known.codec.decode([known.codec.write(7, ROW | {"price": b"\x05"})]).frame
+    text = (
+        "import polars as pl\n"
+        "def transform(df: pl.DataFrame) -> pl.DataFrame:\n"
+        "    later = pl.element() + pl.duration(milliseconds=1)\n"
+        "    at = pl.col('motor').struct.field('at').dt.epoch('us')\n"
+        "    return df.with_columns(pl.col('times').list.eval(later), ax=at + pl.col('price').cast(pl.Float64))\n"
+    )
+    made = Transform(Code(text, "t.py")).run(known.fields, columns_of(found, known.fields))
+    assert (made.failures, made.changes) == ({}, {0: {"ax": 9.05, "times": [4, 5]}})
+
+
 def test_a_decimal_is_its_value_and_not_its_digits() -> None:
     toy = contract({"name": "price", "type": PRICE})
     known = known_of(7, toy.text)
