@@ -24,7 +24,9 @@ def read(path: Path, what: str, max_bytes: int, hint: str = "", *, keep_mark: bo
     try:
         return data.decode("utf-8" if keep_mark else "utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text, as {what} must be") from None
+        raise ConfigError(
+            f"{path}: not UTF-8 text, as {what} must be. Save it as UTF-8; a spreadsheet, as CSV UTF-8"
+        ) from None
 
 
 def new(path: Path) -> BinaryIO:

@@ -96,7 +96,7 @@ def test_a_wrong_file_names_file_key_and_remedy(write: Write, text: str, words: 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_bytes(b"\xff\xfe\x00a: 1")
-    assert "not UTF-8 text" in refusal(path)
+    assert "not UTF-8 text, as a configuration must be. Save it as UTF-8" in refusal(path)
 
 
 def test_every_wrong_key_is_told_at_once(write: Write) -> None:
