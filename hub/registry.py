@@ -32,7 +32,7 @@ def add(change: Change, wanted: Sequence[NewDevice]) -> dict[str, str]:
         more = f", and {len(taken) - 1:,} more" if len(taken) > 1 else ""
         raise RefusedError(
             409,
-            f"{one} is there already{more}. Choose another id, or make a new password for it (rotate)",
+            f"{one} is there already{more}. Choose another id, or make a new password: `headrace devices rotate {one}`",
             {"ids": taken},
         )
     rows = [_row(d, change.now) for d in wanted]

@@ -127,7 +127,7 @@ def _reader(
 
 def _double(name: str, v: Any, notes: list[str] | None) -> float:
     if type(v) is not int:
-        return v if type(v) is float else wrong(name, "a number", v, number_hint(v))
+        return v if type(v) is float else wrong(name, "a number", v, number_hint(v, inner="." in name))
     try:
         number = float(v)
     except OverflowError:
@@ -152,7 +152,7 @@ def _whole(name: str, v: Any, bits: int) -> int:
     if type(v) is float and v.is_integer() and -_EXACT <= v <= _EXACT:
         v = int(v)
     if type(v) is not int:
-        hint = ". Make it a double in the contract" if type(v) is float else number_hint(v)
+        hint = ". Make it a double in the contract" if type(v) is float else number_hint(v, inner="." in name)
         wrong(name, "a whole number", v, hint)
     if not -(1 << (bits - 1)) <= v < 1 << (bits - 1):
         wrong(name, f"a whole number of {bits} bits", v, ". Make it a decimal or text in the contract")

@@ -14,6 +14,7 @@ _AT = re.compile(r"\(byte (\d+)\)")
 
 _NO_VALUE = frozenset({"nan", "inf", "infinity", "na", "n/a", "null", "none", "unknown", "unavailable", ""})
 _NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:[., ']\d{3}){1,20}(?:[.,]\d{1,20})?", re.ASCII)
 _WITH_UNIT = re.compile(r"[+-]?\d{1,20}(?:[.,]\d{0,20})?\s?[^\d\s]\S{0,8}\Z", re.ASCII)
 TOO_DEEP = "nested too deeply. Have the device send flatter objects"
 _VALUE = "A route with `format: value` takes such payloads"
@@ -98,21 +99,28 @@ def not_an_object(found: Any) -> PoisonError:
     return PoisonError(Reason.MALFORMED, f"a JSON object expected, or an array of objects, not {kind(found)}{hint}")
 
 
-def number_hint(value: Any, quotes: str = "without quotes") -> str:
+def number_hint(value: Any, quotes: str = "without quotes", *, inner: bool = False) -> str:
     """What to do about text where a number should be; nothing where it is not text, or the text says nothing.
 
-    `quotes`: what to say of quotes; empty where the format has none around text.
+    `quotes`: what to say of quotes; empty where the format has none around text. `inner`: the field is in an object.
     """
     if not isinstance(value, str):
         return ""
     plain = value.strip()
     if plain.lstrip("+-").lower() in _NO_VALUE:
-        return ". If it means that there is no value, add it to the field's sentinels in the contract"
+        means = ". If it means that there is no value, "
+        if inner:  # rules act on a contract's own fields only
+            return (
+                f"{means}move the field to the contract's top, with sentinels, and name its path in the route's fields"
+            )
+        return f"{means}add it to the field's sentinels in the contract"
     if _NUMBER.fullmatch(plain):
         return f". Send the number without quotes{_setting(quotes, '.')}"
     if _NUMBER.fullmatch(plain.replace(",", ".", 1)):
         send = f"Send {plain.replace(',', '.', 1)}: with a decimal point"
         return f". {send}{quotes and f', {quotes}'}{_setting(quotes, ',')}"
+    if _THOUSANDS.fullmatch(plain):
+        return f". Send the number without marks between thousands{quotes and f' and {quotes}'}"
     if _WITH_UNIT.match(plain):
         return f". Send the number alone, without a unit{quotes and f' and {quotes}'}"
     return ""

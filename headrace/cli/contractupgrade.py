@@ -88,7 +88,7 @@ def told(step: Step, stream: str, called: str) -> list[str]:
         "",
         "Next:",
         f"  {called} restart    (elsewhere: provision, then start bridge and clean again)",
-        f"  {called} dlq redrive --reason contract_refused    sends what came meanwhile to {step.stream}",
+        f"  {called} dlq redrive --stream {stream}    sends what was refused of {stream} to {step.stream}",
     ]
 
 

@@ -87,7 +87,7 @@ def _sending(called: str, state: State, name: str, sent: Sent) -> list[str]:
     topic = write.example_topic(sent.publisher.topic, device, {identity: who})
     if sent.messages:
         levels, at = sent.messages[0].topic.split("/"), sent.publisher.topic.captures[identity]
-        who = levels[at] if identity == DEVICE and is_device_id(levels[at]) else who
+        who = levels[at] if is_device_id(levels[at]) else who
         levels[at] = who
         topic = "/".join(levels)
     send, pipe = ["mosquitto_pub", "-h", host, "-p", port, "-u", who, "-P", "PASSWORD", "-q", "1", "-t", topic], ""

@@ -88,7 +88,10 @@ def show(answer: "duckdb.DuckDBPyConnection", format_: Format, out: Path | None,
 
 def nothing_stored(stream: str) -> None:
     """Say why the answer may be empty."""
-    say(f"nothing of {stream} is stored yet. The archive stores a batch when it is full, old enough or idle")
+    say(
+        f"nothing of {stream} is stored yet. The archive stores a batch when it is full, old enough or idle. "
+        "If nothing comes, `headrace dlq list` says what was refused"
+    )
 
 
 def _write(lake: "duckdb.DuckDBPyConnection", reader: "pa.RecordBatchReader", form: Format, out: Path | None) -> None:

@@ -55,7 +55,7 @@ def try_out(
         typer.Argument(
             metavar="FILE",
             help="A transform: a Python file, or an installed package.module:name. Or a calibration: a CSV file. "
-            "Without it, the stream's own, by the configuration.",
+            "Without it, what the stream has by the configuration of the last start.",
             show_default=False,
         ),
     ] = "",

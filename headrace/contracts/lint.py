@@ -165,7 +165,11 @@ def _inner(path: str, field: Mapping[str, object]) -> Iterator[str]:
         yield f'{path} has no doc. Add "doc": what is measured, and how'
     rules = sorted(set(field) & TOP_ONLY)
     if rules:
-        yield f"{path} has {', '.join(rules)}, but rules act on a contract's own fields only. Move the field to the top"
+        name = path.rpartition(".")[2]
+        yield (
+            f"{path} has {', '.join(rules)}, but rules act on a contract's own fields only. Move the field to the top, "
+            f"and say in the route where the payload has it: fields: {{{name}: {path}}}"
+        )
     unit = field.get("unit")
     problem = units.problem(str(unit)) if unit is not None else None
     if problem is not None:

@@ -213,6 +213,7 @@ def welcome(folder: Path, environ: Mapping[str, str], config: Config) -> str:
         ("headrace simulate --duration 30", "a fleet of devices, for half a minute"),
         (f"headrace tail {stream}", "the readings as they come"),
         (f"headrace query 'select count(*) from {quoted(stream)}'", "the lake, seconds later"),  # noqa: S608 - shown
+        ("headrace contracts new --help", "your own payload: a contract and a route of what your devices send"),
         ("headrace verify --wait 60", "checks that no reading is lost or stored twice"),
         ("docker compose ps", "how everything is; `docker compose logs SERVICE` for more"),
         ("docker compose down", "stops it; the data stays, unless with --volumes"),

@@ -116,6 +116,7 @@ def welcome(info: dict[str, Any]) -> str:
         ),
         (f"tail {stream}", "the readings as they come"),
         (f"query 'select count(*) from {quoted(stream)}'", "the lake, a few seconds later"),  # noqa: S608 - shown, not run
+        ("contracts new --help", "your own payload: a contract and a route of what your devices send"),
         ("status", "how everything is; `logs SERVICE` for more, `down` to stop: data stays"),
     ]
     width = max(len(words) for words, _ in steps)

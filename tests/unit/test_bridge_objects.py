@@ -143,12 +143,21 @@ def test_digits_that_a_double_does_not_hold_are_noted() -> None:
     [("21,5", "Send 21.5: with a decimal point, without quotes, or set text_numbers: ',' in the route"),
      ("21.5", "Send the number without quotes, or set text_numbers: '.' in the route"),
      ("NaN", "add it to the field's sentinels"), ("", "add it to the field's sentinels"),
+     ("1.234,5", "Send the number without marks between thousands and without quotes"),
+     ("1 234", "Send the number without marks between thousands"),
      ("21.5 C", "Send the number alone"), ("high", "not text: high")],
 )  # fmt: skip
 def test_text_for_a_number_is_refused_with_what_to_do(value: str, hint: str) -> None:
     reason, field, words = row({"x": value})
     assert (reason, field) == (Reason.WRONG_TYPE, "x")
     assert hint in words
+
+
+def test_a_mark_in_an_object_is_sent_to_the_top_where_rules_act() -> None:
+    inner = {"type": "record", "name": "m", "fields": [{"name": "t", "type": "double"}]}
+    refused = row({"m": {"t": "NA"}}, it=contract({"name": "m", "type": inner}))
+    assert refused[1] == "m.t"
+    assert "move the field to the contract's top, with sentinels, and name its path in the route's fields" in refused[2]
 
 
 @pytest.mark.parametrize("value", [{"a": [1, None]}, [1, "ü"], 5, 1.5, "text", True, [], {}])

@@ -180,6 +180,7 @@ def test_an_empty_stream_is_said_and_counts_nothing(headrace: Headrace, tmp_path
     out = headrace("--config", cfg, "query", "-f", "csv", "select count(*) n, max(ax) m from imu")
     assert out.stdout == "n,m\n0,\n"
     assert "nothing of imu is stored yet" in out.stderr
+    assert "`headrace dlq list` says what was refused" in out.stderr
 
 
 def test_wrong_sql_points_at_the_place(headrace: Headrace, tmp_path: Path) -> None:

@@ -179,6 +179,7 @@ def test_welcome_says_what_to_do(volumes: Path) -> None:
     )
     assert "127.0.0.1:1001" in told
     assert "headrace devices add board-01" in told
+    assert "headrace contracts new --help" in told
     assert "http://127.0.0.1:1004" in told
     with pytest.raises(ConfigError, match="docker compose up"):
         compose.welcome(volumes / "nothing", {}, Config())

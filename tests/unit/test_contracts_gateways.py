@@ -90,7 +90,7 @@ def test_the_line_that_it_tells_to_run_sends_a_message_of_the_sample() -> None:
     Path("contracts/s.avsc").unlink()
     said = new('rtl_433/pi/events {"model":"X","id":5}\n', "rtl_433/{gateway}/events").stderr
     line = shlex.split(next(s for s in said.splitlines() if "mosquitto_pub" in s))
-    assert [line[line.index(x) + 1] for x in ("-u", "-t")] == ["gateway-01", "rtl_433/gateway-01/events"]
+    assert [line[line.index(x) + 1] for x in ("-u", "-t")] == ["pi", "rtl_433/pi/events"]
     assert "model, id  device_id  string" in said
 
 

@@ -120,6 +120,7 @@ def test_fields_inside_records_are_looked_at_too() -> None:
     found = serious(problems({"name": "m", "type": {"type": "record", "name": "m", "fields": inner}, "doc": "M."}))
     assert [p.split(":")[1].split()[0] for p in found] == ["m.rpm", "m.t", "m.t"]
     assert "rules act on a contract's own fields only" in found[2]
+    assert found[2].endswith("say in the route where the payload has it: fields: {t: m.t}")
 
 
 def test_require_tells_all_that_is_serious() -> None:

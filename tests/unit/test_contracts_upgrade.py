@@ -98,7 +98,7 @@ def test_upgrade_leaves_the_old_stream_its_contract_and_gives_the_new_one_the_ro
     assert files.find("pump", config.contracts).text == contract(required("state", "long")).text
     assert files.find("pump_v2", config.contracts).field("state").kind == "string"
     assert "state: string in pump_v2, long in pump: there the view calls it state_pump" in result.stdout
-    assert "dlq redrive --reason contract_refused" in result.stdout
+    assert "dlq redrive --stream pump " in result.stdout
     assert [p.name for p in folder.iterdir() if p.name.startswith(".")] == []
 
 
