@@ -69,7 +69,10 @@ def make(wish: Wish) -> None:
         if draft.contract.text != before.text:
             say(steps_again(context.state(), name))
         return
-    if not fresh and not used:
+    if not fresh and not used and (more := write.with_stream(config.read_text("utf-8"), name, way, FOLDER)):
+        config.write_text(more, encoding="utf-8")
+        say(f"\n{config} has the stream {name} too now, at its end")
+    elif not fresh and not used:
         say(f"\n{config} exists and stays as it is. Make sure that it has:\n")
         say(write.config_yaml(name, route, FOLDER).partition("\n")[2].rstrip())
     called = route.keys.get("device") == {"names": "mac"} and newroute.address(sample)

@@ -94,7 +94,8 @@ def _fitting(messages: Sequence[Message], topic: str, where: str) -> Taken:
             say(f"left out: {line}")
     levels = [parsed.values(m.topic) for m in fitting]
     devices = dict.fromkeys(at[DEVICE] for at in levels if DEVICE in at)
-    say(f"{len(sample.readings)} messages{f' of {len(devices)} devices' if devices else ''} came on {topic}")
+    by = f" of {_count(len(devices), 'device')}" if devices else ""
+    say(f"{_count(len(sample.readings), 'message')}{by} came on {topic}")
     return Taken(sample, topic, tuple(fitting))
 
 
@@ -121,3 +122,7 @@ def _seconds(text: str) -> float:
     if not 0 < number < 7 * 86_400:
         raise ConfigError(f"--for {text}: write 60s, 10m or 2h")
     return number
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import yaml
 
 from headrace.protocol.filters import Filter
 from headrace.protocol.names import DEVICE
@@ -60,6 +61,20 @@ def config_yaml(stream: str, route: RouteDraft, folder: str) -> str:
 contracts: [{_json(folder)}] # beside this file
 streams:
 {stream_yaml(stream, route)}"""
+
+
+def with_stream(text: str, stream: str, way: Way, folder: str) -> str | None:
+    """The text of a configuration with one stream more at its end; None where that is not its place."""
+    before = yaml.safe_load(text)
+    if not isinstance(before, dict) or folder not in (before.get("contracts") or ()) or list(before)[-1] != "streams":
+        return None
+    after = f"{text.rstrip()}\n{stream_yaml(stream, way)}"
+    new = yaml.safe_load(stream_yaml(stream, way))
+    try:
+        fits = yaml.safe_load(after) == {**before, "streams": {**before["streams"], **new}}
+    except (yaml.YAMLError, TypeError):
+        return None
+    return after if fits else None
 
 
 def flow(value: Any) -> str:

@@ -234,6 +234,23 @@ def test_new_overwrites_nothing(here: Path) -> None:
     assert yaml.safe_load(shown)["streams"]["pump"]["routes"] == [{"filter": TOPIC, "unknown_fields": "keep"}]
 
 
+def test_new_adds_a_second_stream_and_keeps_the_rest_of_the_file(here: Path) -> None:
+    new("--from", "sample.json")
+    mine = here / "my.yaml"
+    mine.write_text(mine.read_text(encoding="utf-8").replace("streams:", "streams: # mine") + "\n\n", encoding="utf-8")
+    before = mine.read_text(encoding="utf-8").rstrip()
+    result = new("--from", "sample.json", "--name", "press")
+    assert "my.yaml has the stream press too now" in result.stderr
+    assert mine.read_text(encoding="utf-8").startswith(f"{before}\n  press:\n")
+    assert set(load(mine, {}).streams) >= {"pump", "press"}
+    for other in ("streams: {}\n", "contracts: [other]\nstreams:\n  a: {}\n", "contracts: [contracts]\nstreams: {}\n",
+                  "contracts: [contracts]\nstreams:\n    a: {}\n", "streams:\ncontracts: [contracts]\n"):  # fmt: skip
+        mine.write_text(other, encoding="utf-8")
+        assert "Make sure that it has" in new("--from", "sample.json", "--name", "third", "--force").stderr
+        assert mine.read_text(encoding="utf-8") == other
+        (here / "contracts" / "third.avsc").unlink()
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
