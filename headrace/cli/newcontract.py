@@ -69,7 +69,7 @@ def make(wish: Wish) -> None:
         if draft.contract.text != before.text:
             say(steps_again(context.state(), name))
         return
-    if not fresh and not used and (more := write.with_stream(config.read_text("utf-8"), name, way, FOLDER)):
+    if not fresh and not used and (more := write.with_stream(config.read_text("utf-8"), name, route, FOLDER)):
         config.write_text(more, encoding="utf-8")
         say(f"\n{config} has the stream {name} too now, at its end")
     elif not fresh and not used:

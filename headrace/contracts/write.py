@@ -63,13 +63,13 @@ streams:
 {stream_yaml(stream, route)}"""
 
 
-def with_stream(text: str, stream: str, way: Way, folder: str) -> str | None:
+def with_stream(text: str, stream: str, route: RouteDraft, folder: str) -> str | None:
     """The text of a configuration with one stream more at its end; None where that is not its place."""
     before = yaml.safe_load(text)
     if not isinstance(before, dict) or folder not in (before.get("contracts") or ()) or list(before)[-1] != "streams":
         return None
-    after = f"{text.rstrip()}\n{stream_yaml(stream, way)}"
-    new = yaml.safe_load(stream_yaml(stream, way))
+    after = f"{text.rstrip()}\n{stream_yaml(stream, route)}"
+    new = yaml.safe_load(stream_yaml(stream, route))
     try:
         fits = yaml.safe_load(after) == {**before, "streams": {**before["streams"], **new}}
     except (yaml.YAMLError, TypeError):
