@@ -136,7 +136,9 @@ def build(config: Config) -> Routing:
             *(Subscription(sharing.shared(group, pattern), n) for pattern, n in numbers.items()),
             *(Subscription(r.filter.pattern, r.subscription) for r in told),  # each bridge needs them all
         ),
-        unwanted=(*(sharing.shared(group, p) for p in covered), *(known if group else ())),
+        unwanted=tuple(
+            p for p in (*(sharing.shared(group, p) for p in covered), *(known if group else ())) if p not in starts
+        ),
         filters=(*((numbers[f.pattern], f) for f in widest), *((r.subscription, r.filter) for r in told)),
         spoken=(*identities.routed(config), *heard, *identities.unrouted(config)),
         heard=tuple(s.filter for s in heard),

@@ -197,6 +197,18 @@ def test_whatever_a_sync_message_is_it_is_taken_or_refused(said: dict[str, Any],
         assert isinstance(found, Refused) or (found == Skipped("sync") and known.newest("w"))
 
 
+@pytest.mark.parametrize("group", ["", "g"])
+@pytest.mark.parametrize("bridge", [{"dropped": ["sync/+", "old/+"]}, {"unrouted": ["sync/+"], "dropped": ["old/+"]}])
+def test_the_filter_of_sync_messages_is_never_dropped(group: str, bridge: dict[str, Any]) -> None:
+    config = Config.model_validate(
+        {"streams": {"imu": {"routes": [ROUTE]}}, "bridge": {**bridge, "shared_group": group}}
+    )
+    made = routing.build(config)
+    assert "sync/+" in [s.filter for s in made.subscriptions]
+    assert "sync/+" not in made.unwanted
+    assert "old/+" in made.unwanted
+
+
 def test_a_start_in_the_far_future_pushes_no_true_one_out() -> None:
     it = world()
     it.take(*(sync(str(boot), start=2 * START) for boot in range(20, 40)))
