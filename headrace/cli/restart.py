@@ -24,7 +24,7 @@ def restart(
         typer.Option(help="File with your streams and settings, instead of the one in use.", show_default=False),
     ] = None,
 ) -> None:
-    """Start the services of the local stack again, with contracts, streams and transforms as they are now.
+    """Start the services of the local stack again, as contracts, streams, transforms and calibrations are now.
 
     Its servers go on, with their ports and data. What devices send meanwhile waits in the broker.
     """
@@ -36,7 +36,7 @@ def restart(
     if context.config_file() is not None and not state.exists:
         raise ConfigError(
             "`restart` is for a local stack, and HEADRACE_CONFIG or --config names another installation. There: "
-            "`headrace provision`, then `docker compose restart` or `kubectl rollout restart`"
+            "`docker compose up -d --wait --force-recreate`, or `helm upgrade`"
         )
     if not state.locked:
         raise ConfigError(f"no stack runs in {state.path}. Start it with `headrace up`")

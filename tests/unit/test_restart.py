@@ -71,7 +71,7 @@ def problem(*args: str) -> str:
 def test_without_a_stack_it_says_what_to_do(state: State, tmp_path: Path) -> None:
     assert problem() == f"no stack runs in {state.path}. Start it with `headrace up`"
     context.set_options(tmp_path / "state", tmp_path / "headrace.yaml")
-    assert "docker compose restart" in problem()
+    assert "docker compose up -d --wait --force-recreate" in problem()
 
 
 def test_the_services_take_the_streams_of_now(state: State, supervisor: dict[str, Any], tmp_path: Path) -> None:
