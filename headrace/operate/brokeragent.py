@@ -93,6 +93,7 @@ def main(place: Place, path: Path | None, config: Config, stop: threading.Event)
         watcher.start()
         while worker.is_alive() and watcher.is_alive() and not stop.wait(_LOOK_SECONDS):
             pass
+        stop.set()  # both end, whoever of them was the first
         watcher.halt()
     if watcher.failure is not None:
         raise watcher.failure

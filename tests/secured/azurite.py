@@ -33,11 +33,15 @@ def installed() -> Path:
     folder = download.cache_dir() / f"azurite-{VERSION}"
     script = folder / "node_modules/azurite/dist/src/blob/main.js"
     if not script.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), f"azurite@{VERSION}"]
+        fresh = folder.with_name(f"{folder.name}-{os.getpid()}")  # an interrupted install leaves no half of one
+        fresh.mkdir(parents=True)
+        command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(fresh), f"azurite@{VERSION}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         if done.returncode != 0:
+            shutil.rmtree(fresh)
             pytest.skip(f"Azurite can't be installed with npm: {done.stderr[-300:]}")
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
     return script
 
 

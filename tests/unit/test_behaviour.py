@@ -16,6 +16,7 @@ from headrace.mqtt.packets import PublishPacket
 from headrace.operate import brokeragent
 from headrace.operate.behaviour import LOGIN_SECONDS, Arrivals, Counts, Fact, Topics, subscriber
 from headrace.operate.brokerwatch import MOST, REPORT_SECONDS, DeviceWatch
+from tests.waiting import until
 
 SERVICES = 1884
 
@@ -214,6 +215,7 @@ def test_the_agent_ends_when_its_watch_does(tmp_path: Path, monkeypatch: pytest.
     place = brokeragent.Place(tmp_path, tmp_path / "pid", None, "127.0.0.1", 0)
     with pytest.raises(RuntimeError, match="a mistake in the watch"):
         brokeragent.main(place, None, base, threading.Event())
+    until(lambda: not [t for t in threading.enumerate() if t.name == "agent"], 60, "the other thread has ended too")
 
 
 def test_no_rule_that_can_not_be_is_taken() -> None:
