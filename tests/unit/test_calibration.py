@@ -305,16 +305,17 @@ def test_a_note_may_hold_what_splitlines_ends_a_line_at() -> None:
     assert str(caught.value) == "toy.csv, line 3: gain = 'x' is not a number. Write one such as 1.02"
 
 
-def test_the_example_of_the_docs_runs_as_they_say(tmp_path: Path) -> None:
+def test_the_example_of_the_docs_runs_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     page = (Path(__file__).resolve().parents[2] / "docs" / "calibration.md").read_text(encoding="utf-8")
     found = dict(re.findall(r"```(csv|yaml|sh)\n(.*?)```", page, re.DOTALL))
     (tmp_path / "calibration").mkdir()
     (tmp_path / "calibration" / "imu.csv").write_text(found["csv"])
-    (tmp_path / "headrace.yaml").write_text(found["yaml"])
-    config, commands = load(tmp_path / "headrace.yaml", {}), [line.split() for line in found["sh"].splitlines()]
-    assert commands[0] == ["headrace", "config", "check", "headrace.yaml"]
+    (tmp_path / "my.yaml").write_text(found["yaml"])
+    config, commands = load(tmp_path / "my.yaml", {}), [line.split() for line in found["sh"].splitlines()]
+    assert commands[0] == ["headrace", "config", "check", "my.yaml"]
     assert check.problems(config, [check.Service.CLEAN]) == []
-    context.set_options(None, tmp_path / "headrace.yaml")
+    context.set_options(None, tmp_path / "my.yaml")
     assert commands[1][:3] == commands[2][:3] == ["headrace", "transform", "test"]
     done = CliRunner().invoke(app, [*commands[1][2:], "--json"])
     assert done.exit_code == 0, done.output

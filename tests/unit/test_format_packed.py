@@ -48,11 +48,13 @@ def test_the_imu_packet_of_the_page() -> None:
     assert [first["gx"], second["gz"]] == pytest.approx([0.0174532925, 2 * 0.0174532925])
 
 
-def test_the_vibration_packet_of_the_page() -> None:
+def test_a_vibration_packet_of_a_24_bit_converter() -> None:
     # 24 bits, two's complement, the highest byte first (TI ADS1256, SBAS288, ideal output codes: 7FFFFF is full scale)
     samples = bytes.fromhex("7fffff 000001 ffffff 800000")
     head = struct.pack(">4sIHh", b"VIB1", 1_700_000_000, 25_600, -125)
-    found = read(head + samples, **documented("vibration"))
+    header = ["char[4] _", "u32 time", "u16 rate", "i16 temperature / 10"]
+    sample = ["i24 a * 2.5 / 8388608"]
+    found = read(head + samples, order="big", header=header, sample=sample, time="time", rate="rate")
     assert [row["event_time"] - T for row in found] == [0, 39, 78, 117]
     scale = 2.5 / 8_388_608
     assert [row["a"] for row in found] == [2.5 - scale, scale, -scale, -2.5]
