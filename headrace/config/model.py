@@ -53,6 +53,9 @@ class Http(Section):
     )
 
 
+FOR_EVER = 2**32 - 1  # seconds until an MQTT 5 session ends: it does not
+
+
 class Bridge(Section):
     """MQTT to Kafka."""
 
@@ -63,8 +66,9 @@ class Bridge(Section):
     receive_maximum: Annotated[int, Field(ge=1, le=65535)] = Field(
         10_000, description="messages in flight, unacknowledged: the bridge's back-pressure"
     )
-    session_expiry_seconds: Positive = Field(
-        7 * 24 * 3600, description="how long the broker keeps messages while the bridge is away"
+    session_expiry_seconds: Annotated[int, Field(ge=1, le=FOR_EVER)] = Field(
+        7 * 24 * 3600,
+        description=f"how long the broker keeps messages while the bridge is away; {FOR_EVER}: for ever",
     )
     keepalive_seconds: Annotated[int, Field(ge=5, le=65535)] = 30
     max_payload_bytes: Positive = Field(4 * 1024 * 1024, description="the broker refuses larger payloads")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from headrace.config import Config, check, identities, load
 from headrace.config.load import merge, read_yaml
+from headrace.config.model import FOR_EVER
 from headrace.errors import ConfigError
 from headrace.protocol.names import DEVICE_AUDIT, DEVICE_EVENTS
 from headrace.runtime.sockets import listening
@@ -190,7 +191,8 @@ def connections(
     """The addresses, users and secrets of the stack itself, which replace those of any configuration."""
     # Mosquitto 2.0.11 forgets the session of a client id that somebody gives without a user name, at any listener.
     session = hashlib.sha256(f"session {secret['mqtt']}".encode()).hexdigest()[:24]
-    bridge = {"client_id": f"headrace-bridge-{session}"}
+    # And it may crash over sessions that can end: docs/broker.md.
+    bridge = {"client_id": f"headrace-bridge-{session}", "session_expiry_seconds": FOR_EVER}
     tls = {
         "host": listen.address if listen else HOST,
         "cert_file": str(state.certs / f"{certs.HUB}.pem"), "key_file": str(state.certs / f"{certs.HUB}.key"),

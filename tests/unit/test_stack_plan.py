@@ -58,6 +58,11 @@ def test_nobody_can_guess_the_client_id_of_a_stacks_bridge(tmp_path: Path) -> No
     assert len(one) >= 40
 
 
+def test_the_session_of_a_stacks_bridge_does_not_end(state: State) -> None:
+    """Mosquitto 2.0.11 crashes over sessions that can: docs/broker.md says when."""
+    assert make(state).config.bridge.session_expiry_seconds == 4_294_967_295
+
+
 def test_all_ports_differ_and_leave_room_for_derived_ones(state: State) -> None:
     numbers = list(make(state).ports.values())
     assert len(set(numbers)) == len(numbers)
