@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 
 from prometheus_client import Counter
 
-from bridge.decoders.base import Births, Decoder, Found, Reading, Refused, Skipped, Source
-from bridge.decoders.choice import Choice, Refusing
+from bridge.decoders.base import Births, Decoder, Found, Reading, Refused, Source
+from bridge.decoders.choice import Choice, passing, refusing
 from bridge.receipts import StandingReceipt
 from bridge.routing import Routing, Target, takes
 from headrace.deadletters import Stage
@@ -31,26 +31,6 @@ _LOG_SECONDS = 60.0
 _MAX_TOPICS = 50_000  # MQTT topics whose lanes are remembered
 _MAX_REMEMBERED = 512  # characters of such a topic: 65,535 are allowed, and a device can make up more and more
 _RECORD_MARGIN = 320  # bytes of a record beside its value and the MQTT topic: key, fixed headers and Kafka's own
-
-
-class Passing:
-    """A decoder that makes nothing of any payload, since the topic says already that it is no reading."""
-
-    def __init__(self, why: str) -> None:
-        self.ignored = 0
-        self._why = why
-
-    def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:  # noqa: ARG002 - whatever it is
-        """Nothing, counted."""
-        return [Skipped(self._why)]
-
-    def element(self, payload: bytes, index: int) -> bytes:  # noqa: ARG002 - there is one
-        """The whole payload."""
-        return payload
-
-    def marks(self, payload: bytes) -> Mapping[str, str]:  # noqa: ARG002 - nothing was read
-        """Nothing."""
-        return {}
 
 
 class _Defects:
@@ -190,9 +170,9 @@ class Lanes:
             standing = StandingReceipt(receipts.fill(route.options.receipt, target.levels), decoder.marks)
         why = sparkplug.passed_over(text) if route.options.format == "sparkplug" else ""
         if why:
-            decoder = Passing(why)
+            decoder = passing(why)
         elif target.refused is not None:
-            decoder = Refusing(target.refused)
+            decoder = refusing(target.refused)
         return Lane(
             stream=route.stream,
             topic=raw_topic(route.stream),
@@ -222,8 +202,8 @@ def _remember(known: dict[K, Topic], key: K, topic: Topic, size: int) -> None:
 def _nowhere(text: str) -> Lane:
     words = f"no route takes the topic {text[:200]!r}. Add one, or narrow bridge.unrouted"
     error = PoisonError(Reason.NO_ROUTE, words)
-    return Lane("", "", Refusing(error), Source(), DEAD_LETTERS.labels(Stage.BRIDGE, "", error.reason.value))
+    return Lane("", "", refusing(error), Source(), DEAD_LETTERS.labels(Stage.BRIDGE, "", error.reason.value))
 
 
 def _heard() -> Lane:
-    return Lane("", "", Passing("heard"), Source(), BRIDGE_SKIPPED.labels("heard"))
+    return Lane("", "", passing("heard"), Source(), BRIDGE_SKIPPED.labels("heard"))

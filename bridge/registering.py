@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from bridge.decoders import formats
-from bridge.decoders.choice import Choice, Refusing
+from bridge.decoders.choice import Choice, refusing
 from bridge.routing import Routing
 from headrace.contracts.model import Contract
 from headrace.errors import PoisonError, Reason, RefusedContractError
@@ -46,7 +46,7 @@ def decoders(
     return {
         r.where: formats.choice(contracts[r.stream], ids.get(r.stream, 0), r)
         if r.stream in ids or r.sync is not None
-        else Choice(Refusing(poison(r.stream, refused[r.stream])))
+        else Choice(refusing(poison(r.stream, refused[r.stream])))
         for r in routing.routes
     }
 

@@ -1,23 +1,23 @@
 """A route's decoders, and which of them reads a message: by the message's content type."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from bridge.decoders.base import Decoder, Found, Refused, Source
+from bridge.decoders.base import Decoder, Found, Refused, Skipped, Source
 from headrace.errors import PoisonError, Reason
 from headrace.protocol import mediatypes
 
 
-class Refusing:
-    """A decoder that refuses every payload, since the topic says already that none can become a reading."""
+class Settled:
+    """A decoder that reads no payload, since it is known already that none can become a reading."""
 
-    def __init__(self, error: PoisonError) -> None:
+    def __init__(self, answer: Callable[[bytes], Found]) -> None:
         self.ignored = 0
-        self._error = error
+        self._answer = answer
 
     def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:  # noqa: ARG002 - whatever it is
-        """The whole payload, refused."""
-        return [Refused(self._error, payload)]
+        """The answer."""
+        return [self._answer(payload)]
 
     def element(self, payload: bytes, index: int) -> bytes:  # noqa: ARG002 - there is one
         """The whole payload."""
@@ -26,6 +26,16 @@ class Refusing:
     def marks(self, payload: bytes) -> Mapping[str, str]:  # noqa: ARG002 - nothing was read
         """Nothing."""
         return {}
+
+
+def refusing(error: PoisonError) -> Settled:
+    """The decoder that refuses every payload, whole."""
+    return Settled(lambda payload: Refused(error, payload))
+
+
+def passing(why: str) -> Settled:
+    """The decoder that passes over every payload, and counts it."""
+    return Settled(lambda _: Skipped(why))
 
 
 class Choice:
@@ -41,7 +51,7 @@ class Choice:
         """The decoder of messages of a content type, as `mediatypes.essence` gives it; "": none."""
         if not content_type or not self._by_type:
             return self._plain
-        return self._by_type.get(content_type) or Refusing(_unknown(content_type, sorted(self._by_type)))
+        return self._by_type.get(content_type) or refusing(_unknown(content_type, sorted(self._by_type)))
 
 
 def _unknown(content_type: str, known: list[str]) -> PoisonError:

@@ -7,15 +7,13 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-import msgspec
-
 from bridge.decoders import times
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
-from bridge.decoders.json.elements import loads, trimmed
+from bridge.decoders.json.elements import parse, trimmed
 from bridge.decoders.objects import ObjectReader
 from bridge.decoders.plan import Plan
 from bridge.decoders.row import FromText, of_texts
-from bridge.decoders.wording import missing, not_an_object, not_json
+from bridge.decoders.wording import missing
 from bridge.starts import Starts
 from headrace.config.sync import Sync
 from headrace.contracts.model import Contract
@@ -60,13 +58,7 @@ class SyncDecoder:
         return {}
 
     def _take(self, payload: bytes, device: str, received: int) -> None:
-        sync, text = self._sync, trimmed(payload)
-        try:
-            found = loads(text)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-            raise not_json(text, e) from None
-        if type(found) is not dict:
-            raise not_an_object(found)
+        sync, found = self._sync, parse(trimmed(payload))
         boot = paths.find(paths.parse(sync.boot, "boot"), found)
         if not (type(boot) is int and abs(boot) < 2**64) and not (type(boot) is str and 0 < len(boot) <= _LONGEST_ID):
             words = f"{sync.boot}: text or a whole number expected that tells this start of the device from others"

@@ -5,7 +5,7 @@ import threading
 
 from bridge import startup
 from bridge.beside import beside
-from bridge.decoders.choice import Choice, Refusing
+from bridge.decoders.choice import Choice, refusing
 from bridge.delivery import Delivery
 from bridge.ingest.app import App
 from bridge.ingest.logins import Asking, Logins
@@ -68,7 +68,7 @@ async def _main(
     )
     shelf = Shelf(config)
     decoders = servers.decoders | {
-        r.where: Choice(Refusing(_OVER_MQTT)) for r in work.routing.routes if r.starts is not None
+        r.where: Choice(refusing(_OVER_MQTT)) for r in work.routing.routes if r.starts is not None
     }
     posts = Posts(config, Lanes(work.routing, decoders, servers.raw_limits), delivery, shelf)
     try:

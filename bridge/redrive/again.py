@@ -7,7 +7,7 @@ import msgspec
 
 from bridge import letters, registering
 from bridge.decoders.base import Decoder, Found, Reading, Refused, Source
-from bridge.decoders.json.decoder import parse
+from bridge.decoders.json.elements import parse
 from bridge.decoders.objects import ObjectReader
 from bridge.redrive.resolve import Resolver
 from bridge.routing import Routing, Target

@@ -72,6 +72,7 @@ def read(path: Path) -> Table:
     return parse(textfile.read(path, "a calibration", MAX_BYTES, hint, keep_mark=True), path)
 
 
+@lru_cache(maxsize=8)  # clean reads each table twice as it starts: a check, and then what it works by
 def parse(text: str, where: str | Path) -> Table:
     """The table in the text of such a file, with its byte order mark: the digest is that of the file."""
     problems: list[str] = []

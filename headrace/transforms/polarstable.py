@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.contracts.avro import Node
 from headrace.contracts.model import Field
+from headrace.transforms.table import UNITS
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
-
-_UNITS = {"timestamp-micros": "us", "timestamp-millis": "ms"}
 
 
 def is_wanted(function: Callable[..., object]) -> bool:
@@ -54,8 +53,8 @@ def _column(field: Field, values: "pd.Series[Any]") -> "pl.Series":
 def _type(node: Node) -> Any:
     import polars as pl
 
-    if node.logical in _UNITS:
-        return pl.Datetime(_UNITS[node.logical], "UTC")  # type: ignore[arg-type]
+    if node.logical in UNITS:
+        return pl.Datetime(UNITS[node.logical], "UTC")  # type: ignore[arg-type]
     if node.logical == "decimal":
         return pl.Decimal(node.precision, node.scale)
     match node.kind:

@@ -25,7 +25,7 @@ _DTYPES = {
     ("long", False): "int64", ("long", True): "Int64", ("int", False): "int32", ("int", True): "Int32",
     ("boolean", False): "bool", ("boolean", True): "boolean",
 }  # fmt: skip
-_UNITS = {"timestamp-micros": "us", "timestamp-millis": "ms"}
+UNITS = {"timestamp-micros": "us", "timestamp-millis": "ms"}  # of times, in a table
 _BITS = {"int": 31, "long": 63}
 _ITEMS = {"double": "float64", "float": "float32", "long": "int64", "int": "int32", "boolean": "bool"}
 _FIXED = {
@@ -50,8 +50,8 @@ def _series(f: Field, values: Sequence[Any]) -> "pd.Series[Any]":
     import numpy as np
     import pandas as pd
 
-    if f.logical in _UNITS:
-        unit = _UNITS[f.logical]
+    if f.logical in UNITS:
+        unit = UNITS[f.logical]
         nothing = np.iinfo(np.int64).min  # NaT
         numbers = np.array([nothing if v is None else v for v in values], np.int64)
         return pd.Series(numbers.view(f"datetime64[{unit}]")).dt.tz_localize("UTC")
@@ -148,8 +148,8 @@ def _scalar(node: Node, value: Any) -> Any:
     import numpy as np
 
     value = value.item() if isinstance(value, np.generic) and not isinstance(value, np.datetime64) else value
-    if node.logical in _UNITS:
-        return _ticks(value, _UNITS[node.logical])
+    if node.logical in UNITS:
+        return _ticks(value, UNITS[node.logical])
     match node.kind:
         case "double" | "float":
             return _real(value, single=node.kind == "float")

@@ -7,13 +7,14 @@ import cbor2
 import orjson
 import pytest
 
+from bridge.decoders.base import Refused, Source
 from bridge.decoders.choice import Choice
 from bridge.ingest import messages
 from bridge.redrive.again import Again
 from headrace.config import Config
 from headrace.contracts.files import find
 from headrace.deadletters import ReadLetter
-from headrace.errors import PoisonError, Reason
+from headrace.errors import Reason
 from headrace.protocol import mediatypes, wire
 from tests.unit.intake_world import ROW, Packet, World, dumps
 
@@ -185,6 +186,6 @@ def test_without_other_formats_a_choice_has_one_decoder_for_all() -> None:
     assert isinstance(made, Choice)
     assert made.of("") is made.of("application/json")
     assert made.of("application/cbor") is made.of("application/vnd.acme+cbor") is not made.of("")
-    with pytest.raises(PoisonError) as e:
-        raise made.of("image/png")._error  # type: ignore[attr-defined]
-    assert (e.value.reason, e.value.value) == (Reason.MALFORMED, "image/png")
+    (found,) = made.of("image/png").decode(b"x", Source(), 0)
+    assert isinstance(found, Refused)
+    assert (found.error.reason, found.error.value) == (Reason.MALFORMED, "image/png")

@@ -16,12 +16,12 @@ from msgspec.structs import astuple
 
 from bridge.decoders.base import Found, Reading, Refused, Skipped, Source
 from bridge.decoders.copies import MAX_ELEMENTS
-from bridge.decoders.json.elements import element, first, is_array, loads, split, too_many, trimmed
+from bridge.decoders.json.elements import element, first, is_array, parse, split, too_many, trimmed
 from bridge.decoders.objects import PLAIN, ObjectReader
 from bridge.decoders.plan import Plan
 from bridge.decoders.synced import reader
 from bridge.decoders.values import Reader, field_reader
-from bridge.decoders.wording import not_an_object, not_json
+from bridge.decoders.wording import not_json
 from bridge.starts import Starts
 from headrace.contracts.model import Contract, Field
 from headrace.errors import PoisonError, Reason
@@ -178,14 +178,3 @@ def _struct_type(field: Field) -> Any:
     if field.logical is None and field.kind in _STRUCT_TYPES and not field.json:
         return _STRUCT_TYPES[field.kind]
     return Any
-
-
-def parse(text: bytes) -> dict[str, Any]:
-    """The object in a text of JSON. PoisonError when there is none."""
-    try:
-        found = loads(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-        raise not_json(text, e) from None
-    if type(found) is not dict:
-        raise not_an_object(found)
-    return found

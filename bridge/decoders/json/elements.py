@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from bridge.decoders.copies import MAX_ELEMENTS
+from bridge.decoders.wording import not_an_object, not_json
 
 _ANY = msgspec.json.Decoder()
 _RAW = msgspec.json.Decoder(list[msgspec.Raw])
@@ -44,6 +45,17 @@ def loads(text: bytes, fractions: Callable[[str], Any] = float) -> Any:
             raise
     _ANY.decode(numbers)  # stricter than `json`
     return json.loads(_without_words(text, _NAN) or b"", parse_float=fractions)
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """The object in a text of JSON. PoisonError when there is none."""
+    try:
+        found = loads(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
+        raise not_json(text, e) from None
+    if type(found) is not dict:
+        raise not_an_object(found)
+    return found
 
 
 def _without_words(text: bytes, number: bytes) -> bytes | None:

@@ -8,8 +8,8 @@ import msgspec
 
 from bridge.decoders.base import Found, Refused, Skipped, Source
 from bridge.decoders.copies import MAX_BYTES, MAX_ELEMENTS, too_much, weight
-from bridge.decoders.json.decoder import TOO_MANY, parse
-from bridge.decoders.json.elements import first, is_array, split, too_many, trimmed
+from bridge.decoders.json.decoder import TOO_MANY
+from bridge.decoders.json.elements import first, is_array, parse, split, too_many, trimmed
 from bridge.decoders.objects import ObjectReader
 from bridge.decoders.plan import elements, expand, put
 from bridge.decoders.wording import not_json
