@@ -26,6 +26,7 @@ LABELS = {
     "state": ["active", "revoked"],
     "status": ["200", "429"],
     "issuer": ["https://login.example.org"],
+    "what": ["birth", "gap", "missing"],
 }
 
 

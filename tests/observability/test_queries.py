@@ -28,7 +28,11 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
             argv = [sys.executable, "-m", "tests.observability.every_metric", job, str(port)]
             stack.enter_context(running(argv, folder / f"{job}.log"))
         it = stack.enter_context(scraping(folder / "run", taken, RULES, "1s"))
-        until(lambda: bool(it.query(f"sum(up) == {len(JOBS)}")), 60, "all targets are scraped")
+
+        def said() -> str:
+            return "all targets are scraped\n" + "\n".join(log.read_text() for log in folder.glob("*.log"))
+
+        until(lambda: bool(it.query(f"sum(up) == {len(JOBS)}")), 60, said)
         time.sleep(20)
         yield it
 

@@ -11,6 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from headrace.operate.brokermetrics import FIGURES
 from headrace.runtime import metrics
+from tests.observability import every_metric
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "helm" / "headrace" / "files"
@@ -202,3 +203,9 @@ def test_a_runbook_answers_its_four_questions(path: Path) -> None:
         assert words[1] in known, line
     for block in re.findall(r"^    promql: (.+)$", text, re.MULTILINE):
         assert problems(block) == [], block
+
+
+@pytest.mark.parametrize("job", ["bridge", "ingest", "clean", "archive", "hub"])
+def test_the_process_that_moves_every_metric_knows_their_labels(job: str) -> None:
+    """A label that it does not know ends it, and `make observability-test` waits for it in vain."""
+    assert every_metric.every(job)
