@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test test-deep fuzz check faults faults-list security-test compose-test chart-test observability-test clean lock chart-schema chart-docs sbom images
+.PHONY: help install up down test test-long test-deep fuzz check faults faults-list security-test compose-test chart-test observability-test clean lock chart-schema chart-docs sbom images
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -22,6 +22,9 @@ down: ## stop the local stack; its data stays
 
 test: install ## unit tests, then integration tests on a stack of their own
 	@$(BIN)/python -u -m tests.lanes $(ARGS)
+
+test-long: install ## the integration tests that take long, which `make test` leaves out: up to an hour
+	@$(BIN)/python -u -m tests.lanes -m long $(ARGS)
 
 test-deep: install ## the property and protocol tests with 200 times as many examples: an hour or two
 	@$(BIN)/pytest tests/unit -m hypothesis --hypothesis-profile=deep $(ARGS)

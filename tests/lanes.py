@@ -1,8 +1,9 @@
 """`make test`: tests that do not disturb each other run at the same time.
 
-A test's lane is where it runs (`lane_of`). Each lane is a pytest of its own, and all start at once. They share a stack,
-which the first that needs it starts. Tests without a lane may stop or freeze servers: they have another stack to
-themselves. What is given on the command line goes to every lane.
+A test's lane is where it runs (`lane_of`). Each lane is a pytest of its own. As many run at once as the machine has
+cores, and two more, since they wait for servers for much of their time; the next begins when one has ended. They share
+a stack, which the first that needs it starts. Tests without a lane may stop or freeze servers: they have another stack
+to themselves. What is given on the command line goes to every lane.
 
 A few tests that fail are run once more when all lanes have ended: on a busy machine a server may be too slow for them.
 Those that pass then are named, and do not count as failed.
@@ -29,19 +30,21 @@ from tests.stack import ROOT, Stack
 SHARED = "_TEST_STACK"  # the folder of the stack that the lanes share
 UP, FAILED = "up", "failed"  # in it: the stack has started; why it did not, each time
 UNITS, FREE, ALONE = ("units-1", "units-2"), "free", "alone"
-LANES = {
-    UNITS[0]: "units, first half",
-    UNITS[1]: "units, second half",
-    FREE: "servers of the tests' own",
-    "streams": "the stack's own streams",
+LANES = {  # they begin in this order
+    ALONE: "tests that stop or freeze servers",
     "own-1": "streams of the tests' own, first half",
     "own-2": "streams of the tests' own, second half",
-    ALONE: "tests that stop or freeze servers",
+    UNITS[0]: "units, first half",
+    "streams": "the stack's own streams",
+    FREE: "servers of the tests' own",
+    UNITS[1]: "units, second half",
 }
+AT_ONCE = (os.cpu_count() or 2) + 2
 # They need processor time; the others wait for servers for most of theirs.
 _BACKGROUND = dict.fromkeys(UNITS, ("nice", "-n", "5"))
 FAILED_TESTS, NO_TESTS = 1, 5  # pytest's exit codes
 MOST_AGAIN = 10  # tests that are run once more; where more have failed something is wrong
+MOST_SECONDS = 5400.0  # for all lanes; what then still runs is ended, and counts as failed
 _EVERY_SECONDS = 60.0
 _SUMMARY = re.compile(r"^=* ?(\d+ [a-z]+(?:, \d+ [a-z]+)*|no tests ran) in [\d.]+s", re.MULTILINE)
 _PERCENT = re.compile(r"\[ *(\d+)%\]")
@@ -149,8 +152,7 @@ def main(args: list[str]) -> int:
         lanes: list[Lane] = []
         shown = "it was not needed"
         try:
-            lanes.extend(_start(n, folder, args) for n in (UNITS if _only_units(args) else LANES))
-            _wait(lanes)
+            _run(lanes, folder, args)
             _again(lanes, folder, args)
         finally:
             for lane in lanes:
@@ -219,10 +221,22 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _wait(lanes: list[Lane]) -> None:
-    """Until all have ended. Says when one has, and now and then how far the others are."""
-    said = time.monotonic()
-    while running := [lane for lane in lanes if lane.took is None]:
+def _run(lanes: list[Lane], folder: Path, args: list[str]) -> None:
+    """Start all, each as soon as there is room for it, and add them to `lanes`; until all have ended.
+
+    Says when one has, and now and then how far the others are.
+    """
+    waiting = list(UNITS if _only_units(args) else LANES)
+    began = said = time.monotonic()
+    while (running := [lane for lane in lanes if lane.took is None]) or waiting:
+        while waiting and len(running) < AT_ONCE:
+            running.append(_start(waiting.pop(0), folder, args))
+            lanes.append(running[-1])
+        if time.monotonic() - began > MOST_SECONDS:
+            _say(f"not done after {MOST_SECONDS:.0f} s: ended. Not begun: {', '.join(waiting) or 'none'}")
+            waiting.clear()
+            for lane in running:
+                _end(lane.process)
         for lane in running:
             if lane.process.poll() is not None:
                 lane.took = time.monotonic() - lane.began

@@ -72,6 +72,7 @@ def foreign(it: Own, topic: str, ends: tuple[bool, ...]) -> None:
         (producer.commit_transaction if commit else producer.abort_transaction)(20)
 
 
+@pytest.mark.long
 def test_a_recreated_clean_topic(own: Make) -> None:
     """With the topic Kafka forgets what was committed: the archive does not take the new one for the old one's rest."""
     it = own()
@@ -90,6 +91,7 @@ def test_a_recreated_clean_topic(own: Make) -> None:
         archive.stop()
 
 
+@pytest.mark.long
 def test_rows_emitted_again_into_a_recreated_clean_topic(own: Make) -> None:
     """clean died before it committed, and the clean topic was made anew: what the lake has is not stored again."""
     it = own()
@@ -134,6 +136,7 @@ def test_a_recreated_raw_topic(own: Make) -> None:
     assert it.numbers() == [*range(20), *new]
 
 
+@pytest.mark.long
 def test_a_topic_recreated_and_refilled_under_a_running_archive(own: Make) -> None:
     it = own()
     it.fill_clean(range(20))
@@ -195,6 +198,7 @@ def test_a_foreign_transaction_in_raw(own: Make) -> None:
     assert (counts.kept, counts.rejected, counts.skipped) == (20, 3, 1 + 3 + 1)
 
 
+@pytest.mark.long
 def test_a_foreign_transaction_in_clean(own: Make) -> None:
     """What it committed is refused, what it aborted is not seen, and its marks are offsets without a record."""
     it = own(archive={"max_records": 30})
@@ -209,6 +213,7 @@ def test_a_foreign_transaction_in_clean(own: Make) -> None:
     assert it.entries()[-1].end == 80 + 9 + 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("commit", [True, False])
 def test_a_foreign_transaction_last_in_raw(own: Make, commit: bool) -> None:
     """Its mark is no record, and nothing comes after it: it does not count as waiting, and a restart goes on there."""
@@ -232,6 +237,7 @@ def test_a_foreign_transaction_last_in_raw(own: Make, commit: bool) -> None:
     assert (counts.kept, counts.rejected, counts.skipped) == (20, 6 if commit else 0, 2 if commit else 8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("commit", [True, False])
 def test_a_foreign_transaction_last_in_clean(own: Make, commit: bool) -> None:
     it = own()
@@ -252,6 +258,7 @@ def test_a_foreign_transaction_last_in_clean(own: Make, commit: bool) -> None:
     assert sum(b - a for e in it.entries() for a, b in e.skipped) == (2 if commit else 8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("raised", ["raw", "both"])
 def test_a_partition_count_raised_while_clean_runs(own: Make, monkeypatch: pytest.MonkeyPatch, raised: str) -> None:
     """Devices move to other partitions: clean halts before it mixes up their order."""
@@ -283,6 +290,7 @@ def test_a_partition_count_raised_while_clean_runs(own: Make, monkeypatch: pytes
         assert it.records(it.clean_topic, 1) == []
 
 
+@pytest.mark.long
 def test_a_partition_count_raised_while_the_services_were_away(own: Make) -> None:
     it = own()
     it.fill_raw(range(5))

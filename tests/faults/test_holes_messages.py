@@ -26,6 +26,7 @@ def newer(it: Own) -> tuple[Codec, int]:
     return Codec(contract.schema), ids[0]
 
 
+@pytest.mark.long
 def test_two_schema_ids_interleaved_and_on_one_date(own: Make) -> None:
     """They are decoded apart, leave in raw order, and lie in files of their own."""
     it = own()
@@ -96,6 +97,7 @@ def through(it: Own, expected: int, *payloads: bytes) -> list[bytes | None]:
     return passed(it)
 
 
+@pytest.mark.long
 def test_an_array_payload(own: Make) -> None:
     """Each element is a reading, equal ones too; the same payload sent again is no further one."""
     it = own()
@@ -106,6 +108,7 @@ def test_an_array_payload(own: Make) -> None:
     assert [(x.text("reason"), orjson.loads(x.value)["ax"]) for x in it.letters()] == [("wrong_type", "high")]
 
 
+@pytest.mark.long
 def test_a_sequence_restarted_after_a_reboot(own: Make) -> None:
     """Without the device's time or a boot id, equal bytes are two readings; with a boot id, only another boot's are."""
     it = own()

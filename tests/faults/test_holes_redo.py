@@ -42,6 +42,7 @@ def killed(it: Own, gate: Valve, word: str) -> None:
     gate.drop()
 
 
+@pytest.mark.long
 def test_a_smaller_memory_budget_at_redo(gate: tuple[Own, Valve]) -> None:
     """A batch larger than all the memory there is now must still be read to its end, or it never ends."""
     it, valve = gate
@@ -67,6 +68,7 @@ def test_412_at_redo_of_the_same_rows(gate: tuple[Own, Valve]) -> None:
     assert it.store.get(key) == before
 
 
+@pytest.mark.long
 def test_412_at_redo_of_other_rows(gate: tuple[Own, Valve]) -> None:
     """Something else lies under the batch's name: the archive stops, and what lies there stays."""
     it, valve = gate
@@ -80,6 +82,7 @@ def test_412_at_redo_of_other_rows(gate: tuple[Own, Valve]) -> None:
     assert it.archived() == 0
 
 
+@pytest.mark.long
 def test_a_partition_revoked_while_its_upload_runs(gate: tuple[Own, Valve]) -> None:
     """It moves to a member that joins, and is stored there; the first one's PUT then arrives, and no commit of it."""
     it, valve = gate
@@ -129,6 +132,7 @@ def test_a_partition_revoked_from_a_live_member(own: Make) -> None:
                 second.stop()
 
 
+@pytest.mark.long
 def test_new_rules_between_crash_and_redo(own: Make) -> None:
     """clean had passed on what today's rules refuse, died before its commit, and begins again with the new rules."""
     it = own()
@@ -146,6 +150,7 @@ def test_new_rules_between_crash_and_redo(own: Make) -> None:
     assert report["dead_letters_stored"] == 2, "a row that is a dead letter too counts as the row"
 
 
+@pytest.mark.long
 def test_an_all_repeats_batch(own: Make) -> None:
     """Nothing in it is new: it makes no file, it is accounted for, and what follows it is stored."""
     it = own(archive={"max_records": 50})
@@ -163,6 +168,7 @@ def test_an_all_repeats_batch(own: Make) -> None:
         archive.stop()
 
 
+@pytest.mark.long
 def test_a_batch_of_copies_of_one_reading(own: Make) -> None:
     """clean emits nothing for it, and yet goes on: offset, look-back and the row that the next one follows."""
     it = own(clean={"batch": 16})
@@ -180,6 +186,7 @@ def test_a_batch_of_copies_of_one_reading(own: Make) -> None:
     assert report["repeats_dropped"] == 41
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("files_are_there", [False, True])
 def test_retention_passing_an_open_intent(gate: tuple[Own, Valve], files_are_there: bool) -> None:
     """The log begins after the batch's start: nothing is put; what is complete counts, what is gone is said."""

@@ -40,6 +40,7 @@ def test_a_message_that_fits_raw_but_not_clean(own: Make, what: str) -> None:
     assert [(x.source["offset"], x.text("reason"), x.value) for x in it.letters()] == [(1, "too_large", value)]
 
 
+@pytest.mark.long
 def test_headers_that_are_not_what_their_names_say(own: Make) -> None:
     """A foreign producer's: left out on the way, they stop neither service and take no room."""
     it = own(max_message_bytes=LIMIT, topics={".clean": 40_000})
@@ -80,6 +81,7 @@ def test_a_batch_over_the_topics_limit(own: Make) -> None:
             service.stop()
 
 
+@pytest.mark.long
 def test_a_batch_of_dead_letters_over_their_topics_limit(own: Make) -> None:
     it = own(max_message_bytes=LIMIT, librdkafka={"linger.ms": 500})
     it.produce(it.clean_topic, ((noise(3_000, n).encode(), []) for n in range(100)))

@@ -45,7 +45,7 @@ def wait_for(client: kafka.Consumer, places: Sequence[tuple[str, int]], least: i
     until = time.monotonic() + 300
     while sum(offset or 0 for offset, _ in kafka.committed(client, list(places)).values()) < least:
         assert time.monotonic() < until, "clean made no progress"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def records(config: Config, topic: str, number: int) -> list[kafka.Message]:

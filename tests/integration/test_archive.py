@@ -140,6 +140,7 @@ def test_killed_time_and_again(run: Run) -> None:
     assert (report["stored"], report["gaps"], report["duplicates"]) == (ROWS, 0, 0)
 
 
+@pytest.mark.long
 def test_two_members_and_one_leaves(run: Run) -> None:
     one, two = run.archive(), run.archive()
     run.emit(ROWS)

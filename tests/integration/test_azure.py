@@ -23,7 +23,7 @@ from tests.secured import azurite
 from tests.secured.answers import answering
 from tests.storecontract import RULES, Rule
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 CONTAINER = "lake"
 WORKLOAD = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE")
 

@@ -32,7 +32,7 @@ from tests.secured import kafka as servers
 from tests.secured.answers import Answer, Request, answering
 from tests.stack import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 ROWS = 3_000
 PATIENCE = 180.0
 

@@ -76,6 +76,7 @@ def test_a_control_character_in_a_topic_is_refused_before_it_reaches_anyone(stac
         asyncio.run(publish(stack, [("sensors/a\0b/imu", orjson.dumps(GOOD))]))
 
 
+@pytest.mark.long
 def test_two_equal_payloads_with_neither_time_nor_sequence_are_two_readings(stack: Stack) -> None:
     payload = orjson.dumps({k: v for k, v in GOOD.items() if k != "event_time"})
     asyncio.run(publish(stack, [("sensors/twin-01/imu", payload)] * 2))
@@ -94,6 +95,7 @@ def test_an_array_of_readings_becomes_rows_and_its_bad_element_a_dead_letter(sta
     assert [it["reason"] for it in letters(stack) if it["mqtt_topic"] == "sensors/array-01/imu"] == ["wrong_type"]
 
 
+@pytest.mark.long
 def test_a_waveform_of_12_000_samples_passes_whole(stack: Stack) -> None:
     samples = [round(((i * 37) % 1000) / 8 - 60, 3) for i in range(12_000)]
     reading = {"event_time": "2026-01-01T00:00:00Z", "axis": "x", "sampling_rate": 25_600, "samples": samples}

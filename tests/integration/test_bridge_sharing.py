@@ -169,6 +169,7 @@ def test_one_of_three_killed_for_good_loses_nothing_once_its_session_is_drained(
     assert group.drain("a") == {"client_id": f"headrace-{group.name}-a", "found": False, "messages": 0}
 
 
+@pytest.mark.long
 def test_a_member_that_comes_back_with_its_id_has_what_was_dealt_to_it_meanwhile(stack: Stack, tmp_path: Path) -> None:
     group = Group(stack, tmp_path)
     with trio(group) as one, ExitStack() as members:
@@ -188,6 +189,7 @@ def test_a_member_that_comes_back_with_its_id_has_what_was_dealt_to_it_meanwhile
         assert not all_stored(group, fleet.ids)
 
 
+@pytest.mark.long
 def test_a_member_that_leaves_at_sigterm_leaves_nothing_behind(stack: Stack, tmp_path: Path) -> None:
     group = Group(stack, tmp_path, leave=True)
     with trio(group) as one:
@@ -201,6 +203,7 @@ def test_a_member_that_leaves_at_sigterm_leaves_nothing_behind(stack: Stack, tmp
     assert not group.has_session("a")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 1), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_drain_that_is_broken_off_goes_on_with_the_next(
     stack: Stack, tmp_path: Path, how: signal.Signals, code: int
@@ -220,6 +223,7 @@ def test_a_drain_that_is_broken_off_goes_on_with_the_next(
     assert set(group.stored_ids()) == fleet.ids
 
 
+@pytest.mark.long
 def test_the_session_of_a_bridge_from_before_is_drained_whatever_its_name(stack: Stack, tmp_path: Path) -> None:
     own = Own(stack, tmp_path)
     own.provision()

@@ -16,8 +16,8 @@ from processors.avro.codec import Codec
 from tests.integration.processes import Row, produce, records, running, wait_for
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.lane("own-2")]
-STREAM, PARTITIONS, ROWS = "replayed", 2, 30_000
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-2"), pytest.mark.long]
+STREAM, PARTITIONS, ROWS = "replayed", 2, 12_000
 RAW, CLEAN = f"{STREAM}.raw", f"{STREAM}.clean"
 PLACES = [(RAW, p) for p in range(PARTITIONS)]
 
@@ -29,7 +29,7 @@ def settings(stack: Stack, tmp_path: Path) -> Path:
         "streams": {STREAM: {"contract": "environment", "partitions": PARTITIONS}},
         "bridge": {},
         "archive": {},
-        "clean": {"group": "replayed-clean", "lookback": 500, "batch": 1000},
+        "clean": {"group": "replayed-clean", "lookback": 500, "batch": 500},
         "dead_letters": {"topic": "replayed-dead-letters"},
     }
     path = stack.config_file(tmp_path / "replayed.yaml", over)

@@ -158,6 +158,7 @@ def test_a_refused_contract_stops_its_own_stream_only_and_what_came_for_it_is_re
     assert raw(bad) == 20
 
 
+@pytest.mark.long
 def test_an_old_and_a_new_bridge_share_a_stream_and_each_reading_is_one_row(stack: Stack, tmp_path: Path) -> None:
     stream = "rolling"
     world = World(stack, tmp_path, stream, [stream], shared_group="rolling")

@@ -205,9 +205,9 @@ class World:
 
 
 @pytest.fixture
-def world(stack: Stack, tmp_path: Path) -> Iterator[World]:
+def world(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
     it = World(stack, tmp_path)
-    for case in CASES:
+    for case in request.param:
         it.new(case)
     it.begin()
     with ExitStack() as open_:
@@ -219,18 +219,29 @@ def world(stack: Stack, tmp_path: Path) -> Iterator[World]:
         yield it
 
 
+@pytest.mark.parametrize("world", [CASES[3:4]], indirect=True, ids=["z2m"])
 def test_the_message_that_it_tells_to_send_is_a_row_of_the_query_that_it_prints(world: World) -> None:
-    for case in CASES:
+    _sent_and_stored(world, CASES[3:4])
+
+
+def _sent_and_stored(world: World, cases: list[Case]) -> None:
+    for case in cases:
         world.send(case)
         if case.later is not None:
             world.send(case, case.later)
-    for case in CASES:
+    for case in cases:
         count = (len(case.payload) if isinstance(case.payload, list) else 1) + (case.later is not None)
         until(lambda c=case, n=count: len(world.query(world.printed(c))) == n,  # type: ignore[misc]
               lambda: [x.text("detail") for x in deadletters.read(world.config)])  # fmt: skip
         found = world.query(f'{case.sql} from "{case.name}" order by event_time limit 1')
         assert found == [case.row], case.name
     assert list(deadletters.read(world.config)) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("world", [CASES], indirect=True, ids=["all"])
+def test_so_is_each_kind_of_message_and_what_its_later_ones_add(world: World) -> None:
+    _sent_and_stored(world, CASES)
     (energy,) = world.query("select ENERGY.Total e from tasmota order by event_time desc limit 1")
     assert energy == {"e": 25.313}
     (kept,) = world.query("select update_available u, _extra x from z2m where update_available is not null")

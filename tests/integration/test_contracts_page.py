@@ -15,7 +15,7 @@ from headrace.stack.state import State
 from tests.page import Step, steps
 from tests.stack import ROOT, Stack, turn
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 PAGE = ROOT / "docs" / "contracts.md"
 SECONDS = 90.0  # in which a reading is where a block looks for it
 

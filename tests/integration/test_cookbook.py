@@ -24,7 +24,7 @@ from tests.faults.own import SOON, Service, until
 from tests.publishing import publish
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1"), pytest.mark.long]
 
 
 class World:

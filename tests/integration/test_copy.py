@@ -21,8 +21,8 @@ from processors.group.token import Partition
 from tests.integration.processes import Row, produce, running
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
-STREAM, COPY, PARTITIONS, ROWS = "copied", "copied_twin", 2, 30_000
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1"), pytest.mark.long]
+STREAM, COPY, PARTITIONS, ROWS = "copied", "copied_twin", 2, 12_000
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def settings(stack: Stack, tmp_path: Path) -> Path:
     over = {
         "streams": {STREAM: {"contract": "environment", "partitions": PARTITIONS}},
         "bridge": {},
-        "clean": {"group": "copied-clean", "batch": 1000},
+        "clean": {"group": "copied-clean", "batch": 500},
         "copy": {"from": f"{STREAM}.clean", "to": f"{COPY}.clean", "group": "copied-copy", "batch": 500},
-        "archive": {"group": "copied-archive", "topics": [f"{COPY}.clean"], "idle_seconds": 1, "max_records": 4000},
+        "archive": {"group": "copied-archive", "topics": [f"{COPY}.clean"], "idle_seconds": 1, "max_records": 2000},
     }
     path = stack.config_file(tmp_path / "copied.yaml", over)
     config = load(path, {})

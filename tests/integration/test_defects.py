@@ -20,7 +20,7 @@ from tests.integration.several import Several
 from tests.stack import ROOT, Stack
 from tests.unit.recordings import RECORDINGS, needed
 
-pytestmark = [pytest.mark.integration, pytest.mark.recordings, pytest.mark.lane("own-2")]
+pytestmark = [pytest.mark.integration, pytest.mark.recordings, pytest.mark.lane("own-2"), pytest.mark.long]
 EXAMPLE = ROOT / "examples" / "riotbench"
 RIOTBENCH = RECORDINGS / "RIoTBench"
 Make = Callable[[Path, Path], Case]

@@ -20,7 +20,7 @@ from headrace.identity import ca
 from tests.stack import ROOT, Stack
 from tests.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1"), pytest.mark.long]
 
 
 def aged(stack: Stack, device: str) -> None:

@@ -55,6 +55,7 @@ def test_verify_names_the_gaps_that_were_injected(stack: Stack) -> None:
     assert "a missing number was never sent, or lost before the bridge acknowledged it" in strict.stderr
 
 
+@pytest.mark.long
 def test_the_same_devices_started_again_leave_no_gap(stack: Stack) -> None:
     fleet = Fleet(
         streams=("environment",), devices=2, environment_interval=0.2, duration=20, seed=78, start=1_781_000_000,

@@ -40,7 +40,7 @@ from tests.unit.test_hub_certificates import (  # noqa: F401
 )
 from tests.waiting import until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

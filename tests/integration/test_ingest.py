@@ -88,6 +88,7 @@ def stream(device: Device, own: Own, first: int, rng: random.Random) -> None:
         assert [part["status"] for part in each] == ["stored"] * len(some), told
 
 
+@pytest.mark.long
 def test_whatever_is_answered_is_in_the_lake_once_also_after_kills(stack: Stack, own: Own) -> None:
     hub, port = Hub(stack.config().hub), own.config.ingest.port
     devices = [Device(hub, port) for _ in range(3)]

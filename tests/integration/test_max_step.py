@@ -18,7 +18,7 @@ from processors.avro.codec import Codec
 from tests.integration.processes import Row, produce, records, running, wait_for
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1"), pytest.mark.long]
 STREAM, PARTITIONS, ROWS, LOOKBACK, STEP = "stepped", 2, 20_000, 700, 5
 RAW, CLEAN = f"{STREAM}.raw", f"{STREAM}.clean"
 PLACES = [(RAW, p) for p in range(PARTITIONS)]

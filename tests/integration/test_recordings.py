@@ -8,7 +8,6 @@ import gzip
 import io
 import os
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,36 +76,22 @@ SOURCES = {
         for station in ("Dingling", "Guanyuan", "Wanliu")
     },
 }  # fmt: skip
-Replayed = dict[str, list[Path]]
 
 
-@pytest.fixture(scope="module")
-def everything(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Replayed:
-    """The files of each recording that is here, by its name in SOURCES. All are sent at the same time, and stored."""
-    folder = tmp_path_factory.mktemp("recordings")
-    files = {name: it.files(folder) for name, it in SOURCES.items() if not it.missing()}
-
-    def replay(name: str) -> None:
-        it = SOURCES[name]
-        stack.run(
-            "replay", *map(str, files[name]), "--stream", it.stream, "--device", it.device, "--map", it.mapping,
-            "--time", it.time, *(("--time-zone", it.zone) if it.zone else ()), "--speed", "max",
-            timeout=300,
-        )  # fmt: skip
-
-    if files:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(replay, files))
-        for stream, report in stack.json("verify", "--wait", "120", "--json", timeout=300)["streams"].items():
-            assert (report["gaps"], report["duplicates"]) == (0, 0), (stream, report)
-    return files
-
-
-def replayed(everything: Replayed, name: str) -> list[Path]:
-    """The files of one recording; skips the test where it is not here."""
-    if why := SOURCES[name].missing():
+def replayed(stack: Stack, folder: Path, name: str) -> list[Path]:
+    """The files of a recording, by its name in SOURCES, sent and stored; skips the test where it is not here."""
+    it = SOURCES[name]
+    if why := it.missing():
         pytest.skip(why)
-    return everything[name]
+    files = it.files(folder)
+    stack.run(
+        "replay", *map(str, files), "--stream", it.stream, "--device", it.device, "--map", it.mapping,
+        "--time", it.time, *(("--time-zone", it.zone) if it.zone else ()), "--speed", "max",
+        timeout=300,
+    )  # fmt: skip
+    report = stack.json("verify", "--wait", "240", "--json", timeout=300)["streams"][it.stream]
+    assert (report["gaps"], report["duplicates"]) == (0, 0), report
+    return files
 
 
 def query(stack: Stack, sql: str) -> pd.DataFrame:
@@ -131,8 +116,9 @@ def check_absent(stack: Stack, device: str, rows: list[dict[str, str]], noted: i
     assert got == {"n": len(rows), "noted": noted, **want, **{f"noted_{f}": n for f, n in want.items()}}
 
 
-def test_phone_and_watch_recordings_arrive_whole(stack: Stack, everything: Replayed) -> None:
-    files = replayed(everything, "imu")
+@pytest.mark.long
+def test_phone_and_watch_recordings_arrive_whole(stack: Stack, tmp_path: Path) -> None:
+    files = replayed(stack, tmp_path, "imu")
     sent = sum(len(f.read_text().splitlines()) - 1 for f in files)
     assert sent > 10_000
     of_these = "from imu where device_id like 's01\\_%' escape '\\'"
@@ -144,11 +130,12 @@ def test_phone_and_watch_recordings_arrive_whole(stack: Stack, everything: Repla
     pd.testing.assert_frame_equal(got, want.sort_values(list(got.columns), ignore_index=True), check_exact=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("station", "incomplete"), [("Dingling", 3758), ("Guanyuan", 2801), ("Wanliu", 4430)])
 def test_missing_values_of_air_stations_end_as_nulls_with_a_note(
-    stack: Stack, everything: Replayed, station: str, incomplete: int
+    stack: Stack, tmp_path: Path, station: str, incomplete: int
 ) -> None:
-    (path,) = replayed(everything, station)
+    (path,) = replayed(stack, tmp_path, station)
     with gzip.open(path, "rt", newline="") as f:
         rows = list(csv.DictReader(f))
     some_absent = sum(any(r[p.split("=")[0]] == "NA" for p in BEIJING_MAP.split(",")) for r in rows)
@@ -162,8 +149,8 @@ def test_missing_values_of_air_stations_end_as_nulls_with_a_note(
     )
 
 
-def test_sentinels_of_a_gas_sensor_array_end_as_nulls_with_a_note(stack: Stack, everything: Replayed) -> None:
-    (path,) = replayed(everything, "uci")
+def test_sentinels_of_a_gas_sensor_array_end_as_nulls_with_a_note(stack: Stack, tmp_path: Path) -> None:
+    (path,) = replayed(stack, tmp_path, "uci")
     with path.open(newline="") as f:
         rows = [r for r in csv.DictReader(f) if r["Date"]]
     absent = {p: sum(float(r[p.split("=")[0]]) == -200 for r in rows) for p in UCI_MAP.split(",")}

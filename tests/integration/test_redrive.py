@@ -197,6 +197,7 @@ def test_a_range_that_was_too_tight(world: World) -> None:
     assert world.stored("tight") == (3, 3)
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_of_2_000_letters_again_and_again(world: World) -> None:
     count = 2000
     world.publish(too_hot("killed", count))
@@ -239,6 +240,7 @@ class DyingSender(Sender):
         super()._note(letter, note)
 
 
+@pytest.mark.long
 def test_a_redrive_that_was_interrupted_after_its_readings_does_not_send_them_twice(world: World) -> None:
     world.publish(too_hot("broken", 5))
     world.await_letters("broken", 5)
@@ -281,6 +283,7 @@ def test_a_route_that_was_missing_and_an_array_with_one_bad_element(world: World
     assert "no_route" in words
 
 
+@pytest.mark.long
 def test_letters_are_chosen_by_device_and_time_and_dropped_on_the_record(world: World) -> None:
     world.publish(too_hot("sick", 4) + too_hot("well", 3))
     world.await_letters("sick", 4)
@@ -330,6 +333,7 @@ def test_letters_are_chosen_by_device_and_time_and_dropped_on_the_record(world: 
     assert world.stored("well") == (3, 3)
 
 
+@pytest.mark.long
 def test_letters_mended_by_hand_become_readings_once_though_their_redrive_is_killed(
     world: World, tmp_path: Path
 ) -> None:

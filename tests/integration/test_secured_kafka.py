@@ -183,6 +183,7 @@ def run(world: World, command: str, over: dict[str, Any], folder: Path) -> tuple
     return done.returncode, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "name"),
     [
@@ -206,6 +207,7 @@ def registry(request: Request) -> Answer:
     return 200, {"Content-Type": "application/json"}, orjson.dumps(level if "/config" in request.path else found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "dependency", "what"),
     [
@@ -248,6 +250,7 @@ def test_so_they_do_for_the_other_servers(
     assert "Traceback" not in words
 
 
+@pytest.mark.long
 def test_tokens_are_renewed_and_their_issuers_absence_is_waited_out(world: World) -> None:
     cfg = good(world, "OAUTHBEARER")
     errors: list[kafka.KafkaError] = []

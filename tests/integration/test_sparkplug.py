@@ -12,7 +12,7 @@ from tests.edgenode import EdgeNode, Message
 from tests.faults.own import Own, until
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1"), pytest.mark.long]
 Say = Callable[..., Awaitable[None]]
 Told = Callable[[], Awaitable[bytes]]
 Act = Callable[[Say, Told], Awaitable[None]]

@@ -15,7 +15,7 @@ import pytest
 from tests.faults.own import Own, until
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1"), pytest.mark.long]
 AXES = dict.fromkeys(("ax", "ay", "az", "gx", "gy", "gz"), 0.0)
 FIRST = 1_700_000_000  # s since 1970: when the device was started for boot b1; each further start is a day later
 DAY = 86_400

@@ -22,7 +22,7 @@ from tests.integration.processes import Row, produce, records, running, wait_for
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.lane("own-2")]
-STREAM, PARTITIONS, ROWS = "shaped", 2, 6_000
+STREAM, PARTITIONS, ROWS = "shaped", 2, 1_800
 RAW, CLEAN = f"{STREAM}.raw", f"{STREAM}.clean"
 PLACES = [(RAW, p) for p in range(PARTITIONS)]
 CODEC = Codec(find("environment").schema)
@@ -61,7 +61,7 @@ def settings(stack: Stack, tmp_path: Path) -> Path:
         },
         "bridge": {"client_id": "headrace-shaped"},
         "archive": {},
-        "clean": {"group": "shaped-clean", "lookback": 500, "batch": 500},
+        "clean": {"group": "shaped-clean", "lookback": 500, "batch": 100},
         "dead_letters": {"topic": "shaped-dead-letters"},
     }
     path = stack.config_file(tmp_path / "shaped.yaml", over)

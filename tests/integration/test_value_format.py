@@ -10,7 +10,7 @@ from tests.faults.own import Own, until
 from tests.publishing import publish
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
+pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1"), pytest.mark.long]
 
 
 def test_values_become_rows_with_one_field_and_the_time_of_their_arrival(stack: Stack, tmp_path: Path) -> None:

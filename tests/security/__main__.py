@@ -10,7 +10,7 @@ from tests.stack import ROOT
 def main(args: list[str]) -> int:
     """Returns pytest's exit code."""
     files = dict.fromkeys(file for cases in marked().values() for file, _ in cases)
-    argv = [sys.executable, "-m", "pytest", "-p", "tests.security.clauses", "-rs", *files, *args]
+    argv = [sys.executable, "-m", "pytest", "-p", "tests.security.clauses", "-m", "", "-rs", *files, *args]
     return subprocess.run(argv, cwd=ROOT, check=False).returncode
 
 

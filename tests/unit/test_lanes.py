@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_a_test_runs_in_one_lane_and_alone_where_it_may_disturb_others(tmp_path:
 
 def test_a_lane_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     tests = "import pytest\n@pytest.mark.lane('fast')\ndef test_it(): ...\n"
-    assert "test_it: no lane fast, only units-1, units-2, free" in collected(tmp_path, tests)
+    assert "test_it: no lane fast, only alone, own-1, own-2" in collected(tmp_path, tests)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,26 @@ def test_a_lane_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 )
 def test_a_lanes_result_is_what_pytest_says_of_the_tests_that_ran(printed: str, said: str) -> None:
     assert summary(f"collected 1 item\n\n{printed}\n") == said
+
+
+def test_no_more_lanes_run_at_once_than_the_machine_has_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[lanes.Lane] = []
+
+    def start(name: str, folder: Path, _args: list[str]) -> lanes.Lane:
+        assert sum(it.process.poll() is None for it in begun) < 2
+        log = folder / name
+        log.touch()
+        begun.append(lanes.Lane(name, subprocess.Popen([sys.executable, "-c", "pass"]), log, time.monotonic()))
+        return begun[-1]
+
+    monkeypatch.setattr(lanes, "_start", start)
+    monkeypatch.setattr(lanes, "AT_ONCE", 2)
+    done: list[lanes.Lane] = []
+    lanes._run(done, tmp_path, [])
+    assert [it.name for it in done] == list(lanes.LANES)
+    assert all(it.took is not None for it in done)
 
 
 class Unstable:
