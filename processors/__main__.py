@@ -1,4 +1,4 @@
-"""`python -m processors clean|archive|copy --config FILE`."""
+"""`python -m processors clean|derive|archive|copy --config FILE`."""
 
 import importlib
 import os
@@ -9,6 +9,7 @@ from headrace.runtime.service import run_service
 
 SERVICES = {
     Service.CLEAN: "processors.clean.service",
+    Service.DERIVE: "processors.derive.service",
     Service.ARCHIVE: "processors.archive.service",
     Service.COPY: "processors.copy.service",
 }

@@ -42,6 +42,7 @@ class Service(StrEnum):
     DRAIN = "bridge drain"
     INGEST = "ingest"
     CLEAN = "clean"
+    DERIVE = "derive"
     ARCHIVE = "archive"
     COPY = "copy"
     HUB = "hub"
@@ -86,9 +87,46 @@ def _clean_problems(config: Config) -> Iterator[str]:
             yield f"clean.streams: {name!r} is not a stream. There are: {known}. Correct the name, or add the stream"
 
 
-def _transform_problems(config: Config) -> Iterator[str]:
-    for name in config.cleaned:
-        path = config.streams[name].transform if name in config.streams else None
+def _derived_problems(config: Config) -> Iterator[str]:
+    known = ", ".join(config.streams) or "none"
+    for name in config.derive.streams:
+        if name not in config.streams or not config.streams[name].source:
+            derived = ", ".join(s for s, it in config.streams.items() if it.source) or "none"
+            yield f"derive.streams: {name!r} is no stream with `from`. There are: {derived}. Correct the name"
+    for name, it in config.streams.items():
+        where = f"streams.{name}"
+        if not it.source:
+            continue
+        if it.source not in config.streams:
+            yield f"{where}.from: {it.source!r} is no stream. There are: {known}. Correct the name, or add the stream"
+        elif _made_of(config, name, name):
+            yield f"{where}.from: {name} would be made of itself. Name another stream"
+        elif it.partitions != (wanted := config.streams[it.source].partitions):
+            words = f"{it.source}, of which it is made, has {wanted}. Remove the key: it then has as many"
+            yield f"{where}.partitions: {it.partitions}, and {words}"
+        if it.transform is None:
+            yield f"{where}.transform: none is given. Name the Python file that makes the rows of those of {it.source}"
+        if it.routes:
+            yield f"{where}.routes: it is made of {it.source} (`from`), so no message can be routed to it. Remove one"
+
+
+def _made_of(config: Config, name: str, wanted: str) -> bool:
+    """Whether a stream is made of `wanted`, directly or by others."""
+    seen: set[str] = set()
+    while name in config.streams and name not in seen:
+        seen.add(name)
+        name = config.streams[name].source
+        if name == wanted:
+            return True
+    return False
+
+
+def _transform_problems(config: Config, *, derived: bool) -> Iterator[str]:
+    """Of the streams that derive makes, or of those that clean changes."""
+    for name in config.derived if derived else config.cleaned:
+        if name not in config.streams or bool(config.streams[name].source) != derived:
+            continue
+        path = config.streams[name].transform
         if path is not None and not re.fullmatch(ENTRY_POINT, str(path)) and not path.is_file():
             yield f"streams.{name}.transform: {path}: no such file. Correct the path, or write the transform there"
 
@@ -211,7 +249,13 @@ CHECKS: dict[Service, tuple[Check, ...]] = {
         _ingest_problems,
     ),
     Service.BROKER: (routes.filter_problems, routes.identity_problems, syncs.problems, _behaviour_problems),
-    Service.CLEAN: (_stream_problems, _clean_problems, _transform_problems, _calibration_problems),
+    Service.CLEAN: (
+        _stream_problems,
+        _clean_problems,
+        partial(_transform_problems, derived=False),
+        _calibration_problems,
+    ),
+    Service.DERIVE: (_derived_problems, partial(_transform_problems, derived=True)),
     Service.ARCHIVE: (_archive_problems,),
     Service.COPY: (_copy_problems,),
     Service.HUB: (_hub_problems, _behaviour_problems),

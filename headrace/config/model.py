@@ -20,11 +20,16 @@ class Stream(Section):
     follows: str = Field(
         "", description="the stream that it takes the place of, with an incompatible contract: its view has both"
     )
+    source: str = Field("", alias="from", description="the stream whose readings its rows are made of, by `transform`")
     routes: tuple[Annotated[Route, BeforeValidator(as_route)], ...] = ()
-    partitions: Positive = Field(3, description="of its .raw and .clean topics; fixed once created")
+    partitions: Positive = Field(
+        3, description="of its .raw and .clean topics; fixed once created. With `from`: as many as the other has"
+    )
     retention_hours: Positive = Field(168, description="of its .raw and .clean topics")
     transform: Path | None = Field(
-        None, description="a Python file with `def transform(df)`, which clean runs on the rows; or package.module:name"
+        None,
+        description="a Python file with `def transform(df)`, which clean runs on the rows, or derive on those of "
+        "`from`; or package.module:name",
     )
     calibration: Path | None = Field(
         None, description="a CSV file of offsets, gains and matrices by device and date, which clean applies before it"
@@ -135,6 +140,15 @@ class Clean(Section):
     http: Http = Http()
 
 
+class Derive(Section):
+    """`<stream>.clean` to the `.raw` of streams that are made of it."""
+
+    group: str = Field("headrace-derive", description="how its groups begin: each derived stream has its own")
+    streams: tuple[str, ...] = Field((), description="which derived streams to make; all when empty")
+    batch: Positive = Field(10_000, description="messages at most in one poll")
+    http: Http = Http()
+
+
 class Archive(Section):
     """`<stream>.clean`, or any topic, to the lake. A batch is stored when the first of its limits is reached."""
 
@@ -238,6 +252,7 @@ class Config(Section):
     bridge: Bridge = Bridge()
     ingest: Ingest = Ingest()
     clean: Clean = Clean()
+    derive: Derive = Derive()
     archive: Archive = Archive()
     copying: Copy = Field(Copy(), alias="copy")
     hub: Hub = Hub()
@@ -247,7 +262,7 @@ class Config(Section):
     def _check_names(cls, streams: dict[str, Stream]) -> dict[str, Stream]:
         for name in streams:
             check_stream(name)
-        return streams
+        return {name: _as_source(it, streams) for name, it in streams.items()}
 
     def contract_of(self, stream: str) -> str:
         """The name of the stream's contract."""
@@ -266,6 +281,23 @@ class Config(Section):
         return self.clean.streams or tuple(self.streams)
 
     @property
+    def derived(self) -> tuple[str, ...]:
+        """The streams that derive makes."""
+        return self.derive.streams or tuple(name for name, it in self.streams.items() if it.source)
+
+    def group_of(self, derived: str) -> str:
+        """The consumer group by which a derived stream is made."""
+        return f"{self.derive.group}-{derived}"
+
+    @property
     def archived(self) -> tuple[str, ...]:
         """The topics that the archive stores."""
         return self.archive.topics or tuple(map(clean_topic, self.streams))
+
+
+def _as_source(it: Stream, streams: dict[str, Stream]) -> Stream:
+    """The stream, with the partitions of the one that it is made of, or that one is made of, where it names none."""
+    at, seen = it, 0
+    while "partitions" not in at.model_fields_set and at.source in streams and seen <= len(streams):
+        at, seen = streams[at.source], seen + 1
+    return it if at is it else it.model_copy(update={"partitions": at.partitions})

@@ -60,6 +60,14 @@ CLEAN_ROWS = Counter(
     "headrace_clean_rows_total", "Raw readings dealt with: kept, changed, rejected or repeated", ["stream", "outcome"]
 )
 
+# Derive
+DERIVE_READINGS = Counter(
+    "headrace_derive_readings_total",
+    "Readings of which rows of a derived stream were made: kept (any number of rows), rejected, repeated or skipped",
+    ["stream", "outcome"],
+)
+DERIVE_ROWS = Counter("headrace_derive_rows_total", "Rows made for a derived stream", ["stream"])
+
 # Copy
 COPY_ROWS = Counter(
     "headrace_copy_rows_total", "Records dealt with: kept (copied), repeated or skipped", ["topic", "outcome"]
