@@ -1,16 +1,18 @@
-"""Source positions in columns: one half writes the `position` headers of clean rows, the other half checks them.
+"""Source positions in columns: one half writes the `position` headers of rows, the other half checks them.
 
-clean numbers each row that it emits with `src`, the raw position that the row came from, and with `prev`, the `src` of
-the row emitted before it. A reader of the clean topic keeps the last `src` it took, and so finds repeats and holes.
+A processor numbers each row that it emits with `src`, the position that the row came from, and with `prev`, the `src`
+of the row emitted before it. A reader of its topic keeps the last `src` it took, and so finds repeats and holes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.errors import FatalError
-from headrace.protocol.wire import POSITION_BYTES, POSITION_FORMAT, Position
+from headrace.kafka import Message, headers_of
+from headrace.protocol.wire import POSITION, POSITION_BYTES, POSITION_FORMAT, Position, header
 from processors.arrays import Bools, Bytes, Ints
 
 _SRC = ("epoch", "offset", "item")
@@ -33,15 +35,18 @@ class Sources(NamedTuple):
         return Position(int(self.epoch[row]), int(self.offset[row]), int(self.item[row]))
 
 
-def position_headers(epochs: Ints, offsets: Ints, before: Position) -> list[bytes]:
+def position_headers(epochs: Ints, offsets: Ints, before: Position, items: Ints | None = None) -> list[bytes]:
     """The `position` header of each row, as `wire.pack_position` writes it.
 
-    The rows are emitted one after another; their sources are given by leader epoch and raw offset. `before` is the
-    source of the row emitted before the first. Each raw message is one reading, so its item is 0.
+    The rows are emitted one after another; their sources are given by leader epoch and offset, and by `items` where
+    several rows are made of one message. `before` is the source of the row emitted before the first.
     """
     out = np.zeros(len(offsets), dtype=_LAYOUT)
     out["epoch"], out["offset"] = epochs, offsets
-    out["prev_epoch"][1:], out["prev_offset"][1:] = epochs[:-1], offsets[:-1]
+    if items is not None:
+        out["item"] = items
+    for name, prev in zip(_SRC, _PREV, strict=True):
+        out[prev][1:] = out[name][:-1]
     for name, number in zip(_PREV, before, strict=True):
         out[name][:1] = number
     data = out.tobytes()
@@ -80,6 +85,21 @@ def new_rows(headers: Bytes, last: Position | None, *, loose: bool = False) -> B
         source, missing = ("/".join(str(row[name]) for name in names) for names in (_SRC, _PREV))
         raise FatalError(f"a reading is missing: the row of source {source} follows {missing}, which never came")
     return taken
+
+
+def new_messages(messages: Sequence[Message], last: Position | None) -> tuple[Bools, Position | None]:
+    """Which of consecutive messages of a partition were not taken before, and the position of the last one taken.
+
+    `last` is that of the row taken before. A message without a position is none of a processor's, and new. FatalError
+    as `new_rows`.
+    """
+    found = [header(headers_of(m), POSITION) or b"" for m in messages]
+    which = [i for i, h in enumerate(found) if len(h) == POSITION_BYTES]
+    wire = np.frombuffer(b"".join(found[i] for i in which), np.uint8).reshape(-1, POSITION_BYTES)
+    new = new_rows(wire, last)
+    mask = np.ones(len(messages), np.bool_)
+    mask[which] = new
+    return mask, sources(wire).at(int(np.flatnonzero(new)[-1])) if new.any() else last
 
 
 def _rows(headers: Bytes) -> npt.NDArray[np.void]:

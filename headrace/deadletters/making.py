@@ -15,6 +15,7 @@ import orjson
 
 from headrace.config import Config
 from headrace.errors import PoisonError
+from headrace.protocol.names import stream_of
 from headrace.protocol.sizes import letter_bytes
 from headrace.protocol.wire import Headers, record_bytes
 
@@ -31,6 +32,7 @@ class Stage(StrEnum):
 
     BRIDGE = "bridge"  # a payload, or one element of it
     CLEAN = "clean"  # a framed reading of `.raw`
+    DERIVE = "derive"  # a framed reading of `.clean`, of which no row of a derived stream could be made
     ARCHIVE = "archive"  # a framed reading of `.clean`
 
 
@@ -84,9 +86,9 @@ class KafkaSource(NamedTuple):
         """The record's position. `index` is 0: a record holds one reading."""
         return {**self._asdict(), "index": 0}
 
-    def identity(self, stream: str) -> bytes:  # noqa: ARG002 - a position is unique
-        """Empty."""
-        return b""
+    def identity(self, stream: str) -> bytes:
+        """The stream, if it is made of the one that has the record: several may be, and each may refuse it."""
+        return b"" if stream == stream_of(self.topic) else stream.encode()
 
 
 def letter(

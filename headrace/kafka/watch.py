@@ -15,7 +15,7 @@ from typing import Any
 from headrace import kafka
 from headrace.config.connect import Kafka
 from headrace.errors import HeadraceError
-from headrace.runtime.health import Health
+from headrace.runtime.health import Checks
 from headrace.runtime.watcher import Watcher
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class KafkaWatch(Watcher):
 
     CHECK = "kafka_answers"
 
-    def __init__(self, cfg: Kafka, health: Health, clients: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, cfg: Kafka, health: Checks, clients: Callable[[], Mapping[str, Any]]) -> None:
         super().__init__("kafka watch", _EVERY_SECONDS)
         self._cfg, self._health, self._clients = cfg, health, clients
         self._since: dict[str, float] = {}

@@ -1,10 +1,11 @@
-"""The note that clean keeps beside its committed offset, in Kafka's own offset metadata.
+"""The note that clean, derive and copy keep beside their committed offset, in Kafka's own offset metadata.
 
 It says which row clean emitted last (the `prev` of the next one), how to recognise the record before the offset,
 what became of every raw offset since the first one that clean read (`headrace verify` counts with it), and by which
 versions of the stream's transform the rows from the offset on are made.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -65,6 +66,16 @@ def adopt(versions: Versions, start: int, digest: str) -> Versions:
     """The versions once rows from `start` on are made by `digest`; what was to begin from there on does not."""
     before = tuple(v for v in versions if v.start < start)
     return before if in_force(before, start) == digest else (*before, Version(start, digest))
+
+
+def renewed(versions: Versions, wanted: str, at: int, emitted: Callable[[], int]) -> Versions:
+    """The versions of rows from offset `at` on, once `wanted` is to make those that nothing was made of yet.
+
+    `emitted()`: the highest offset that a row or a letter was emitted of; asked for only if `wanted` is new.
+    """
+    if wanted == (versions[-1].digest if versions else ""):
+        return versions
+    return since(adopt(versions, max(at, emitted() + 1), wanted), at)
 
 
 @dataclass(frozen=True, slots=True)

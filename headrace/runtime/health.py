@@ -3,8 +3,9 @@
 import contextlib
 import threading
 import time
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -14,6 +15,16 @@ from headrace.runtime.httpserver import Answer, HttpServer, Request
 from headrace.runtime.metrics import READY
 
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+
+class Checks(Protocol):
+    """Where /livez and /readyz get their facts: the whole service, or a part of it that has a loop of its own."""
+
+    def progress(self) -> None:
+        """Say that the main loop is alive."""
+
+    def ready(self, check: str, ok: bool, why: str = "") -> None:
+        """Say whether a dependency serves, and if not, why."""
 
 
 class Health:
@@ -30,6 +41,7 @@ class Health:
         self._checks: dict[str, str] = dict.fromkeys(checks, "starting")
         self._warnings: dict[str, str] = {}
         self._details: dict[str, Any] = {}
+        self._parts: list[Part] = []
         self._http = http
         self._server = HttpServer(http.host, http.port, self._find, "Choose another http.port", names=http.hosts)
 
@@ -65,9 +77,17 @@ class Health:
         with self._lock:
             self._details[name] = value
 
+    def part(self, name: str, checks: Iterable[str]) -> "Part":
+        """A part with a loop and checks of its own: the service lives while each of its parts does."""
+        it = Part(self, name)
+        for check in checks:
+            it.ready(check, False, "starting")
+        self._parts.append(it)
+        return it
+
     def live(self) -> tuple[bool, dict[str, Any]]:
         """(whether the main loop came round lately, the facts as JSON)."""
-        idle = time.monotonic() - self._last
+        idle = time.monotonic() - min((it.last for it in self._parts), default=self._last)
         return idle < self._stalled, {"seconds_since_progress": round(idle, 1)}
 
     def is_ready(self) -> tuple[bool, dict[str, Any]]:
@@ -100,3 +120,19 @@ class Health:
         if not trusted and path == "/readyz":
             facts = {"checks": {name: why if why == "ok" else "not ready" for name, why in facts["checks"].items()}}
         return Answer(200 if ok else 503, "application/json", orjson.dumps({"ok": ok, **facts}) + b"\n")
+
+
+class Part:
+    """What a part of a service reports: `Health.part`. In /readyz its checks are called `<check> of <name>`."""
+
+    def __init__(self, whole: Health, name: str) -> None:
+        self._whole, self._name = whole, name
+        self.last = time.monotonic()
+
+    def progress(self) -> None:
+        """Call this each time the part's loop comes round."""
+        self.last = time.monotonic()
+
+    def ready(self, check: str, ok: bool, why: str = "") -> None:
+        """Report whether the dependency `check` serves the part, and if not, why."""
+        self._whole.ready(f"{check} of {self._name}", ok, why)

@@ -120,6 +120,11 @@ class Registry:
         found = self._maybe(lambda: self._client.get_version(subject, "latest"))
         return None if found is None else str(found.schema.schema_str)
 
+    def latest_id(self, subject: str) -> int | None:
+        """The schema id of the latest version of `subject`; None when it has none."""
+        found = self._maybe(lambda: self._client.get_version(subject, "latest"))
+        return None if found is None or found.schema_id is None else int(found.schema_id)
+
     def schema_text(self, schema_id: int) -> str:
         """The text of the schema with this id, kept once known. PoisonError when the registry has no such schema."""
         if not 0 < schema_id <= MAX_ID or self._unknown.get(schema_id, 0.0) > self._clock():

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+ROW = "_row"  # in a table of which other rows are made: of which row
+
+
 def is_wanted(function: Callable[..., object]) -> bool:
     """Whether the function's first parameter is annotated as a table of polars."""
     parameters = inspect.signature(function).parameters.values() if inspect.isfunction(function) else ()
@@ -26,17 +29,28 @@ def is_wanted(function: Callable[..., object]) -> bool:
     return getattr(said, "__module__", "").startswith("polars")
 
 
-def call(function: Callable[[Any], Any], fields: Sequence[Field], given: "pd.DataFrame") -> Any:
-    """What the function makes of a pandas table, as one of pandas again; what is no table as it is."""
+def call(
+    function: Callable[[Any], Any], fields: Sequence[Field], given: "pd.DataFrame", *, numbered: bool = False
+) -> Any:
+    """What the function makes of a pandas table, as one of pandas again; what is no table as it is.
+
+    `numbered`: it may make other rows, and a column ROW says of which row each is made: the index of the table that is
+    given, and of the one that is returned. Without that column it is returned with an index of its own.
+    """
     import pandas as pd
     import polars as pl
 
     table = pl.DataFrame([_column(f, given[f.name]) for f in fields])
+    if numbered:
+        table = table.with_columns(pl.Series(ROW, given.index.to_numpy(), pl.Int64))
     got = function(table)
     if isinstance(got, pl.LazyFrame):
         got = got.collect()
     if not isinstance(got, pl.DataFrame):
         return got
+    if numbered:
+        rows = got[ROW].to_list() if ROW in got.columns else None
+        return pd.DataFrame({it.name: _cells(it) for it in got.iter_columns() if it.name != ROW}, index=rows)
     index = given.index if got.height == len(given) else None
     return pd.DataFrame({it.name: _back(it, table, given) for it in got.iter_columns()}, index=index)
 
@@ -73,11 +87,15 @@ def _type(node: Node) -> Any:
 
 
 def _back(column: "pl.Series", table: "pl.DataFrame", given: "pd.DataFrame") -> Any:
-    import numpy as np
-
     name = column.name
     if name in table.columns and table[name].dtype == column.dtype and table[name].equals(column):
         return given[name]
+    return _cells(column)
+
+
+def _cells(column: "pl.Series") -> Any:
+    import numpy as np
+
     if column.dtype.is_float():
         return column.cast(float).to_numpy(writable=True)
     cells = np.empty(len(column), dtype=object)

@@ -4,7 +4,7 @@ What becomes of a row depends on that row alone, if the function is row-wise: ne
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import inf, isclose, isfinite
@@ -57,11 +57,38 @@ class Transform:
     def run(self, fields: Sequence[Field], columns: Columns, alive: Callable[[], object] = lambda: None) -> Result:
         """What it makes of the n rows in `columns`. `alive` is called before each call of the function.
 
-        Where the function raises, or returns no table of the same rows, the batch is halved until the rows that make it
-        do so stand alone: about 2 log2(n) calls for each of them, and less than 2 n calls in all.
+        Where the function raises, or returns no table of the same rows, the batch is halved: see `in_parts`.
         """
         out = Result()
-        whole, records = table(fields, columns), [f.name for f in fields if f.kind == "record"]
+        whole = table(fields, columns)
+
+        def made(given: "pd.DataFrame") -> "pd.DataFrame":
+            index = given.index  # as the function may set another one on it
+            got = _same_rows(self.call(fields, given), index, list(whole.columns))
+            check_whole(fields, got)
+            return got
+
+        for first, end, got in self.in_parts(fields, whole, made, out.failures, alive):
+            for f in fields:
+                _compare(f, columns[f.name], whole[f.name].iloc[first:end], got[f.name], first, out)
+        for row in out.failures:
+            out.changes.pop(row, None)
+        return out
+
+    def in_parts(
+        self,
+        fields: Sequence[Field],
+        whole: "pd.DataFrame",
+        made: Callable[["pd.DataFrame"], "pd.DataFrame"],
+        failures: dict[int, Failure],
+        alive: Callable[[], object],
+    ) -> "Iterator[tuple[int, int, pd.DataFrame]]":
+        """(first row, one past the last, `made` of these rows), of the n rows of `whole` with `fields`, in any order.
+
+        Where `made` raises, the rows are halved until those that make it do so stand alone: they are added to
+        `failures`. About 2 log2(n) calls for each of them, and less than 2 n calls in all.
+        """
+        records = [f.name for f in fields if f.kind == "record"]
         parts = [(0, len(whole))] if len(whole) else []
         while parts:
             first, end = parts.pop()
@@ -70,8 +97,7 @@ class Transform:
                 given = whole.iloc[first:end].copy()
                 for name in records:
                     given[name] = given[name].map(deepcopy)
-                got = self._call(fields, given)
-                _check_whole(fields, got)
+                got = made(given)
             except (MemoryError, KeyboardInterrupt):
                 raise
             except BaseException as e:  # noqa: BLE001 - whatever the function raises; a panic of Rust is no Exception
@@ -79,14 +105,10 @@ class Transform:
                     middle = (first + end) // 2
                     parts += [(first, middle), (middle, end)]
                 else:
-                    shape = isinstance(e, _WrongShape)
-                    out.failures[first] = Failure(str(e) if shape else last_line(e, self.code))
+                    shape = isinstance(e, WrongShape)
+                    failures[first] = Failure(str(e) if shape else last_line(e, self.code))
                 continue
-            for f in fields:
-                _compare(f, columns[f.name], whole[f.name].iloc[first:end], got[f.name], first, out)
-        for row in out.failures:
-            out.changes.pop(row, None)
-        return out
+            yield first, end, got
 
     def check(self, fields: Sequence[Field], columns: Columns, alive: Callable[[], object] = lambda: None) -> None:
         """ConfigError if what becomes of one of these rows depends on the others: their order, or their number.
@@ -108,44 +130,55 @@ class Transform:
                         "only: no mean, diff, shift, fillna from neighbours, counters, clocks or random numbers"
                     )
 
-    def _call(self, fields: Sequence[Field], given: "pd.DataFrame") -> "pd.DataFrame":
+    def call(self, fields: Sequence[Field], given: "pd.DataFrame", *, numbered: bool = False) -> "pd.DataFrame":
+        """The function on a table. WrongShape if it returns none; whatever it raises.
+
+        `numbered`: it may make other rows, whose index says of which row of `given` each is made.
+        """
         import pandas as pd
 
-        index, names = given.index, list(given.columns)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a process that makes errors of warnings must not decide otherwise
-            got = polarstable.call(self._function, fields, given) if self._for_polars else self._function(given)
+            if self._for_polars:
+                got = polarstable.call(self._function, fields, given, numbered=numbered)
+            else:
+                got = self._function(given)
         if got is None:
-            raise _WrongShape("it returned nothing: end it with `return df`")
+            raise WrongShape("it returned nothing: end it with `return df`")
         if not isinstance(got, pd.DataFrame):
-            raise _WrongShape("what it returned is no DataFrame")
-        if len(got) != len(index):
-            raise _WrongShape(
-                f"it made {len(got):,} rows of {len(index):,}: {_SHAPE}. To refuse a row, raise an error; several rows "
-                "of one belong in a stream of their own, which transforms can't write yet"
-            )
-        if not got.index.equals(index):
-            raise _WrongShape(f"it changed the index: {_SHAPE}, in the same order. Leave out sorts and reset_index")
-        new = [str(c) for c in got.columns if c not in names]
-        gone = [str(c) for c in names if c not in got.columns]
-        if new:
-            raise _WrongShape(f"it added {', '.join(new[:5])}: {_SHAPE}. Add the field to the contract, optional")
-        if gone or len(got.columns) != len(names):
-            raise _WrongShape(f"it left out, or doubled, {', '.join(gone[:5]) or 'a column'}: {_SHAPE}")
+            raise WrongShape("what it returned is no DataFrame")
         return got
 
 
-class _WrongShape(Exception):  # noqa: N818 - made into a Failure at once
-    """What the function returned is no table of the same rows."""
+class WrongShape(Exception):  # noqa: N818 - made into a Failure at once
+    """What the function returned is no table, or not one of the rows that are wanted."""
 
 
-def _check_whole(fields: Sequence[Field], got: "pd.DataFrame") -> None:
-    """_WrongShape if whole numbers came back as floats that may have lost digits, for the sake of another row."""
+def _same_rows(got: "pd.DataFrame", index: "pd.Index[Any]", names: list[str]) -> "pd.DataFrame":
+    """`got`. WrongShape if it has other rows or columns than the table that was given."""
+    if len(got) != len(index):
+        raise WrongShape(
+            f"it made {len(got):,} rows of {len(index):,}: {_SHAPE}. To refuse a row, raise an error; several rows "
+            "of one belong in a stream of their own, which is made `from` this one (docs/derived-streams.md)"
+        )
+    if not got.index.equals(index):
+        raise WrongShape(f"it changed the index: {_SHAPE}, in the same order. Leave out sorts and reset_index")
+    new = [str(c) for c in got.columns if c not in names]
+    gone = [str(c) for c in names if c not in got.columns]
+    if new:
+        raise WrongShape(f"it added {', '.join(new[:5])}: {_SHAPE}. Add the field to the contract, optional")
+    if gone or len(got.columns) != len(names):
+        raise WrongShape(f"it left out, or doubled, {', '.join(gone[:5]) or 'a column'}: {_SHAPE}")
+    return got
+
+
+def check_whole(fields: Sequence[Field], got: "pd.DataFrame") -> None:
+    """WrongShape if whole numbers came back as floats that may have lost digits, for the sake of another row."""
     for f in fields:
         if f.kind in _WHOLE and not f.logical and got[f.name].dtype.kind == "f":
             sizes = got[f.name].abs().to_numpy("float64", na_value=0.0)
             if ((sizes >= _EXACT) & (sizes < inf)).any():
-                raise _WrongShape(
+                raise WrongShape(
                     f"{f.name}: whole numbers came back as floats, and lose digits from 2**53 on: use // for /, give "
                     f"`where` a whole number, or end with df['{f.name}'] = df['{f.name}'].astype('int64')"
                 )

@@ -51,7 +51,7 @@ from headrace.config.model import Archive as Settings
 from headrace.errors import TransientError
 from headrace.kafka.watch import KafkaWatch
 from headrace.runtime import metrics
-from headrace.runtime.health import Health
+from headrace.runtime.health import Checks, Health
 from headrace.schema_registry.client import Registry
 from headrace.store.open import open_store
 from processors.archive import reader
@@ -65,7 +65,7 @@ from processors.archive.tables import codec_of
 from processors.archive.watch import ANSWER_SECONDS, Watch
 from processors.archive.work import Deps, Work
 from processors.group.commits import Commits
-from processors.group.hold import Checks, Hold, JobHold
+from processors.group.hold import Hold, JobHold
 from processors.group.member import Member
 from processors.group.schemas import Schemas
 from processors.group.startup import await_kafka, until_there

@@ -1,12 +1,13 @@
 """Column types of Avro types: as the values are stored, and as a reader wants them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 from typing import Any
 
 import polars as pl
 
 from headrace.contracts.avro import Node
+from headrace.contracts.model import Field
 
 _PRIMITIVE: dict[str, pl.DataType] = {
     "boolean": pl.Boolean(),
@@ -46,6 +47,14 @@ def restore(table: pl.DataFrame, node: Node) -> pl.DataFrame:
     wanted = {m.name: dtype(m.type) for m in node.members}
     changed = [table[name].cast(kind) for name, kind in wanted.items() if table.schema[name] != kind]
     return table.with_columns(changed) if changed else table
+
+
+def columns_of(frame: pl.DataFrame, fields: Sequence[Field]) -> dict[str, list[object]]:
+    """The fields' values as stored, of messages that are good: times are numbers, in lists and records too.
+
+    They are the same whether the messages were read in columns or one by one.
+    """
+    return {f.name: frame[f.name].cast(physical_dtype(f.type)).to_list() for f in fields}
 
 
 def stored(value: Any, node: Node) -> Any:

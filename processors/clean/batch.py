@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace import deadletters
 from headrace.config import Config
-from headrace.deadletters import KafkaSource, Letter, Stage
+from headrace.deadletters import Letter, Stage
 from headrace.errors import PoisonError, Reason
 from headrace.kafka import Message, epoch_of, headers_of
 from headrace.protocol.clean_note import CleanNote, Counts
@@ -23,8 +23,9 @@ from processors.clean.partition import RawPartition
 from processors.clean.schemas import Known
 from processors.group.emit import Row
 from processors.group.partition import checked_id, offsets_of
+from processors.group.refusal import refusal
 from processors.group.schemas import Schemas
-from processors.positions import position_headers
+from processors.positions import new_messages, position_headers
 
 _TIME_BYTES = 20  # digits of a 64-bit number and its sign
 
@@ -41,7 +42,8 @@ class RawBatch:
     offsets: Ints
     append_ms: Ints  # when Kafka took the message, milliseconds since 1970 UTC
     ids: Ids
-    repeats: Bools  # which messages repeat a reading of the look-back
+    repeats: Bools  # which messages repeat a reading of the look-back, or a row that was taken by its position
+    taken: Position | None = None  # the position of the last row taken, where rows have positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Decided:
 
 
 def raw_batch(partition: RawPartition, messages: list[Message]) -> RawBatch:
-    """The messages in columns. At least one."""
+    """The messages in columns. At least one. FatalError where rows have positions and one of them is missing."""
     headers, ids = [], []
     for m in messages:
         kept, event = _kept_headers(m)
@@ -67,6 +69,10 @@ def raw_batch(partition: RawPartition, messages: list[Message]) -> RawBatch:
         ids.append(event)
     offsets = offsets_of(messages)
     with_ids = ids_of(ids, offsets)
+    repeats, taken = partition.lookback.repeats(with_ids), None
+    if partition.numbered:
+        new, taken = new_messages(messages, partition.note.taken)
+        repeats |= ~new
     return RawBatch(
         partition,
         messages,
@@ -76,7 +82,8 @@ def raw_batch(partition: RawPartition, messages: list[Message]) -> RawBatch:
         offsets,
         append_ms_of(messages),
         with_ids,
-        partition.lookback.repeats(with_ids),
+        repeats,
+        taken,
     )
 
 
@@ -118,11 +125,12 @@ def _decided(b: RawBatch, judged: Judged) -> Decided:
     kept = len(b.messages) - repeated - len(refused) - len(rewritten)
     counts = Counts(kept, len(rewritten), len(refused), repeated)
     emitted, last = _emitted(b, refused)
-    offset, note = b.partition.advance(b.messages[-1], last, counts)
+    stream = stream_of(b.partition.topic)
+    offset, note = b.partition.advance(b.messages[-1], last, counts, b.taken)
     return Decided(
         b,
         [(b.keys[i], rewritten.get(i) or b.values[i], [*b.headers[i], (POSITION, at)]) for i, at in emitted],
-        [_letter(b, i, error) for i, error in sorted(refused.items())],
+        [refusal(b.partition, b.messages[i], error, Stage.CLEAN, stream) for i, error in sorted(refused.items())],
         counts,
         Counter(error.reason for error in refused.values()),
         offset,
@@ -143,16 +151,6 @@ def _emitted(b: RawBatch, refused: dict[int, PoisonError]) -> tuple[list[tuple[i
     epochs = np.fromiter((epoch_of(b.messages[i]) for i in chosen), np.int64, len(chosen))
     positions = position_headers(epochs, offsets, last)
     return list(zip(chosen.tolist(), positions, strict=True)), Position(int(epochs[-1]), int(offsets[-1]), 0)
-
-
-def _letter(b: RawBatch, i: int, error: PoisonError) -> Letter:
-    it, m = b.partition, b.messages[i]
-    source = KafkaSource(it.topic, it.note.topic_id, it.number, epoch_of(m), int(b.offsets[i]))
-    stream = stream_of(it.topic)
-    device = (b.keys[i] or b"").decode(errors="replace")
-    return deadletters.letter(
-        error, b.values[i], stage=Stage.CLEAN, stream=stream, source=source, device=device, original=headers_of(m)
-    )
 
 
 def _refuse_too_large(b: RawBatch, judged: Judged, limit: int) -> Judged:

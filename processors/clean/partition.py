@@ -21,12 +21,16 @@ class RawPartition(SourcePartition):
         kept: "RawPartition | None",
         lookback: int,
         values: Callable[[list[Message]], Values],
+        *,
+        numbered: bool = False,
     ) -> None:
         """`kept` is the partition under an earlier assignment, if there was one: its look-back may serve again.
 
         `lookback`: how many raw offsets clean looks back. `values`: what it keeps of messages beside their event ids.
+        `numbered`: derive writes it, and its rows have positions, by which those that come twice are dropped.
         """
         super().__init__(source, token, found)
+        self.numbered = numbered
         self._values = values
         self.lookback = Lookback(lookback)
         self.known: int = max(found.low, self.next - lookback)  # the look-back is there up to this offset

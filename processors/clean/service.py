@@ -85,8 +85,10 @@ class Cleaner(Step[RawPartition]):
 
         If its transform or calibration is not the noted one, a note says from which offset on: `Transforms.noted`.
         """
-        it = RawPartition(source, token, found, kept, self._config.clean.lookback, self._values)
-        note = self._transforms.noted(stream_of(it.topic), it.note, it.next, lambda: self._dealt_with(it, found.high))
+        stream = stream_of(source[0])
+        derived = bool(self._config.streams[stream].source)
+        it = RawPartition(source, token, found, kept, self._config.clean.lookback, self._values, numbered=derived)
+        note = self._transforms.noted(stream, it.note, it.next, lambda: self._dealt_with(it, found.high))
         it.pending = note if note != it.note else None
         return it
 
@@ -94,7 +96,7 @@ class Cleaner(Step[RawPartition]):
         """The highest raw offset that became a row or a dead letter, committed or not."""
         kafka, window = self._config.kafka, max(20_000, 2 * self._config.clean.batch)
         rows = beginning.emitted(kafka, (it.target, it.number), it.next, window)
-        letters = beginning.refused(kafka, self._config.dead_letters.topic, it.source, it.next)
+        letters = beginning.refused(kafka, self._config.dead_letters.topic, it.source, it.next, stream_of(it.topic))
         return max(rows, min(letters, end - 1))  # anyone may write a letter: one of no record delays nothing for ever
 
     def decide(

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import polars as pl
 
-from headrace.contracts.model import Field
 from headrace.errors import PoisonError, Reason
 from headrace.protocol.versions import SHOWN_DIGITS
 from headrace.protocol.wire import schema_id
 from headrace.transforms.run import Failure
-from processors.avro.physical import physical_dtype
+from processors.avro.physical import columns_of
 from processors.clean import calibrating
 from processors.clean.batch import RawBatch
 from processors.clean.calibrating import calibrated
@@ -71,14 +70,6 @@ def _run(
     made, unwritten = written(values, result.changes, known, f"{RULE}:{digest[:SHOWN_DIGITS]}")
     out.rewritten.update({rows[place]: value for place, value in made.items()})
     out.refused.update({rows[place]: _refusal(Failure(str(e)), RULE, digest) for place, e in unwritten.items()})
-
-
-def columns_of(frame: pl.DataFrame, fields: list[Field]) -> dict[str, list[object]]:
-    """The fields' values as stored, of messages that are good: times are numbers, in lists and records too.
-
-    They are the same whether the messages were read in columns or one by one.
-    """
-    return {f.name: frame[f.name].cast(physical_dtype(f.type)).to_list() for f in fields}
 
 
 def _groups(b: RawBatch, judged: Judged) -> Iterator[tuple[int, str, list[int]]]:

@@ -11,15 +11,16 @@ from dataclasses import replace
 from headrace.config import Config
 from headrace.contracts import calibration
 from headrace.contracts.model import Field, parse
-from headrace.errors import ConfigError, FatalError
-from headrace.protocol.clean_note import MAX_VERSIONS, CleanNote, Versions, adopt, since
-from headrace.protocol.versions import FOLDER, Parts, digest_of, named, parts_of, shown
+from headrace.errors import ConfigError
+from headrace.protocol.clean_note import MAX_VERSIONS, CleanNote, Versions, renewed
+from headrace.protocol.versions import FOLDER, Parts, named, parts_of, shown
 from headrace.store.base import ObjectStore
 from headrace.transforms.calibrate import Calibration
 from headrace.transforms.code import Code, read
 from headrace.transforms.run import Result, Transform
 from headrace.transforms.table import Columns
 from processors.clean.calibrating import Devices
+from processors.group.texts import Texts, too_many
 
 _CHECKED_ROWS = 200  # of each version and schema, until it counts as row-wise
 Calibrating = tuple[Calibration, Devices]
@@ -33,13 +34,13 @@ class Transforms:
         self._transforms: dict[str, Transform] = {}
         self._calibrations: dict[str, Calibrating] = {}
         self._wanted = {stream: self._read(config, stream) for stream in config.cleaned}
-        self._kept: set[str] = set()
         self._checked: Counter[tuple[str, int]] = Counter()
-        self._store = store
+        self._texts = Texts(store, "clean")
 
     def _read(self, config: Config, stream: str) -> str:
         it = config.streams[stream]
-        transform = Transform(read(it.transform)) if it.transform is not None else None
+        # Those of a derived stream's rows are derive's.
+        transform = Transform(read(it.transform)) if it.transform is not None and not it.source else None
         table = calibration.read(it.calibration) if it.calibration is not None else None
         if transform is not None:
             self._transforms[transform.code.digest] = transform
@@ -79,9 +80,7 @@ class Transforms:
         away.
         """
         wanted = self.wanted(stream)
-        versions = note.versions
-        if wanted != (versions[-1].digest if versions else ""):
-            versions = since(adopt(versions, max(at, emitted() + 1), wanted), at)
+        versions = renewed(note.versions, wanted, at, emitted)
         if len(versions) > MAX_VERSIONS:
             raise ConfigError(_too_many(stream, versions))
         if versions != note.versions and wanted:
@@ -109,40 +108,21 @@ class Transforms:
     def _keep(self, version: str) -> None:
         table, transform = self.of(version)
         if transform is not None:
-            self._put(f"{FOLDER}/{transform.code.digest}.py", transform.code.text)
+            self._texts.keep(f"{transform.code.digest}.py", transform.code.text)
         if table is not None:
-            self._put(f"{FOLDER}/{table[0].table.digest}.csv", table[0].table.text)
-
-    def _put(self, key: str, text: str) -> None:
-        if key not in self._kept:
-            self._store().put(key, text.encode(), if_absent=True)
-            self._kept.add(key)
+            self._texts.keep(f"{table[0].table.digest}.csv", table[0].table.text)
 
     def _load(self, stream: str, version: Parts) -> None:
         transform, table = version
         if transform and transform not in self._transforms:
-            text = self._text(stream, f"{FOLDER}/{transform}.py", transform, "transform")
-            self._transforms[transform] = Transform(Code(text, f"{FOLDER}/{transform}.py"))
+            name = f"{transform}.py"
+            self._transforms[transform] = Transform(
+                Code(self._texts.get(stream, name, "transform"), f"{FOLDER}/{name}")
+            )
         if table and table not in self._calibrations:
-            key = f"{FOLDER}/{table}.csv"
-            self._calibrations[table] = _laid_out(calibration.parse(self._text(stream, key, table, "calibration"), key))
-
-    def _text(self, stream: str, key: str, digest: str, what: str) -> str:
-        store = self._store()
-        remedy = (
-            f"streams.{stream}: rows are to be made again by version {shown(digest)} of its {what}, "
-            f"which is not in the store as {key}. Put that text there; or set the {what} back to it, start clean "
-            f"until it has no lag, and stop it before you change the {what}"
-        )
-        if not store.exists(key):
-            raise ConfigError(remedy)
-        try:
-            text = store.get(key).decode()
-        except (FatalError, UnicodeDecodeError):
-            raise ConfigError(remedy) from None
-        if digest_of(text) != digest:
-            raise ConfigError(f"{remedy}. What is there is version {shown(digest_of(text))}")
-        return text
+            name = f"{table}.csv"
+            text = self._texts.get(stream, name, "calibration")
+            self._calibrations[table] = _laid_out(calibration.parse(text, f"{FOLDER}/{name}"))
 
 
 def _laid_out(table: calibration.Table) -> Calibrating:
@@ -152,8 +132,4 @@ def _laid_out(table: calibration.Table) -> Calibrating:
 
 def _too_many(stream: str, versions: Versions) -> str:
     last = f"version {shown(versions[-2].digest)}" if versions[-2].digest else "to none"
-    return (
-        f"streams.{stream}: its transform or calibration was changed {len(versions) - 1} times, and clean ended each "
-        f"time before it had committed a batch. Set them back ({last}), start clean until it has no lag, and change "
-        "them then"
-    )
+    return too_many(stream, "transform or calibration", "clean", len(versions), last)

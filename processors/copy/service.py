@@ -16,7 +16,7 @@ from headrace.errors import ConfigError, FatalError
 from headrace.kafka import Message, epoch_of, headers_of
 from headrace.protocol.clean_note import Counts
 from headrace.protocol.names import CLEAN
-from headrace.protocol.wire import POSITION, POSITION_BYTES, Headers, Position, header, record_bytes
+from headrace.protocol.wire import POSITION, Headers, Position, record_bytes
 from headrace.runtime.health import Health
 from headrace.runtime.metrics import COPY_ROWS
 from processors.arrays import Bools
@@ -26,7 +26,7 @@ from processors.group.hold import PollHold
 from processors.group.partition import Found, SourcePartition, offsets_of
 from processors.group.relay import Outcome, Step
 from processors.group.token import Partition, Token
-from processors.positions import new_rows, position_headers, sources
+from processors.positions import new_messages, position_headers
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,8 @@ class Copier(Step[SourcePartition]):
 
 
 def _copied(it: SourcePartition, messages: list[Message], limit: int) -> Outcome:
-    mask, taken = _new(messages, it.note.taken) if it.topic.endswith(CLEAN) else (np.ones(len(messages), bool), None)
+    every: Bools = np.ones(len(messages), np.bool_)
+    mask, taken = new_messages(messages, it.note.taken) if it.topic.endswith(CLEAN) else (every, None)
     chosen = [messages[i] for i in np.flatnonzero(mask)]
     epochs = np.fromiter(map(epoch_of, chosen), np.int64, len(chosen))
     positions = position_headers(epochs, offsets_of(chosen), it.note.last)
@@ -70,20 +71,6 @@ def _copied(it: SourcePartition, messages: list[Message], limit: int) -> Outcome
     counts = Counts(kept=len(chosen), repeated=len(messages) - len(chosen))
     offset, note = it.advance(messages[-1], last, counts, taken)
     return Outcome(it, rows, (), offset, note, partial(_count, it.topic, counts))
-
-
-def _new(messages: list[Message], last: Position | None) -> tuple[Bools, Position | None]:
-    """Which of a `.clean` topic's rows were not copied yet, and the position of the last row taken.
-
-    `last` is that of the row taken before. A record without a position is none of clean's: it is copied like any other.
-    """
-    found = [header(headers_of(m), POSITION) or b"" for m in messages]
-    which = [i for i, h in enumerate(found) if len(h) == POSITION_BYTES]
-    wire = np.frombuffer(b"".join(found[i] for i in which), np.uint8).reshape(-1, POSITION_BYTES)
-    new = new_rows(wire, last)
-    mask = np.ones(len(messages), bool)
-    mask[which] = new
-    return mask, sources(wire).at(int(np.flatnonzero(new)[-1])) if new.any() else last
 
 
 def _row(it: SourcePartition, m: Message, position: bytes, limit: int) -> Row:

@@ -5,7 +5,7 @@ begins again and its readers drop by position what they have. After the second, 
 reader of the target would take new readings for old ones, and drop them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from headrace import kafka
 from headrace.config.connect import Kafka
@@ -20,13 +20,22 @@ from processors.group.token import Partition
 _LOOK_AT, _MOST = 100, 10_000  # records at the target's end: some may be a stranger's
 _GIVE_UP_SECONDS = 10.0
 TargetRow = tuple[Position, Message]  # a row of the target, and its source position
+IdOf = Callable[[Message, int], bytes | None]
 
 
-def check(cfg: Kafka, logs: Mapping[Partition, tuple[int, int]], targets: Mapping[str, str]) -> None:
+def same_id(m: Message, _item: int) -> bytes | None:
+    """The event id of a row that is its source's, as it came or cleaned."""
+    return event_id(m)
+
+
+def check(
+    cfg: Kafka, logs: Mapping[Partition, tuple[int, int]], targets: Mapping[str, str], id_of: IdOf = same_id
+) -> None:
     """FatalError, with the way out, if the newest row of a target partition did not come from its source log.
 
     `logs`: (first offset, one past the last) of each source partition; `targets`: where the rows of each source topic
-    go. One client reads all of them. TransientError while Kafka is away.
+    go; `id_of(record, item)`: the event id of a row of a source record. One client reads all of them. TransientError
+    while Kafka is away.
     """
     if not logs:
         return
@@ -40,7 +49,7 @@ def check(cfg: Kafka, logs: Mapping[Partition, tuple[int, int]], targets: Mappin
     finally:
         client.close()
     for p, row in rows.items():
-        if not _is_origin(origins.get(p), row):
+        if not _is_origin(origins.get(p), row, id_of):
             raise _another_log(p, targets[p[0]], row[0])
 
 
@@ -64,8 +73,8 @@ def emitted(cfg: Kafka, target: Partition, since: int, window: int) -> int:
     return highest
 
 
-def refused(cfg: Kafka, letters: str, source: Partition, since: int) -> int:
-    """The highest offset of a source partition that a dead letter was made of; `since - 1` if none is from there on.
+def refused(cfg: Kafka, letters: str, source: Partition, since: int, stream: str) -> int:
+    """The highest offset of a source partition that a dead letter of a stream was made of; `since - 1` for none.
 
     It reads the whole topic of the letters. TransientError while Kafka is away.
     """
@@ -74,17 +83,21 @@ def refused(cfg: Kafka, letters: str, source: Partition, since: int) -> int:
     highest, client = since - 1, partition.reader(cfg)
     try:
         for m in partition.read_many(client, spans, _GIVE_UP_SECONDS):
-            it = of_message(m).source
-            offset = it.get("offset")
-            if (it.get("topic"), it.get("partition")) == source and isinstance(offset, int):
+            letter = of_message(m)
+            it, offset = letter.source, letter.source.get("offset")
+            if (
+                letter.text("stream") == stream
+                and (it.get("topic"), it.get("partition")) == source
+                and isinstance(offset, int)
+            ):
                 highest = max(highest, offset)
     finally:
         client.close()
     return highest
 
 
-def _is_origin(m: Message | None, row: TargetRow) -> bool:
-    return m is not None and epoch_of(m) == row[0].epoch and event_id(m) == event_id(row[1])
+def _is_origin(m: Message | None, row: TargetRow, id_of: IdOf) -> bool:
+    return m is not None and epoch_of(m) == row[0].epoch and id_of(m, row[0].item) == event_id(row[1])
 
 
 def _another_log(source: Partition, target: str, src: Position) -> FatalError:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from headrace.errors import ConfigError, TransientError
 from headrace.runtime import backoff
+from headrace.runtime.health import Checks
 from processors.group.token import Token
 
 log = logging.getLogger(__name__)
@@ -24,16 +25,6 @@ _OUTAGE_SECONDS = 3.0  # until a wait for Kafka's confirmations counts as an out
 
 class Stopped(Exception):  # noqa: N818 - not a failure: we were asked to stop
     """SIGTERM came, and the work in hand can't be finished in time."""
-
-
-class Checks(Protocol):
-    """Where /livez and /readyz get their facts: see runtime.health.Health."""
-
-    def progress(self) -> None:
-        """Say that the main loop is alive."""
-
-    def ready(self, check: str, ok: bool, why: str = "") -> None:
-        """Say whether a dependency serves, and if not, why."""
 
 
 class Pollable(Protocol):

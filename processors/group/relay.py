@@ -25,12 +25,12 @@ from headrace.kafka import Message
 from headrace.kafka.ends import log_ends
 from headrace.kafka.watch import KafkaWatch
 from headrace.protocol.clean_note import CleanNote, encode
-from headrace.runtime.health import Health
+from headrace.runtime.health import Checks
 from headrace.runtime.metrics import LAG
 from processors.group import beginning, topics
 from processors.group.commits import Commits
 from processors.group.emit import Emitter, Row
-from processors.group.hold import Checks, Hold, PollHold, Stopped
+from processors.group.hold import Hold, PollHold, Stopped
 from processors.group.member import Member, consumer
 from processors.group.partition import Found, SourcePartition
 from processors.group.startup import await_kafka, until_there
@@ -65,6 +65,8 @@ class Settings:
     targets: Mapping[str, str]  # where the rows of each source topic go
     letters: str = ""  # the topic of its dead letters; empty if it writes none
     letter_bytes: int = 0  # the largest of them
+    id_of: beginning.IdOf = beginning.same_id  # the event id of a row of a source record
+    by_target: bool = False  # whether the lag is told by the target's name: several relays read one source
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Step(Protocol[P]):
         return
 
 
-def run(settings: Settings, step: Step[P], health: Health, stop: threading.Event) -> None:
+def run(settings: Settings, step: Step[P], health: Checks, stop: threading.Event) -> None:
     """Relay until `stop` is set. FatalError and ConfigError as the design has them; an outage is waited out.
 
     `health` has the checks of CHECKS.
@@ -202,7 +204,7 @@ class Relay(Generic[P]):
         committed = kafka.committed(self._client, list(waiting)) if waiting else {}
         ends = log_ends(self._settings.kafka, list(waiting))
         first = {p: ends[p] for p in waiting if committed[p][0] is None}
-        beginning.check(self._settings.kafka, first, self._settings.targets)
+        beginning.check(self._settings.kafka, first, self._settings.targets, self._settings.id_of)
         begun = []
         for p, token in waiting.items():
             found = Found(self._settings.targets[p[0]], self._pairs[p[0]].source.id, *ends[p], *committed[p])
@@ -227,7 +229,7 @@ class Relay(Generic[P]):
     def _leaving(self, partitions: Sequence[Partition]) -> None:
         """Stop telling of these. A partition that was lost may come back soon: keep it for `begin` until then."""
         for topic, number in partitions:
-            LAG.remove(self._settings.service, topic, str(number))
+            LAG.remove(self._settings.service, self._called(topic), str(number))
             it = self._partitions.get((topic, number))
             if it is not None and it.token.live:
                 del self._partitions[topic, number]
@@ -289,10 +291,13 @@ class Relay(Generic[P]):
         it.committed(offset, note)
         return True
 
+    def _called(self, topic: str) -> str:
+        return self._settings.targets[topic] if self._settings.by_target else topic
+
     def _report(self) -> None:
         """Say how far behind each partition is."""
         for it in self._partitions.values():
             if it.token.live:
                 behind = max(0, self._member.end(it.source) - it.next)
-                LAG.labels(self._settings.service, it.topic, str(it.number)).set(behind)
+                LAG.labels(self._settings.service, self._called(it.topic), str(it.number)).set(behind)
                 self._step.report(it)

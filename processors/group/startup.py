@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from headrace.config.connect import Kafka
+from headrace.runtime.health import Checks
 from processors.group import commits
-from processors.group.hold import Checks, Hold, Stopped
+from processors.group.hold import Hold, Stopped
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from headrace.transforms.run import Transform
 from headrace.transforms.sample import sample
 from headrace.transforms.table import fields_of
 from processors.avro.codec import Codec
+from processors.avro.physical import columns_of
 from processors.clean.schemas import known_of
-from processors.clean.transforming import columns_of
 
 MICROS, MILLIS = ({"type": "long", "logicalType": f"timestamp-{unit}"} for unit in ("micros", "millis"))
 PRICE = {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}

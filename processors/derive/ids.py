@@ -1,0 +1,16 @@
+"""Event ids of derived rows: the same each time a row is made."""
+
+from hashlib import blake2b
+
+from headrace.kafka import Message, epoch_of
+from headrace.protocol.wire import EVENT_ID_BYTES
+from processors.group.partition import event_id
+
+
+def derived_id(m: Message, stream: str, item: int) -> bytes:
+    """The event id of row `item` that a derived stream's function makes of a reading."""
+    # What came without an id is known by its position.
+    source = event_id(m) or b"%b/%d/%d/%d" % (
+        (m.topic() or "").encode(), m.partition() or 0, epoch_of(m), m.offset() or 0
+    )  # fmt: skip
+    return blake2b(b"%b\0%d\0%b" % (stream.encode(), item, source), digest_size=EVENT_ID_BYTES).digest()

@@ -1,0 +1,27 @@
+"""derive: every derived stream of the configuration, in one process."""
+
+import logging
+import threading
+
+from headrace.config import Config
+from headrace.runtime.health import Health
+
+log = logging.getLogger(__name__)
+_IDLE_SECONDS = 1.0
+
+
+def run(config: Config, stop: threading.Event) -> None:
+    """Make the derived streams until `stop` is set. Without any it waits: a container of it may always run.
+
+    FatalError and ConfigError as the design has them; an outage is waited out.
+    """
+    with Health(config.derive.http) as health:
+        log.info("derive started", extra={"streams": list(config.derived), "http_port": health.port})
+        if config.derived:
+            from processors.derive.deriver import (
+                run_all,  # what it needs is large, and an idle process has no use of it
+            )
+
+            run_all(config, health, stop)
+        while not stop.wait(_IDLE_SECONDS):
+            health.progress()
