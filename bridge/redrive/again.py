@@ -1,6 +1,6 @@
 """What a dead letter becomes when it is judged again, by the present contracts and routes. No Kafka here."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -9,6 +9,7 @@ from bridge import letters, registering
 from bridge.decoders.base import Decoder, Found, Reading, Refused, Source
 from bridge.decoders.json.elements import parse
 from bridge.decoders.objects import ObjectReader
+from bridge.redrive.derived import Derived
 from bridge.redrive.resolve import Resolver
 from bridge.routing import Routing, Target
 from headrace.contracts.model import Contract
@@ -61,10 +62,11 @@ class Again:
         text: Callable[[int], str],  # of a schema id
         refusals: Mapping[str, RefusedContractError] | None = None,
         heirs: Mapping[str, Collection[str]] | None = None,  # by stream: itself and those that follow it
+        derived: Derived | None = None,
     ) -> None:
         self._routing, self._limits, self._refusals = routing, limits, refusals or {}
         self._contracts, self._ids = contracts, ids
-        self._heirs = heirs or {}
+        self._heirs, self._derived = heirs or {}, derived
         self.decoders = registering.decoders(routing, contracts, ids, self._refusals)
         self._resolvers = {s: Resolver(contracts[s], number, text) for s, number in ids.items()}
 
@@ -77,20 +79,40 @@ class Again:
         try:
             if letter.text("stage") == Stage.BRIDGE:
                 return self._payload(letter, value, number)
+            if letter.text("stage") == Stage.DERIVE:
+                return Outcome(tuple(self._rows(letter, value, number, is_reading)))
             return Outcome((self._datum(letter, value, number, is_reading),))
         except PoisonError as e:
             return Outcome(refused=e)
 
-    def _datum(self, letter: ReadLetter, value: bytes, number: int, is_reading: bool) -> Record:
-        """A reading that clean or the archive refused."""
-        stream = letter.text("stream")
+    def _rows(self, letter: ReadLetter, value: bytes, number: int, is_reading: bool) -> Iterator[Record]:
+        """The rows of a derived stream that are made of a reading of its source."""
+        stream = self._usable(letter.text("stream"))
+        source = self._derived.source(stream) if self._derived is not None else ""
+        if self._derived is None or not source:
+            raise PoisonError(Reason.NO_ROUTE, f"the stream {stream!r} is made of no other now. Add its `from`")
+        if is_reading:
+            value = self._read(self._usable(source), letter, value).value
+        for index, (device, row) in enumerate(self._derived.rows(stream, value)):
+            yield self._record(letter, stream, device, row, number, index)
+
+    def _usable(self, stream: str) -> str:
+        """The stream, if its contract is registered."""
         if stream in self._refusals:
             raise registering.poison(stream, self._refusals[stream])
         if stream not in self._resolvers:
             raise PoisonError(Reason.NO_ROUTE, f"the configuration has no stream {stream!r}. Add it")
+        return stream
+
+    def _read(self, stream: str, letter: ReadLetter, value: bytes) -> Reading:
+        """A reading that somebody has mended: a JSON object with the fields of the stream's contract."""
+        return ObjectReader(self._contracts[stream], self._ids[stream]).read(parse(value), Source(), _received(letter))
+
+    def _datum(self, letter: ReadLetter, value: bytes, number: int, is_reading: bool) -> Record:
+        """A reading that clean or the archive refused."""
+        stream = self._usable(letter.text("stream"))
         if is_reading:
-            read = ObjectReader(self._contracts[stream], self._ids[stream]).read
-            reading = read(parse(value), Source(), _received(letter))
+            reading = self._read(stream, letter, value)
             device, value = reading.device, reading.value
         else:
             device, value = self._resolvers[stream].resolve(value)

@@ -20,6 +20,7 @@ from hashlib import blake2b
 
 from bridge import clocks, registering, startup
 from bridge.redrive.again import Again, Outcome
+from bridge.redrive.derived import Derived
 from bridge.redrive.sending import Item, Sender
 from bridge.routing import Routing
 from headrace import deadletters, kafka
@@ -142,7 +143,8 @@ def _judge(config: Config, registry: Registry, limits: dict[str, int], *, regist
     contracts = {s: files.find(config.contract_of(s), config.contracts) for s in config.streams}
     ids, refusals = registering.register(contracts, lambda s, c: _schema_id(registry, s, c, register=register))
     heirs = {s: config.lineage(s) for s in config.streams}
-    again = Again(routing, contracts, ids, limits, registry.schema_text, refusals, heirs)
+    derived = Derived(config, contracts, ids, registry.schema_text)
+    again = Again(routing, contracts, ids, limits, registry.schema_text, refusals, heirs, derived)
     asyncio.run(clocks.fetch(config, routing, again.decoders))
     return again.judge
 

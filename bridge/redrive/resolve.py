@@ -21,7 +21,7 @@ class Resolver:
 
     def __init__(self, contract: Contract, present: int, text: Callable[[int], str]) -> None:
         self._name, self._present, self._text = contract.name, present, text
-        self._reader = _parsed(contract)
+        self._reader = parsed(contract)
         self._writers: dict[int, Any] = {}
 
     def resolve(self, value: bytes) -> tuple[str, bytes]:
@@ -33,7 +33,7 @@ class Resolver:
         number = schema_id(value)
         if number not in self._writers:
             try:
-                self._writers[number] = _parsed(parse(f"schema-{number}", self._text(number), f"schema {number}"))
+                self._writers[number] = parsed(parse(f"schema-{number}", self._text(number), f"schema {number}"))
             except ConfigError as e:
                 raise PoisonError(Reason.UNKNOWN_SCHEMA, f"schema {number} is not a contract: {e}") from None
         body, out = io.BytesIO(value[FRAME_BYTES:]), io.BytesIO()
@@ -52,7 +52,8 @@ class Resolver:
         return str(row["device_id"]), frame(self._present, out.getvalue())
 
 
-def _parsed(contract: Contract) -> Any:
+def parsed(contract: Contract) -> Any:
+    """The contract's schema for fastavro, whose values are as stored."""
     return fastavro.parse_schema(_plain(contract.schema))
 
 

@@ -9,6 +9,8 @@ import typer
 
 from headrace.cli import context
 from headrace.cli.output import data, printable, say, show
+from headrace.cli.transformderived import try_derived
+from headrace.cli.transformshow import short, show_failures
 from headrace.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def try_out(
             "--from",
             help="sample: rows made from the contract, needs no server; lake: the newest day's, as clean left them; "
             "raw: the newest, as they came to clean; letters: the dead letters of an earlier transform, as they came "
-            "to clean.",
+            "to clean. Of a derived stream: those of the stream that it is made of; raw has them as clean left them.",
         ),
     ] = Source.SAMPLE,
     file: Annotated[
@@ -64,31 +66,26 @@ def try_out(
 ) -> None:
     """Run a transform or a calibration on rows and show each value before and after. Nothing is stored.
 
+    Of a derived stream (`from`) it shows the rows that it makes of readings.
+
     Says how many rows it changes, on which it fails and why, whether it is row-wise, and how fast it is. Exit code 1
     when it fails on a row, or is not row-wise. A transform runs here, with your rights: look through what others have
     written.
     """
-    from headrace.operate.rows import of_lake, of_letters, of_raw
-    from headrace.transforms.sample import sample
+    from headrace.contracts.files import find
 
     cfg = context.config()
     if stream not in cfg.streams:
         raise ConfigError(f"--stream {stream}: there is none of that name. There are: {', '.join(cfg.streams)}")
-    from headrace.contracts.files import find
-
-    contract = find(cfg.contract_of(stream), cfg.contracts)
+    made_of, contract = cfg.streams[stream].source, find(cfg.contract_of(stream), cfg.contracts)
+    if made_of:
+        given = find(cfg.contract_of(made_of), cfg.contracts)
+        columns = _columns(cfg, source, stream, made_of, given, rows)
+        raise typer.Exit(0 if try_derived(cfg, stream, given, contract, columns, file, json=json) else 1)
     making = _making(cfg, stream, contract, file)
-    match source:
-        case Source.SAMPLE:
-            columns: Columns = sample(contract, rows)
-            if making.calibration is not None:
-                columns = {**columns, **making.calibration.sample(rows)}
-        case Source.LAKE:
-            columns = of_lake(cfg, stream, contract, rows)
-        case Source.RAW:
-            columns = of_raw(cfg, stream, contract, rows)
-        case Source.LETTERS:
-            columns = of_letters(cfg, stream, contract, rows)
+    columns = _columns(cfg, source, stream, stream, contract, rows)
+    if source is Source.SAMPLE and making.calibration is not None:
+        columns = {**columns, **making.calibration.sample(rows)}
     if source is Source.LAKE and cfg.streams[stream].calibration is not None:
         say(f"note: rows in the lake may be calibrated already; --from raw has those of {stream} as they came")
     tried = _Tried(making, contract, columns)
@@ -99,6 +96,23 @@ def try_out(
     else:
         tried.show()
     raise typer.Exit(0 if tried.good else 1)
+
+
+def _columns(cfg: "Config", source: Source, stream: str, of: str, contract: "Contract", count: int) -> "Columns":
+    """At most `count` readings of the stream `of`, with its contract: what is made into rows of `stream`."""
+    from headrace.operate.rows import of_lake, of_letters, of_topic
+    from headrace.protocol.names import clean_topic, raw_topic
+    from headrace.transforms.sample import sample
+
+    match source:
+        case Source.SAMPLE:
+            return sample(contract, count)
+        case Source.LAKE:
+            return of_lake(cfg, of, contract, count)
+        case Source.RAW:
+            return of_topic(cfg, raw_topic(of) if of == stream else clean_topic(of), contract, count)
+        case Source.LETTERS:
+            return of_letters(cfg, stream, contract, count)
 
 
 def _making(cfg: "Config", stream: str, contract: "Contract", file: str) -> "Making":
@@ -171,7 +185,7 @@ class _Tried:
     def show(self) -> None:
         """The same for people."""
         self._show_changes()
-        self._show_failures()
+        show_failures(self.result.failures)
         changed, failed = len(self.result.changes), len(self.result.failures)
         say(
             f"{self.making.name}: {self.count:,} rows: {changed:,} changed, {failed:,} failed, "
@@ -193,30 +207,8 @@ class _Tried:
             return
         table = Table("row", "device_id", "field", "before", "after", box=SIMPLE_HEAD, pad_edge=False)
         for row, name, new in found[:_LINES]:
-            cells = (str(row), self.columns["device_id"][row], name, _short(self.columns[name][row]), _short(new))
+            cells = (str(row), self.columns["device_id"][row], name, short(self.columns[name][row]), short(new))
             table.add_row(*(Text(printable(c)) for c in cells))
         show(table)
         if len(found) > _LINES:
             say(f"and {len(found) - _LINES:,} further values; --json shows all")
-
-    def _show_failures(self) -> None:
-        from headrace.transforms.hints import hint
-
-        groups: dict[str, list[int]] = {}
-        for row, failure in sorted(self.result.failures.items()):
-            groups.setdefault(failure.message, []).append(row)
-        for message, rows in sorted(groups.items(), key=lambda it: -len(it[1]))[:_LINES]:
-            noun = "row" if len(rows) == 1 else "rows"
-            say(f"failed on {len(rows):,} {noun}, the first is {rows[0]}: {printable(message)}")
-            if text := hint(message):
-                say(f"  {text}")
-        if len(groups) > _LINES:
-            say(f"and {len(groups) - _LINES:,} further messages; --json shows all")
-
-
-def _short(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list) and len(value) > 4:
-        return f"[{', '.join(map(_short, value[:4]))}, ... {len(value):,} items]"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

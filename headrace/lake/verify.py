@@ -170,6 +170,12 @@ def _part(
     if topic.endswith(CLEAN):
         raw = flow.raw.get((raw_topic(stream_of(topic)), number))
         clean = flow.clean_note(stream_of(topic), number)
+        derived = flow.derived.get((stream_of(topic), number))
+        made = flow.derive_note(stream_of(topic), number)
+        if derived is not None:
+            part.lag += derived.waiting
+        if derived is not None and made is not None:
+            found += raw_gaps(derived, made, "derive")
         if raw is not None:
             part.lag += raw.waiting
         if raw is not None and clean is not None:
@@ -227,15 +233,15 @@ def row_gaps(entries: Iterable[Entry], files: dict[str, int]) -> list[Gap]:
     return out
 
 
-def raw_gaps(raw: Stage, note: CleanNote) -> list[Gap]:
-    """Raw offsets that clean committed and did not count, and those that Kafka deleted before clean read them."""
+def raw_gaps(raw: Stage, note: CleanNote, reader: str = "clean") -> list[Gap]:
+    """Offsets that clean or derive committed and did not count, and those that Kafka deleted before they were read."""
     out = []
     committed = raw.committed or 0
     uncounted = committed - note.start - note.counts.total
     if uncounted > 0:
-        out.append((uncounted, f"raw offsets from {note.start} to {committed} are not accounted for by clean"))
+        out.append((uncounted, f"offsets from {note.start} to {committed} are not accounted for by {reader}"))
     if raw.low > committed:
-        out.append((raw.low - committed, f"raw records before {raw.low} were deleted before they were cleaned"))
+        out.append((raw.low - committed, f"records before {raw.low} were deleted before {reader} read them"))
     return out
 
 

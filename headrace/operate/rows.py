@@ -26,19 +26,18 @@ def of_lake(cfg: "Config", stream: str, contract: Contract, count: int) -> dict[
     sql = f"select * from {name} where {newest} order by event_time limit {int(count)}"  # noqa: S608
     with connect(cfg, sql) as lake, explained(cfg):
         rows = run(lake, sql).to_arrow_table().to_pylist()
-    return _columns(contract, rows, f"nothing of {stream} is stored yet. Try --from sample")
+    return columns_of(contract, rows, f"nothing of {stream} is stored yet. Try --from sample")
 
 
-def of_raw(cfg: "Config", stream: str, contract: Contract, count: int) -> dict[str, list[Any]]:
-    """At most `count` of the newest readings as they came to clean, before its rules. ConfigError if there is none."""
+def of_topic(cfg: "Config", topic: str, contract: Contract, count: int) -> dict[str, list[Any]]:
+    """At most `count` of the newest readings of a topic of a stream. ConfigError if there is none."""
     from headrace import kafka
     from headrace.operate.live import Reader
-    from headrace.protocol.names import raw_topic
 
     kafka.probe(cfg.kafka)
-    with Reader(cfg, raw_topic(stream)) as reader:
+    with Reader(cfg, topic) as reader:
         rows = [dict(it.reading) for it in reader.backlog(count) if it.reading is not None]
-    return _columns(contract, rows, f"nothing of {stream} came yet, or Kafka keeps it no more. Try --from sample")
+    return columns_of(contract, rows, f"{topic} is empty: nothing came yet, or Kafka keeps it no more")
 
 
 def of_letters(cfg: "Config", stream: str, contract: Contract, count: int) -> dict[str, list[Any]]:
@@ -64,11 +63,14 @@ def of_letters(cfg: "Config", stream: str, contract: Contract, count: int) -> di
                     rows.append(decode(value, registry.schema_text, known))
                 except PoisonError as e:
                     raise ConfigError(f"the letter {letter.key.hex()} can't be read: {e}") from None
-    return _columns(contract, rows, f"no dead letter of {stream} has the reason {Reason.TRANSFORM}")
+    return columns_of(contract, rows, f"no dead letter of {stream} has the reason {Reason.TRANSFORM}")
 
 
-def _columns(contract: Contract, rows: Iterable[dict[str, Any]], nothing: str) -> dict[str, list[Any]]:
-    """The rows' fields, but `_quality`, as stored; without rows that lack a value which the contract needs."""
+def columns_of(contract: Contract, rows: Iterable[dict[str, Any]], nothing: str) -> dict[str, list[Any]]:
+    """The rows' fields, but `_quality`, as stored; without rows that lack a value which the contract needs.
+
+    ConfigError with the words `nothing` where no row is left.
+    """
     fields = [f for f in contract.fields if f.name != QUALITY]
     kept = [r for r in rows if all(f.nullable or r.get(f.name) is not None for f in fields)]
     if not kept:

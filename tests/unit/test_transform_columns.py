@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.contracts.model import parse
-from headrace.operate.rows import _columns
+from headrace.operate.rows import columns_of as rows_of
 from headrace.transforms.code import Code
 from headrace.transforms.run import Transform
 from headrace.transforms.sample import sample
@@ -88,6 +88,6 @@ def test_rows_of_the_lake_are_tried_as_clean_gives_them() -> None:
         "event_time": epoch + 5 * tick, "times": [epoch + 3000 * tick, epoch + 4000 * tick],
         "motor": {"at": epoch + 9 * tick},
     }  # fmt: skip
-    columns = _columns(contract(), [row], "nothing")
+    columns = rows_of(contract(), [row], "nothing")
     assert columns == {name: [ROW[name]] for name in ROW if name != "_quality"}
     assert PLUS.run(fields_of(contract()), columns).changes == {0: {"ax": 2.5}}
