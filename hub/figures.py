@@ -11,6 +11,7 @@ COUNTS = {
     "bridge": ("received", "headrace_bridge_messages_total"),
     "ingest": ("received", "headrace_bridge_messages_total"),
     "clean": ("cleaned", "headrace_clean_rows_total"),
+    "derive": ("received", "headrace_derive_rows_total"),  # into the stream that it makes
     "archive": ("stored", "headrace_archive_rows_total"),
 }
 LAG, DEAD_LETTERS = "headrace_lag_records", "headrace_dead_letters_total"
@@ -43,8 +44,8 @@ def figures(found: dict[Instance, Samples], rates: Rates) -> tuple[dict[str, Any
     """By service, and by stream: what all instances of a service say, together.
 
     A service has readings, readings_per_second, dead_letters and lag (records), as far as it tells of any. A stream
-    has received, cleaned, stored, each as a count and with _rate, clean_lag, archive_lag, and dead_letters. What is
-    absent was not told.
+    has received, cleaned, stored, each as a count and with _rate, clean_lag, derive_lag, archive_lag, and dead_letters.
+    What is absent was not told.
     """
     services: dict[str, Any] = {}
     streams: dict[str, Any] = {}

@@ -28,7 +28,9 @@ Stream = Annotated[str, typer.Option(help="Only those of this stream.", show_def
 Reason_ = Annotated[str, typer.Option("--reason", help="Only those with this reason.", show_default=False)]
 Stage_ = Annotated[
     str,
-    typer.Option("--stage", help="Only those that this stage refused: bridge, clean or archive.", show_default=False),
+    typer.Option(
+        "--stage", help="Only those that this stage refused: bridge, clean, derive or archive.", show_default=False
+    ),
 ]
 Device = Annotated[str, typer.Option(help="Only those of this device.", show_default=False)]
 Since = Annotated[

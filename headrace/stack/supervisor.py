@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 STOP_ORDER = (
     ("bridge", "ingest", "agent"),
     ("hub",),
-    ("clean",),
+    ("clean", "derive"),  # what each makes, the other reads
     ("archive",),
     ("mosquitto", "kafka", "registry", "store"),
 )

@@ -13,6 +13,7 @@ from headrace.stack.plan import HOST, Spec, StackPlan
 WORKERS = {
     "bridge": (["bridge"], ("mosquitto", "kafka", "registry", "store")),
     "clean": (["processors", "clean"], ("kafka", "registry")),
+    "derive": (["processors", "derive"], ("kafka", "registry", "store")),
     "archive": (["processors", "archive"], ("kafka", "registry", "store")),
     "hub": (["hub"], ()),  # it answers while Kafka is away, and tells it later what has happened
     "ingest": (["bridge", "ingest"], ("kafka", "registry", "store", "hub")),

@@ -137,7 +137,8 @@ def test_not_even_the_services_delete_a_contract(stack: Stack, subject: str) -> 
 def _services(stack: Stack) -> list[str]:
     config = stack.config()
     each = (
-        config.bridge.http, config.ingest.http, config.clean.http, config.archive.http, config.hub.serve.http,
+        config.bridge.http, config.ingest.http, config.clean.http, config.derive.http, config.archive.http,
+        config.hub.serve.http,
     )  # fmt: skip
     return [f"http://127.0.0.1:{http.port}" for http in each]
 

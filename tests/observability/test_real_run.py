@@ -69,7 +69,7 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
     folder = tmp_path_factory.mktemp("prometheus")
     cfg = stack.config()
     exporter = ports.free(set())
-    jobs = {s: [getattr(cfg, s).http.port] for s in ("bridge", "ingest", "clean", "archive")}
+    jobs = {s: [getattr(cfg, s).http.port] for s in ("bridge", "ingest", "clean", "derive", "archive")}
     jobs["hub"] = [cfg.hub.serve.http.port]
     config, token = str(stack.state / "headrace.yaml"), State(stack.state).secret("metrics")
     (folder / "token").write_text(token)

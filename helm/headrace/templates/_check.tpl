@@ -4,6 +4,7 @@
 {{- $c := include "headrace.given" . | fromYaml -}}
 {{- $p := list -}}
 {{- $workload := list -}}
+{{- $processors := splitList " " (include "headrace.processors" .) -}}
 {{- if not $c.streams -}}
 {{- $p = append $p "config.streams: give at least one stream, with the MQTT topics that feed it" -}}
 {{- end -}}
@@ -140,7 +141,7 @@
 {{- if and (eq (dig "kind" "" $token) "azure") (not (or $v.kafka.existingSecret $token.client_secret_file $token.client_assertion_file)) -}}
 {{- $workload = append $workload "config.kafka.sasl.token" -}}
 {{- end -}}
-{{- range $component := concat (list "bridge" "clean" "archive" "provision") (include "headrace.ingest" . | empty | ternary list (list "ingest")) ((and $v.hub.enabled (has "config.kafka.sasl.token" $workload)) | ternary (list "hub") list) -}}
+{{- range $component := concat (list "bridge") $processors (list "provision") (include "headrace.ingest" . | empty | ternary list (list "ingest")) ((and $v.hub.enabled (has "config.kafka.sasl.token" $workload)) | ternary (list "hub") list) -}}
 {{- if and $workload (ne (get (include "headrace.podLabels" (dict "root" $ "of" (get $v $component)) | fromYaml) "azure.workload.identity/use") "true") -}}
 {{- $p = append $p (printf "%s.podLabels: azure.workload.identity/use: \"true\" is missing: without a key or a secret %s takes the pod's Workload Identity%s%s" $component (join " and " $workload) (has "config.kafka.sasl.token" $workload | ternary ". Or name the Secret with the application's client secret in kafka.existingSecret" "") (has "config.store.azure" $workload | ternary ". Or name the Secret with the storage account's key in store.existingSecret" "")) -}}
 {{- end -}}
@@ -198,14 +199,14 @@
 {{- end -}}
 {{- end -}}
 
-{{- range $pods := list "bridge" "clean" "archive" "provision" -}}
+{{- range $pods := list "bridge" "clean" "derive" "archive" "provision" -}}
 {{- range (get $v $pods).extraEnv -}}
 {{- if and (regexMatch "(?i)(password|secret|access_key|token)$" .name) (hasKey . "value") -}}
 {{- $p = append $p (printf "%s.extraEnv: %s: a secret in plain. Name a Secret: valueFrom.secretKeyRef, or existingSecret of its connection" $pods .name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- range $service := list "bridge" "clean" "archive" -}}
+{{- range $service := prepend $processors "bridge" -}}
 {{- $of := get $v $service -}}
 {{- $least := include "headrace.leastGrace" (dict "root" $ "service" $service) | int -}}
 {{- if and (not (kindIs "invalid" $of.terminationGracePeriodSeconds)) (lt (int $of.terminationGracePeriodSeconds) $least) -}}
@@ -216,7 +217,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- range $service := list "clean" "archive" -}}
+{{- range $service := $processors -}}
 {{- $a := (get $v $service).autoscaling -}}
 {{- $most := include "headrace.partitions" (dict "root" $ "service" $service) | int -}}
 {{- if ne $a.kind "none" -}}
@@ -231,11 +232,11 @@
 {{- if and (eq $service "archive") (not $a.prometheus) -}}
 {{- $p = append $p "archive.autoscaling.prometheus: give the URL of the Prometheus that scrapes the archive: its committed offsets tell nothing of what is unread" -}}
 {{- end -}}
-{{- if and (eq $service "clean") (eq (dig "kafka" "sasl" "mechanism" "" $c) "OAUTHBEARER") (not $a.prometheus) -}}
-{{- $p = append $p "clean.autoscaling.prometheus: give the URL of the Prometheus that scrapes clean: KEDA can't ask Kafka for its lag with config.kafka.sasl.token" -}}
+{{- if and (ne $service "archive") (eq (dig "kafka" "sasl" "mechanism" "" $c) "OAUTHBEARER") (not $a.prometheus) -}}
+{{- $p = append $p (printf "%s.autoscaling.prometheus: give the URL of the Prometheus that scrapes %s: KEDA can't ask Kafka for its lag with config.kafka.sasl.token" $service $service) -}}
 {{- end -}}
-{{- if and (eq $service "clean") $v.bundled.kafka.enabled (not $a.prometheus) -}}
-{{- $p = append $p "clean.autoscaling.prometheus: give the URL of the Prometheus that scrapes clean: KEDA can't reach the bundled Kafka, which is known in its own namespace only" -}}
+{{- if and (ne $service "archive") $v.bundled.kafka.enabled (not $a.prometheus) -}}
+{{- $p = append $p (printf "%s.autoscaling.prometheus: give the URL of the Prometheus that scrapes %s: KEDA can't reach the bundled Kafka, which is known in its own namespace only" $service $service) -}}
 {{- end -}}
 {{- if not ($.Capabilities.APIVersions.Has "keda.sh/v1alpha1") -}}
 {{- $p = append $p (printf "%s.autoscaling.kind: keda: the cluster has no KEDA (keda.sh/v1alpha1). Install it; with helm template add --api-versions keda.sh/v1alpha1" $service) -}}

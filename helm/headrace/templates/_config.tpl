@@ -110,7 +110,7 @@ null has its defaults), and without a token that the mechanism does not use. */}
 {{- /* Which connections a role has: it gets no other secret. */}}
 {{- define "headrace.parts" -}}
 {{- get (dict
-  "bridge" "mqtt kafka registry store" "broker-metrics" "mqtt" "clean" "kafka registry store" "archive" "kafka registry store"
+  "bridge" "mqtt kafka registry store" "broker-metrics" "mqtt" "clean" "kafka registry store" "archive" "kafka registry store" "derive" "kafka registry store"
   "ingest" "kafka registry store" "hub" "kafka registry" "topics" "kafka" "contracts" "registry" "bucket" "store" "tools" "mqtt kafka registry store"
   "mosquitto" "") . -}}
 {{- end -}}
@@ -130,33 +130,40 @@ to a route, replaces no pod of this one. */}}
   "ingest" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge" "ingest")
   "broker-metrics" (list)
   "clean" (list "streams" "dead_letters" "max_message_bytes" "clean")
+  "derive" (list "streams" "dead_letters" "max_message_bytes" "derive")
   "archive" (list "streams" "dead_letters" "max_message_bytes" "archive")
   "hub" (list "streams" "contracts" "hub")
   "topics" (list "streams" "dead_letters" "max_message_bytes")
   "contracts" (list "streams" "contracts")
   "bucket" (list)
   "mosquitto" (list "streams" "bridge")
-  "tools" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge" "clean" "archive")) .role -}}
+  "tools" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge" "clean" "derive" "archive")) .role -}}
 {{- range $sections -}}
 {{- if hasKey $config . }}{{ $_ := set $out . (get $config .) }}{{ end -}}
 {{- end -}}
 {{- if and $v.hub.enabled $out.streams (not (has .role (list "bridge" "ingest" "mosquitto"))) -}}
 {{- $_ := set $out "streams" (merge $out.streams (include "headrace.hubStreams" .root | fromYaml)) -}}
 {{- end -}}
-{{- if and $out.streams (has .role (list "clean" "archive" "topics")) -}}
+{{- if and $out.streams (has .role (list "clean" "derive" "archive" "topics")) -}}
 {{- $streams := dict -}}
 {{- range $name, $stream := $out.streams }}{{ $_ := set $streams $name (omit (default dict $stream) "routes") }}{{ end -}}
 {{- $_ := set $out "streams" $streams -}}
 {{- end -}}
-{{- if and $out.streams (not (has .role (list "clean" "tools"))) -}}
+{{- /* Clean runs the transforms of streams that are not made of another, derive those of the others. */ -}}
+{{- if and $out.streams (ne .role "tools") -}}
+{{- $runs := get (dict "clean" "own" "derive" "derived") .role -}}
 {{- $streams := dict -}}
-{{- range $name, $stream := $out.streams }}{{ $_ := set $streams $name (omit (default dict $stream) "transform") }}{{ end -}}
+{{- range $name, $stream := $out.streams -}}
+{{- $stream = default dict $stream -}}
+{{- $kept := eq $runs (empty $stream.from | ternary "own" "derived") -}}
+{{- $_ := set $streams $name ($kept | ternary $stream (omit $stream "transform")) -}}
+{{- end -}}
 {{- $_ := set $out "streams" $streams -}}
 {{- end -}}
 {{- if and (has "contracts" $sections) (include "headrace.files" (dict "root" .root "kind" "contracts")) -}}
 {{- $_ := set $out "contracts" (prepend (default list $out.contracts) "/etc/headrace/contracts") -}}
 {{- end -}}
-{{- range list "bridge" "ingest" "clean" "archive" -}}
+{{- range list "bridge" "ingest" "clean" "derive" "archive" -}}
 {{- if has . $sections -}}
 {{- $http := dict "host" "0.0.0.0" "port" (include "headrace.port" (dict "root" $.root "service" .) | int) "token_file" "/run/secrets/headrace/metrics/token" -}}
 {{- $section := default dict (get $out .) -}}
@@ -225,7 +232,7 @@ to a route, replaces no pod of this one. */}}
 {{- end -}}
 {{- $_ := set $serve "http" (dict "host" "0.0.0.0" "port" 8080 "token_file" "/run/secrets/headrace/metrics/token") -}}
 {{- $watch := dict "hub" "http://127.0.0.1:8080" -}}
-{{- range list "bridge" "clean" "archive" -}}
+{{- range prepend (splitList " " (include "headrace.processors" .)) "bridge" -}}
 {{- $_ := set $watch . (printf "http://%s-%s:%s" (include "headrace.fullname" $) . (include "headrace.port" (dict "root" $ "service" .))) -}}
 {{- end -}}
 {{- if include "headrace.ingest" . -}}
@@ -238,6 +245,22 @@ to a route, replaces no pod of this one. */}}
 {{- /* Not empty where POST /readings is served: hub knows the passwords. */}}
 {{- define "headrace.ingest" -}}
 {{- if and .Values.ingest.enabled .Values.hub.enabled }}true{{ end -}}
+{{- end -}}
+
+{{- /* The streams that derive makes, as YAML: {name: the stream that it is made of}; nothing where there are none. */}}
+{{- define "headrace.derived" -}}
+{{- $config := include "headrace.given" . | fromYaml -}}
+{{- $streams := default dict $config.streams -}}
+{{- $out := dict -}}
+{{- range $name := default (keys $streams) (dig "derive" "streams" list $config) -}}
+{{- with (default dict (get $streams $name)).from }}{{ $_ := set $out $name . }}{{ end -}}
+{{- end -}}
+{{- with $out }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{- /* The processors that run, parted by spaces: derive only where a stream is made of another. */}}
+{{- define "headrace.processors" -}}
+clean{{ if include "headrace.derived" . }} derive{{ end }} archive
 {{- end -}}
 
 {{- /* dict root, service: the port of /livez, /readyz and /metrics. */}}
@@ -256,30 +279,42 @@ is none. They are at /etc/headrace/KIND. */}}
 {{- end -}}
 {{- end -}}
 
+{{- /* dict streams, name: the partitions of the stream's topics: its own, or those of the stream that it is made of. */}}
+{{- define "headrace.partitionsOf" -}}
+{{- $at := .name -}}
+{{- range .streams -}}
+{{- $of := default dict (get $.streams $at) -}}
+{{- if and (not $of.partitions) $of.from }}{{ $at = $of.from }}{{ end -}}
+{{- end -}}
+{{- int (default 3 (get (default dict (get .streams $at)) "partitions")) -}}
+{{- end -}}
+
 {{- /* dict root, service: pods that can have something to do. 0: not known. Clean shares out each stream's partitions by
-`range`, so its widest stream counts; the archive shares out all partitions together. */}}
+`range`, and derive has a group for each: so their widest stream counts; the archive shares out all partitions together. */}}
 {{- define "headrace.partitions" -}}
 {{- $config := include "headrace.given" .root | fromYaml -}}
 {{- $streams := merge (default dict $config.streams) (include "headrace.hubStreams" .root | fromYaml) -}}
 {{- $most := 0 -}}
-{{- if eq .service "clean" -}}
-{{- range $name := default (keys $streams) (dig "clean" "streams" list $config) -}}
-{{- $most = max $most (int (default 3 (get (default dict (get $streams $name)) "partitions"))) -}}
+{{- if ne .service "archive" -}}
+{{- $names := default (keys $streams) (dig "clean" "streams" list $config) -}}
+{{- if eq .service "derive" }}{{ $names = include "headrace.derived" .root | fromYaml | keys }}{{ end -}}
+{{- range $name := $names -}}
+{{- $most = max $most (include "headrace.partitionsOf" (dict "streams" $streams "name" $name) | int) -}}
 {{- end -}}
 {{- else if dig "archive" "topics" list $config -}}
 {{- $known := true -}}
 {{- range $topic := $config.archive.topics -}}
 {{- $stream := regexReplaceAll "[.](raw|clean)$" $topic "" -}}
 {{- if hasKey $streams $stream -}}
-{{- $most = add $most (int (default 3 (get (default dict (get $streams $stream)) "partitions"))) -}}
+{{- $most = add $most (include "headrace.partitionsOf" (dict "streams" $streams "name" $stream) | int) -}}
 {{- else -}}
 {{- $known = false -}}
 {{- end -}}
 {{- end -}}
 {{- if not $known }}{{ $most = 0 }}{{ end -}}
 {{- else -}}
-{{- range $stream := values $streams -}}
-{{- $most = add $most (int (default 3 $stream.partitions)) -}}
+{{- range $name := keys $streams -}}
+{{- $most = add $most (include "headrace.partitionsOf" (dict "streams" $streams "name" $name) | int) -}}
 {{- end -}}
 {{- end -}}
 {{- $most -}}
@@ -292,7 +327,7 @@ is none. They are at /etc/headrace/KIND. */}}
 {{- dig "bridge" "leave" false $config | ternary 45 30 -}}
 {{- else if eq .service "ingest" -}}
 30
-{{- else if has .service (list "clean" "hub") -}}
+{{- else if has .service (list "clean" "derive" "hub") -}}
 40
 {{- else -}}
 {{- add (ceil (dig "store" "timeout_seconds" 30 $config)) 20 -}}

@@ -7,7 +7,7 @@ command; and for services: env (YAML of a list), grace, service: true (probes an
 {{- $of := .of -}}
 {{- $connections := include "headrace.connections" .root | fromYaml -}}
 {{- $parts := splitList " " (include "headrace.parts" .role) -}}
-{{- $readers := dict "contracts" (list "bridge" "ingest" "contracts" "tools" "hub") "transforms" (list "clean" "tools") "formats" (list "bridge" "ingest" "tools") -}}
+{{- $readers := dict "contracts" (list "bridge" "ingest" "contracts" "tools" "hub") "transforms" (list "clean" "derive" "tools") "formats" (list "bridge" "ingest" "tools") -}}
 {{- $files := dict -}}
 {{- $texts := list -}}
 {{- range $kind, $roles := $readers -}}
@@ -17,7 +17,7 @@ command; and for services: env (YAML of a list), grace, service: true (probes an
 {{- $texts = append $texts (get $v $kind) -}}
 {{- end -}}
 {{- end -}}
-{{- $metrics := has .role (list "bridge" "ingest" "broker-metrics" "clean" "archive" "hub") -}}
+{{- $metrics := has .role (list "bridge" "ingest" "broker-metrics" "clean" "derive" "archive" "hub") -}}
 {{- /* What is said of a connection goes to the pods that have it: half a connection would end the others. */ -}}
 {{- $env := list -}}
 {{- range $of.extraEnv -}}
