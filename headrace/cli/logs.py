@@ -14,7 +14,9 @@ from headrace.stack.state import State
 def logs(
     service: Annotated[
         str,
-        typer.Argument(help="mosquitto, kafka, registry, store, bridge, ingest, clean, derive, archive, hub, agent or stack."),
+        typer.Argument(
+            help="mosquitto, kafka, registry, store, bridge, ingest, clean, derive, archive, hub, agent or stack."
+        ),
     ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines as they come, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines to show.")] = 100,

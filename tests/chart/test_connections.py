@@ -217,7 +217,7 @@ def test_a_variable_of_a_connection_goes_where_the_connection_is(overlay: Any, h
 
 
 def test_a_secret_in_plain_is_refused_for_every_pod(helm4: Helm) -> None:
-    for pods in ("bridge", "clean", "archive", "provision"):
+    for pods in ("bridge", "clean", "derive", "archive", "provision"):
         variable = f"{pods}.extraEnv[0].name=HEADRACE_KAFKA__SASL__PASSWORD,{pods}.extraEnv[0].value=x"
         message = helm4.refused("minimal", "--set", variable)
         assert f"{pods}.extraEnv: HEADRACE_KAFKA__SASL__PASSWORD: a secret in plain" in message

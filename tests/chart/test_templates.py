@@ -15,6 +15,7 @@ pytestmark = pytest.mark.parametrize("case", CASES)
 
 # Volumes that the pod security standard `restricted` admits, of those a chart could want.
 VOLUMES = {"configMap", "secret", "emptyDir", "projected", "downwardAPI", "persistentVolumeClaim"}
+BUDGETED = ("bridge", "ingest", "clean", "derive", "archive", "hub")
 
 
 def test_pods_are_restricted(case: str, render: Render) -> None:
@@ -121,7 +122,7 @@ def test_ports_agree(case: str, render: Render) -> None:
 def test_each_service_has_one_budget(case: str, render: Render) -> None:
     budgets = named(render(case), "PodDisruptionBudget").values()
     for name, pod in services(render(case)).items():
-        if pod["metadata"]["labels"]["app.kubernetes.io/component"] in ("bridge", "ingest", "clean", "archive", "hub"):
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] in BUDGETED:
             assert len([b for b in budgets if selects(b["spec"]["selector"], pod)]) == 1, name
 
 
