@@ -1,6 +1,7 @@
 """The console's pages about what runs: how the services are, and the newest readings."""
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -112,6 +113,24 @@ def test_status_says_what_each_service_lacks_and_what_the_broker_has(
         "state": "ready", "instances": 1, "problems": [], "readings": 0, "readings_per_second": 0.0, "dead_letters": 0,
     }  # fmt: skip
     assert (told["broker"], len(told["history"])) == ({"version": 1, "applied": 0}, 3)
+
+
+def test_status_says_how_far_behind_a_derived_stream_is_where_there_is_one(
+    tmp_path: Path, service: Health, monkeypatch: pytest.MonkeyPatch, it: Browser
+) -> None:
+    assert "Derive is behind" not in it.get("/status").words
+    lag = b'headrace_lag_records{service="derive",topic="heat.raw",partition="0"} 41.0'
+    monkeypatch.setattr(health, "generate_latest", lambda: lag)
+    watch = ServiceWatch({"derive": f"http://127.0.0.1:{service.port}"}, "")
+    look(watch)
+    (tmp_path / "other").mkdir()
+    with served(lite(tmp_path / "other"), watch=watch) as hub:
+        browser = Browser(hub.settings.url)
+        browser.log_in(ADMIN)
+        words = browser.get("/status").words
+    assert "derive derived streams" in words
+    assert "Derive is behind" in words
+    assert re.search(r"heat \W+ \W+ 41 \W+ \W+ \W+ 0", words)
 
 
 def test_without_anything_to_watch_status_says_what_to_do(tmp_path: Path) -> None:

@@ -55,6 +55,19 @@ def test_what_comes_over_http_is_received_as_well() -> None:
     assert streams["imu"]["received"] == 107
 
 
+def test_what_derive_makes_is_received_by_the_stream_that_it_makes() -> None:
+    lines = (
+        'headrace_derive_readings_total{stream="heat",outcome="kept"} 900.0',
+        'headrace_derive_rows_total{stream="heat"} 30.0',
+        'headrace_lag_records{service="derive",topic="heat.raw",partition="0"} 4.0',
+    )
+    clean = 'headrace_lag_records{service="clean",topic="heat.raw",partition="0"} 1.0'
+    found = {("derive", "http://d"): parse("\n".join(lines)), ("clean", "http://c"): parse(clean)}
+    services, streams = figures(found, Rates())
+    assert (services["derive"]["readings"], services["derive"]["lag"]) == (30, 4)
+    assert streams == {"heat": {"received": 30, "received_rate": 0.0, "derive_lag": 4, "clean_lag": 1}}
+
+
 @pytest.fixture
 def service() -> Iterator[Health]:
     with Health(Http.model_validate({"token": "t" * 30}), ("kafka", "mqtt")) as it:
