@@ -40,6 +40,9 @@ QUIET = {
     "headrace_hub_broker_unproven": "the broker goes by the list of revoked certificates",
     "headrace_hub_oidc_ready": "there is no identity provider",
     "headrace_ingest_requests_total": "nobody posts",
+    "headrace_derive_readings_total": "no stream is made of another",
+    "headrace_derive_rows_total": "no stream is made of another",
+    'service="derive"': "no stream is made of another",
     "kubelet_volume_stats_available_bytes": "no kubelet here",
     "certmanager_certificate_expiration_timestamp_seconds": "no cert-manager here",
     "ALERTS": "no alert is pending",
@@ -82,7 +85,7 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
         running(simulate, folder / "simulate.log"),
         scraping(folder / "run", {**jobs, "broker-metrics": [exporter]}, hurried(RULES), "5s", token) as prometheus,
     ):
-        ready = "sum(headrace_archive_rows_total) > 100 and sum(up) == 6"
+        ready = "sum(headrace_archive_rows_total) > 100 and sum(up) == 7"
         until(lambda: bool(prometheus.query(ready)), 240, "readings are stored, and all targets are scraped")
         time.sleep(45)  # for rates, and the $SYS figures
         yield Run(stack, prometheus)
