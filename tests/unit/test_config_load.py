@@ -238,7 +238,7 @@ def test_a_frozen_configuration() -> None:
         ("mqtt: {port: abc}\n", "mqtt.port: expected a whole number"),
         ("mqtt: {port: 99999}\n", "mqtt.port: it must be at most 65535"),
         ("streams: {imu: {routes: [{filter: 1}]}}\n", "streams.imu.routes[0].filter: expected text"),
-        ("streams: {imu: {xyz: 1}}\n", "unknown key. There are: contract, follows, routes, partitions, retention_h"),
+        ("streams: {imu: {xyz: 1}}\n", "unknown key. There are: contract, follows, from, routes, partitions, "),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_said_in_plain_words(write: Write, text: str, words: str) -> None:
