@@ -42,7 +42,9 @@ class Served:
 def settings(url: str, port: int = 0, **more: Any) -> Settings:
     """The configuration of hub on a database. `more`: of `hub.serve`."""
     serve = {"port": port, "database": url, "admin_token": ADMIN, "broker_token": BROKER, **more}
-    return Settings.model_validate({"url": f"http://127.0.0.1:{port}", "token": ADMIN, "serve": serve})
+    # On a busy machine an answer of a hub in the test's own process may take long.
+    client = {"url": f"http://127.0.0.1:{port}", "token": ADMIN, "timeout_seconds": 60}
+    return Settings.model_validate({**client, "serve": serve})
 
 
 def lite(folder: Path) -> str:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,10 +34,11 @@ def recreate(it: Own, topic: str) -> None:
 
 @contextmanager
 def still(service: Service) -> Iterator[None]:
-    """The service sees nothing of what happens meanwhile."""
+    """The service sees nothing of what happens meanwhile. It stands for longer than what it takes for no pause."""
     service.process.send_signal(signal.SIGSTOP)
     try:
         yield
+        time.sleep(2 * relay._STALL_SECONDS)
     finally:
         service.process.send_signal(signal.SIGCONT)
 

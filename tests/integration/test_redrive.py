@@ -117,7 +117,14 @@ class World:
                 await client.publish(topic, payload, qos=1)
 
     def await_letters(self, device: str, count: int) -> None:
-        until(lambda: self.letters(device).get("open", 0) == count, f"{count} letters")
+        """Until there are `count` new ones of the device. Read here: a command each time would take the processor."""
+
+        def found() -> int:
+            letters = deadletters.read(self.config)
+            return sum(f"/{device}/" in (it.text("mqtt-topic") or it.source.get("mqtt_topic", "")) for it in letters)
+
+        until(lambda: found() == count, f"{count} letters")
+        assert self.letters(device).get("open") == count
 
     def stored(self, device: str) -> tuple[int, int]:
         """(rows, different ones) of a device, once all is in the lake without gap or duplicate."""

@@ -85,7 +85,7 @@ def test_kills_in_the_middle_lose_nothing_and_double_nothing(stack: Stack, tmp_p
     try:
         time.sleep(1.5)
         for name in ("bridge", "clean", "archive", "kafka"):
-            stack.strike(name, signal.SIGTERM if name == "kafka" else signal.SIGKILL)
+            stack.strike(name, signal.SIGTERM if name == "kafka" else signal.SIGKILL, 120)
         assert sending.wait(300) == 0, sending.stderr.read() if sending.stderr else ""
     finally:
         sending.kill()

@@ -1,10 +1,10 @@
 """Transforms in clean: a change takes effect at an offset that is committed first, whatever dies and when."""
 
 import json
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -290,17 +290,18 @@ def test_one_that_is_not_row_wise_is_refused_before_a_row_is_emitted(tmp_path: P
 
 def test_a_batch_that_took_long_is_followed_by_smaller_ones_until_it_goes_fast_again(makes: dict[str, Make]) -> None:
     """Else a transform that fails on each row holds up the other streams for as long as a full batch takes."""
-    world, slow = World(), [0.2]
+    world, now, slow = World(), [0.0], [0.2]
     world.write(PARTITIONS[0], [("good", 0)] * 30)
     run = ToyTransform.run
 
     def slowly(it: ToyTransform, fields: object, columns: Columns, alive: Any) -> Result:
-        time.sleep(slow[0] * len(columns["x"]))
+        now[0] += slow[0] * len(columns["x"])
         return run(it, fields, columns, alive)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ToyTransform, "run", slowly)
         patch.setattr(relay, "_TURN_SECONDS", 0.4)
+        patch.setattr(relay, "time", SimpleNamespace(monotonic=lambda: now[0]))  # no time passes but in the transform
         process = Process(world, makes["a"])
         process.turn()
         process.turn()

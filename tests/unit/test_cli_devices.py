@@ -204,9 +204,10 @@ def test_a_token_is_printed_alone_and_lets_the_device_enrol_once(devices: Device
 
 def test_pending_devices_are_approved_or_rejected(devices: Devices, hub: Served) -> None:
     for device in "abc":
-        devices("add", device, "--token", "--pending")
-    assert devices("approve", "a", "b").returncode == 0
-    assert devices("reject", "c").returncode == 0
+        done = devices("add", device, "--token", "--pending")
+        assert done.returncode == 0, done.stderr
+    for done in (devices("approve", "a", "b"), devices("reject", "c")):
+        assert done.returncode == 0, done.stderr
     assert [hub.admin.get(device_path(d))["state"] for d in "abc"] == ["active", "active", "revoked"]
     again = devices("approve", "a")
     assert (again.returncode, "does not wait for approval" in again.stderr) == (1, True)
