@@ -37,7 +37,7 @@ from tests import waiting
 from tests.stack import ROOT, Stack
 
 T = TypeVar("T")
-SECONDS = 60.0  # for whatever is waited for: two services may be starting on a busy machine
+SECONDS = 120.0  # for whatever is waited for: two services may be starting on a busy machine
 SOON = {"idle_seconds": 0.4, "max_age_seconds": 2}
 Make = Callable[..., "Own"]
 
@@ -291,7 +291,7 @@ def position(number: int, src: Position, prev: Position) -> Headers:
 
 def until(done: Callable[[], T], words: Callable[[], object] = lambda: "") -> T:
     """The first true answer; what writes its file has perhaps not begun."""
-    return waiting.until(done, SECONDS, words, not_yet=(FileNotFoundError,))
+    return waiting.until(done, SECONDS, words, pause=0.2, not_yet=(FileNotFoundError,))
 
 
 def payload(number: int, **fields: Any) -> bytes:

@@ -14,6 +14,7 @@ from headrace.operate.provision import topic_specs
 from headrace.protocol.wire import ORIGIN, POSITION, Headers, Position, pack_position
 from processors.copy import service
 from processors.group.token import Partition
+from tests.profiles import examples
 from tests.unit.clean_world import CLEAN, COPY, RAW, Process, World, cleaning, copying
 from tests.unit.test_clean_protocol import LIVES, RECORDS, lives_of, world_of
 from tests.unit.toy_kafka import offset
@@ -58,6 +59,7 @@ def test_crashes_anywhere_neither_lose_nor_double(
     check_copied(world, RAW)
 
 
+@examples(0.4)
 @given(RECORDS, RECORDS, LIVES, LIVES, st.integers(1, 3))
 def test_rows_that_clean_emitted_twice_are_copied_once(
     one: list[tuple[str, int]],
