@@ -114,7 +114,8 @@ def _letters(cfg: Config, begin: Ends) -> pl.DataFrame:
     found: dict[bytes, tuple[bytes, bytes, int]] = {}
     for m in read(cfg, cfg.dead_letters.topic, begin):
         key, pointer = bytes(m.key() or b""), header(kafka.headers_of(m), "pointer")
-        if key not in found:
+        # What could not be derived is of readings that are stored: parts.py looks at it.
+        if key not in found and header(kafka.headers_of(m), "stage") != b"derive":
             size = len(store.get(pointer.decode())) if pointer else len(m.value() or b"")
             found[key] = (key, header(kafka.headers_of(m), EVENT_ID) or b"", size)
     return pl.DataFrame(

@@ -1,4 +1,4 @@
-"""Stacks that some faults need: on small disks, with clocks that can be set, three brokers, hub on PostgreSQL."""
+"""Stacks that some faults need: small disks, clocks that can be set, three brokers, hub on PostgreSQL, a stream derived."""
 
 import os
 import shutil
@@ -15,6 +15,7 @@ import yaml
 from headrace.config import load
 from headrace.stack.process import MARK
 from tests import postgres
+from tests.faults import parts
 from tests.faults.cluster import brokers
 from tests.faults.world import ROOT, World, attached
 from tests.stack import turn
@@ -85,13 +86,15 @@ def setting(kind: str, folder: Path) -> Iterator[World]:
         with turn():
             _headrace(env, state, "up", "--detach", "--auto-ports")
         cleanup.callback(_headrace, env, state, "down")
-        over: dict[str, dict[str, Any]] = {}
+        over: dict[str, Any] = {}
         if kind == "brokers":
             bootstrap = cleanup.enter_context(brokers(folder / "brokers", load(state / "headrace.yaml", {}).kafka))
             over = {
                 "kafka": {"bootstrap": bootstrap, "replication_factor": 3, "min_insync_replicas": 2},
                 "store": {"bucket": "three-brokers"},  # the lake of other topics: the archive would refuse it
             }
+        if kind == "derived":
+            over = parts.placed(folder / "derived")
         database: postgres.Server | None = None
         if kind == "postgres":
             database = cleanup.enter_context(postgres.running())

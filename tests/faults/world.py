@@ -126,7 +126,7 @@ class World:
         self.extras += 1
         path = self.state.path / "tmp" / f"extra-{self.extras}.yaml"
         data = yaml.safe_load(self.state.config_file.read_text())
-        _lay(data, {name: {"http": {"port": 0}} for name in SERVICES})
+        _lay(data, {name: {"http": {"port": 0}} for name in (*SERVICES, "derive")})
         _lay(data, over or {})
         self.state.write(path, yaml.safe_dump(data))
         self.extra_log = path.with_suffix(".log")
@@ -184,7 +184,7 @@ class World:
 
 
 @contextmanager
-def attached(path: Path, over: dict[str, dict[str, Any]] | None = None) -> Iterator[World]:
+def attached(path: Path, over: dict[str, Any] | None = None) -> Iterator[World]:
     """The stack in a state folder, its services restarted behind proxies, and as they were at the end.
 
     `over` goes over sections of its configuration; what that wants of topics and buckets is made first.
@@ -205,10 +205,11 @@ def attached(path: Path, over: dict[str, dict[str, Any]] | None = None) -> Itera
         _lay(data, {"hub": {"behaviour": {"quarantines_per_hour": 1000}}})  # one run would take them from the next
         _lay(data, over or {})
         state.write(state.config_file, yaml.safe_dump(data, sort_keys=False))
-        if "store" in (over or {}) or "kafka" in (over or {}):
+        if (over or {}).keys() & {"store", "kafka", "streams"}:
             provision.topics(world.config)
+            provision.contracts(world.config)
             provision.bucket(world.config)
-        _restart(world, *SERVICES, "hub")
+        _restart(world, *SERVICES, "derive", "hub")
         yield world
 
 
@@ -219,15 +220,15 @@ def _unready(service: dict[str, Any]) -> str:
     return "" if Process(service["pid"], service["started"]).alive else f"its process {service['pid']} is gone"
 
 
-def _lay(data: dict[str, Any], over: dict[str, dict[str, Any]]) -> None:
+def _lay(data: dict[str, Any], over: dict[str, Any]) -> None:
     """Put values over sections of a configuration, which has not those that are as by default."""
     for section, values in over.items():
-        data[section] = {**data.get(section, {}), **values}
+        data[section] = {**data.get(section, {}), **values} if isinstance(values, dict) else values
 
 
 def _restore(world: World, text: str) -> None:
     world.state.write(world.state.config_file, text)
-    _restart(world, *SERVICES, "hub")
+    _restart(world, *SERVICES, "derive", "hub")
 
 
 def _restart(world: World, *names: str) -> None:
