@@ -1,4 +1,4 @@
-"""Stacks that some faults need: small disks, clocks that can be set, three brokers, hub on PostgreSQL, a stream derived."""
+"""Stacks that some faults need: small disks, clocks that jump, three brokers, hub on PostgreSQL, a derived stream."""
 
 import os
 import shutil
