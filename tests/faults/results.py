@@ -139,15 +139,24 @@ def table(faults: list[Fault], results: list[Result]) -> str:
     return "\n".join(out)
 
 
-def acts_table(faults: list[Fault], results: list[Result]) -> str:
-    """The second table: what was done in the faults while which people change devices. Empty where none was run."""
-    names = ("acts", "asked_again", "events", "audit_rows", "logins", "connections")
-    out = ["| fault | runs | acts answered | requests unanswered | events | audit rows | logins tried | connections |",
-           "|---|---:|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+ACTS = {
+    "acts answered": "acts", "requests unanswered": "asked_again", "events": "events", "audit rows": "audit_rows",
+    "logins tried": "logins", "connections": "connections",
+}  # fmt: skip
+DERIVED = {
+    "readings of the source": "derived_from", "rows": "derived_rows", "dead letters": "derived_letters",
+    "lost": "derived_lost", "stored twice": "derived_doubled",
+}  # fmt: skip
+
+
+def figures_table(faults: list[Fault], results: list[Result], columns: dict[str, str]) -> str:
+    """A further table, of the figures of judges: by column's title the name. Empty where no run has the first one."""
+    first, *_ = columns.values()
+    out = [f"| fault | runs | {' | '.join(columns)} |", f"|---|---:|{'---:|' * len(columns)}"]
     for fault in faults:
-        runs = [r.counts for r in results if r.fault == fault.name and "acts" in r.counts]
+        runs = [r.counts for r in results if r.fault == fault.name and first in r.counts]
         if runs:
-            figures = " | ".join(f"{sum(counts.get(name, 0) for counts in runs):,}" for name in names)
+            figures = " | ".join(f"{sum(counts.get(name, 0) for counts in runs):,}" for name in columns.values())
             out.append(f"| {fault.says} | {len(runs)} | {figures} |")
     return "\n".join(out) if len(out) > 2 else ""
 
@@ -156,7 +165,9 @@ def write_table(faults: list[Fault], results: list[Result], page: Path = PAGE) -
     """Replace the table in the page."""
     head, rest = page.read_text().split(BEGIN)
     _, tail = rest.split(END)
-    page.write_text(f"{head}{BEGIN}\n{table(faults, results)}\n\n{acts_table(faults, results)}\n{END}{tail}")
+    further = (figures_table(faults, results, columns) for columns in (ACTS, DERIVED))
+    tables = "\n\n".join(text for text in (table(faults, results), *further) if text)
+    page.write_text(f"{head}{BEGIN}\n{tables}\n{END}{tail}")
 
 
 def _figure(seconds: float | None) -> str:

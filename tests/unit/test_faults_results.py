@@ -13,7 +13,7 @@ def test_the_data_path_is_what_the_services_import_and_what_judges_them() -> Non
         "headrace/store/s3.py", "headrace/lake/ledger.py", "schemas/imu.avsc", "requirements.lock",
         "headrace/stack/kafka.py", "headrace/simulation/device.py", "tests/faults/audit.py",
     } <= found  # fmt: skip
-    assert not [name for name in found if name.startswith(("headrace/cli/", "headrace/lake/sql.py", "tests/unit/"))]
+    assert not [name for name in found if name.startswith(("headrace/cli/", "headrace/lake/quality.py", "tests/unit/"))]
     assert all(list(ROOT.glob(pattern)) for pattern in (*results.SERVICES, *results.BESIDE))
 
 
