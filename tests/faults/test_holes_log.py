@@ -163,6 +163,7 @@ def test_a_topic_recreated_and_refilled_under_a_running_clean(own: Make) -> None
     assert len(it.records(it.clean_topic)) == 20
 
 
+@pytest.mark.long
 def test_offsets_expired(own: Make) -> None:
     """clean begins at the log's start and doubles nothing; the archive asks for a person, and adopts."""
     it = own()

@@ -158,6 +158,7 @@ def test_strangers_are_dead_letters(run: Run) -> None:
     assert (report["stored"], report["refused"], report["dead_letters"], report["gaps"]) == (100, 3, 3, 0)
 
 
+@pytest.mark.long
 def test_adopt_finds_the_place(run: Run) -> None:
     run.emit(500)
     process = run.archive()

@@ -272,6 +272,7 @@ def test_a_redrive_that_was_interrupted_after_its_readings_does_not_send_them_tw
     assert world.letters("broken") == {"redriven": 5}
 
 
+@pytest.mark.long
 def test_a_route_that_was_missing_and_an_array_with_one_bad_element(world: World) -> None:
     rows: list[Any] = [{"event_time": FIRST + i, "heat": 20} for i in range(5)]
     rows[3]["heat"] = "warm"
