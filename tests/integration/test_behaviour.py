@@ -135,9 +135,9 @@ def test_a_flood_of_the_largest_messages_ends_alone_and_takes_nothing_from_other
 def test_what_the_log_of_the_broker_says_is_judged_too(world: World, words: dict[str, str]) -> None:
     most, port = Behaviour(), world.broker.plan.ports["mqtt"]
     for n in range(most.refused.most + 1):
-        assert mqttprobe.handshake(HOST, port, "restless", "wrong") != 0
+        assert mqttprobe.handshake(HOST, port, "restless", "wrong", 30) != 0
         if n <= most.connects.most:
-            assert mqttprobe.handshake(HOST, port, "restless", words["restless"]) == 0
+            assert mqttprobe.handshake(HOST, port, "restless", words["restless"], 30) == 0
 
     async def main() -> None:
         async with client(world, "curious", words["curious"]) as it:

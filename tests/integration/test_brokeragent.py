@@ -60,7 +60,7 @@ class World:
         return str(made["password"])
 
     def admits(self, device: str, password: str) -> bool:
-        return mqttprobe.handshake(HOST, self.broker.plan.ports["mqtt"], device, password) == 0
+        return mqttprobe.handshake(HOST, self.broker.plan.ports["mqtt"], device, password, 30) == 0
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def context(world: World, pair: Pair | None) -> ssl.SSLContext:
 
 def admits(world: World, pair: Pair | None, user: str | None = None) -> bool:
     try:
-        return mqttprobe.handshake(HOST, port(world, "certificates"), user, None, tls=context(world, pair)) == 0
+        return mqttprobe.handshake(HOST, port(world, "certificates"), user, None, 30, tls=context(world, pair)) == 0
     except TransientError:
         return False
 
