@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import inf, isclose, isfinite
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.contracts.model import Field
@@ -23,6 +24,8 @@ _EPSILON = {"double": 2.0**-52, "float": 2.0**-23}
 _WHOLE = {"int", "long"}
 _ULPS = 8  # how far results may lie apart and count as the same
 _EXACT = 2.0**53  # from here on a float does not hold every whole number
+_CALL_SECONDS = 1.0  # that a call of the function should take at most: between calls the process shows that it lives
+_FIRST_ROWS = 4  # of the first call, while it is not known how long a row takes
 _SHAPE = "a transform gives the same rows with the same columns"
 
 
@@ -53,6 +56,7 @@ class Transform:
         self.code = code
         self._function: Function = load(code)
         self._for_polars = polarstable.is_wanted(self._function)
+        self._fitting = _FIRST_ROWS  # rows of a call, as long as they take
 
     def run(self, fields: Sequence[Field], columns: Columns, alive: Callable[[], object] = lambda: None) -> Result:
         """What it makes of the n rows in `columns`. `alive` is called before each call of the function.
@@ -85,14 +89,19 @@ class Transform:
     ) -> "Iterator[tuple[int, int, pd.DataFrame]]":
         """(first row, one past the last, `made` of these rows), of the n rows of `whole` with `fields`, in any order.
 
-        Where `made` raises, the rows are halved until those that make it do so stand alone: they are added to
-        `failures`. About 2 log2(n) calls for each of them, and less than 2 n calls in all.
+        `made` gets as many rows at once as take a second. Where it raises, they are halved until those that make it do
+        so stand alone: they are added to `failures`. About 2 log2(n) calls for each of them, and less than 2 n calls in
+        all.
         """
         records = [f.name for f in fields if f.kind == "record"]
         parts = [(0, len(whole))] if len(whole) else []
         while parts:
             first, end = parts.pop()
+            if end - first > self._fitting:
+                parts.append((first + self._fitting, end))
+                end = first + self._fitting
             alive()
+            begun = monotonic()
             try:
                 given = whole.iloc[first:end].copy()
                 for name in records:
@@ -107,8 +116,16 @@ class Transform:
                 else:
                     shape = isinstance(e, WrongShape)
                     failures[first] = Failure(str(e) if shape else last_line(e, self.code))
-                continue
-            yield first, end, got
+            else:
+                yield first, end, got
+            self._learn(end - first, monotonic() - begun)
+
+    def _learn(self, rows: int, seconds: float) -> None:
+        """Rows took so long: give the next call as many as fit their time."""
+        if seconds > _CALL_SECONDS:
+            self._fitting = max(1, min(self._fitting, int(rows * _CALL_SECONDS / seconds)))
+        elif rows == self._fitting and seconds < _CALL_SECONDS / 4:
+            self._fitting *= 4
 
     def check(self, fields: Sequence[Field], columns: Columns, alive: Callable[[], object] = lambda: None) -> None:
         """ConfigError if what becomes of one of these rows depends on the others: their order, or their number.

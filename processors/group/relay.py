@@ -13,7 +13,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -46,7 +46,8 @@ _STALL_SECONDS = 0.5
 _REPORT_SECONDS = 5.0
 _BATCH_BYTES = 32 * 1024 * 1024
 _TURN_SECONDS = 10.0  # to decide a batch in: while one stream's readings take long, the others wait
-_FIRST_COUNT, _LEAST_COUNT = 500, 16  # messages to ask for at once: few, until their size is known
+_MADE_BYTES, _ROW_BYTES = 64 * 1024 * 1024, 1000  # of the rows that a batch becomes; of one beside its value
+_FIRST_COUNT = _LEAST_COUNT = 16  # messages to ask for at once: few, until it is known what they are and become
 _CONSUMER = {
     "queued.max.messages.kbytes": 64 * 1024,
     "fetch.max.bytes": 16 * 1024 * 1024,
@@ -139,6 +140,15 @@ def run(settings: Settings, step: Step[P], health: Checks, stop: threading.Event
     finally:
         gc.enable()
         client.close()
+
+
+def fitting(asked: int, count: int, seconds: float, made: Iterable[Sequence[Row]]) -> int:
+    """How many messages to ask for next, after `count` took `seconds` to decide and became the rows `made`."""
+    size = sum(len(value or b"") + _ROW_BYTES for rows in made for _, value, _ in rows)
+    share = max(seconds / _TURN_SECONDS, size / _MADE_BYTES)
+    if share <= 1 / 4:  # four times as many are decided in time as well
+        return asked
+    return max(_LEAST_COUNT, min(asked, int(count / share)))
 
 
 class Relay(Generic[P]):
@@ -243,8 +253,7 @@ class Relay(Generic[P]):
         begun = time.monotonic()
         outcomes = [o for o in self._step.decide(self.wait, batch, limits) if o.partition.token.live]
         seconds, count = time.monotonic() - begun, sum(len(new) for _, new in batch)
-        if seconds > _TURN_SECONDS / 4:  # else four times as many are decided in time as well
-            self._count = max(_LEAST_COUNT, min(self._count, int(count * _TURN_SECONDS / seconds)))
+        self._count = fitting(self._count, count, seconds, [o.rows for o in outcomes])
         for o in outcomes:
             self.emitter.rows(o.partition.target, o.partition.number, o.rows)
             self.emitter.letters(self._settings.letters, o.letters)
