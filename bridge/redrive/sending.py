@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from bridge.redrive.again import Outcome
 from headrace import deadletters, kafka
 from headrace.config import Config
-from headrace.deadletters import Letter, ReadLetter, journal
+from headrace.deadletters import Letter, ReadLetter, Stage, journal
 from headrace.deadletters.journal import RecordAt, RedriveNote
 from headrace.errors import FatalError, TransientError
 from headrace.kafka import partition
@@ -46,6 +47,7 @@ class Sender:
         self._partitions: dict[str, int] = {}
         self._unsure: set[bytes] = set()
         self._already_sent: dict[bytes, RecordAt] = {}  # by event id: readings of an interrupted redrive
+        self._values: dict[bytes, dict[bytes, bytes]] = {}  # by mark: of those, their digests by event id
 
     def __enter__(self) -> Self:
         return self
@@ -73,8 +75,10 @@ class Sender:
         for (topic, number), start in starts.items():
             for m in partition.read(self._reader, topic, number, start):
                 headers = kafka.headers_of(m)
-                if header(headers, journal.REDRIVE) is not None:
-                    self._already_sent[header(headers, EVENT_ID) or b""] = RecordAt(topic, number, m.offset() or 0)
+                mark, event = header(headers, journal.REDRIVE), header(headers, EVENT_ID) or b""
+                if mark is not None:
+                    self._already_sent[event] = RecordAt(topic, number, m.offset() or 0)
+                    self._values.setdefault(mark, {})[event] = _digest(m.value())
 
     def unsure(self, item: Item) -> str:
         """Why it can't be known what an interrupted redrive of the letter has sent; empty when it can be."""
@@ -83,7 +87,18 @@ class Sender:
             return "an earlier redrive was interrupted, and the raw topic no longer reaches back to it"
         if note is not None and note.mended != item.mended:
             return "an earlier redrive with other bytes was interrupted: give it the same --from"
+        if note is not None and item.letter.text("stage") == Stage.DERIVE and self._made_otherwise(item):
+            return (
+                "an earlier redrive was interrupted, and its rows are not those that the function makes now: set the "
+                "function and the contract back, redrive it, and change them then"
+            )
         return ""
+
+    def _made_otherwise(self, item: Item) -> bool:
+        """Whether a row that was sent is none of those of the item: the two would be mixed."""
+        rows = {r.event_id: _digest(r.value) for r in item.outcome.records}
+        sent = self._values.get(journal.mark(item.letter.key, item.number)[1], {})
+        return any(rows.get(event) != value for event, value in sent.items())
 
     def send(self, items: Sequence[Item]) -> dict[bytes, list[RecordAt]]:
         """Send the readings and letters that `items` become. Returns, by letter key, where the letter's readings are.
@@ -91,11 +106,13 @@ class Sender:
         All of them are then in Kafka, and noted. TransientError, FatalError: a part may be in Kafka; a redrive of the
         same letters finds out which.
         """
-        fresh = [i for i in items if i.letter.key not in self._interrupted]
+        begun = {i.letter.key: self._interrupted[i.letter.key].ends for i in items if i.letter.key in self._interrupted}
+        # One that was interrupted may go elsewhere now: it was to become nothing then, or was routed in another way.
+        fresh = [i for i in items if not _topics(i) <= begun.get(i.letter.key, {}).keys() or i.letter.key not in begun]
         if fresh:
-            ends = self._ends({r.topic for i in fresh for r in i.outcome.records})
+            ends = self._ends({t for i in fresh for t in _topics(i)})
             for i in fresh:
-                mine = {t: ends[t] for t in {r.topic for r in i.outcome.records}}
+                mine = {t: ends[t] for t in _topics(i)} | begun.get(i.letter.key, {})
                 self._note(i.letter, RedriveNote(i.letter.key, i.number, False, mine, [], i.mended))
             self._flush()
         sent: dict[bytes, list[RecordAt]] = {i.letter.key: [] for i in items}
@@ -163,3 +180,11 @@ class Sender:
                 )
         if self._failed:
             raise FatalError(f"Kafka refused {len(self._failed)} records, the first: {self._failed[0]}")
+
+
+def _topics(item: Item) -> set[str]:
+    return {r.topic for r in item.outcome.records}
+
+
+def _digest(value: str | bytes | None) -> bytes:
+    return blake2b(value.encode() if isinstance(value, str) else value or b"", digest_size=16).digest()
