@@ -9,6 +9,7 @@ from headrace.transforms.run import Failure, Transform
 from headrace.transforms.sample import sample
 from headrace.transforms.table import fields_of, table
 from processors.group import relay
+from processors.group.emit import Row
 from tests.unit.test_transforms import TOY
 
 ROWS = 200
@@ -82,5 +83,5 @@ def test_what_was_learnt_holds_for_the_next_batch(it: Transform, monkeypatch: py
 def test_a_batch_is_as_large_as_its_time_and_its_rows_allow(
     count: int, seconds: float, rows: int, size: int, wanted: int
 ) -> None:
-    made = [(b"key", b"v" * size, [])] * rows
+    made: list[Row] = [(b"key", b"v" * size, [])] * rows
     assert relay.fitting(4000, count, seconds, [made]) == wanted

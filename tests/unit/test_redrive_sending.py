@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from bridge.redrive import sending
 from bridge.redrive.again import Outcome, Record
 from bridge.redrive.sending import Item, Sender
 from headrace import deadletters, kafka
@@ -13,6 +12,7 @@ from headrace.config import Config
 from headrace.deadletters import KafkaSource, ReadLetter, Stage, journal
 from headrace.deadletters.journal import RedriveNote
 from headrace.errors import PoisonError, Reason
+from headrace.kafka import partition
 from headrace.protocol import wire
 
 TOPIC = "made.raw"
@@ -89,8 +89,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     monkeypatch.setattr(kafka, "producer", lambda *_, **__: it)
     monkeypatch.setattr(kafka, "describe", lambda *_: {TOPIC: SimpleNamespace(partitions=1)})
     monkeypatch.setattr(kafka, "watermarks", lambda *_: (0, len(it.raw)))
-    monkeypatch.setattr(sending.partition, "reader", lambda _: it)
-    monkeypatch.setattr(sending.partition, "read", it.read)
+    monkeypatch.setattr(partition, "reader", lambda _: it)
+    monkeypatch.setattr(partition, "read", it.read)
     return it
 
 
