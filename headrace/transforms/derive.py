@@ -178,7 +178,7 @@ def _near(f: Field, a: Any, b: Any, scale: float) -> bool:
 def _reals(f: Field, value: Any) -> list[float]:
     if value is None or f.logical in UNITS or (f.items or f.kind) not in _NEAR:
         return []
-    values = value if isinstance(value, list) else [value]
+    values = list(value) if f.items else [value]
     return [v for v in values if v is not None and isfinite(v)]
 
 

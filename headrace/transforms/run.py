@@ -234,7 +234,7 @@ def _nearly(fields: Sequence[Field], columns: Columns, row: int, one: dict[str, 
     )
     for f in fields:
         a, b = (changes.get(f.name, columns[f.name][row]) for changes in (one, other))
-        if a is b or a == b:
+        if a is b or (not _is_array(a) and not _is_array(b) and a == b):
             continue
         left, right = _reals(f, a), _reals(f, b)
         if not left or len(left) != len(right):
@@ -253,7 +253,13 @@ def _reals(f: Field, value: Any) -> list[float | None]:
     """The floats of a field's value as stored; none of a field of another type."""
     if not _epsilon(f):
         return []
+    if _is_array(value):
+        return value.tolist()  # type: ignore[no-any-return]
     return value if isinstance(value, list) else [value]
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and getattr(value, "ndim", 0) > 0
 
 
 def _words(changes: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from headrace.protocol.names import DEVICE, QUALITY, TIME
 if TYPE_CHECKING:
     import pandas as pd
 
-Columns = Mapping[str, Sequence[Any]]  # by field: each row's value as stored; None without one
+Columns = Mapping[str, Sequence[Any]]  # by field: each row's value as stored, lists of numbers also as arrays; or None
 
 _DTYPES = {
     ("double", False): "float64", ("double", True): "float64", ("float", False): "float32", ("float", True): "float32",
@@ -69,7 +69,7 @@ def _series(f: Field, values: Sequence[Any]) -> "pd.Series[Any]":
 def _sealed(items: Any, kind: str | None) -> Any:
     import numpy as np
 
-    array = np.array(items, dtype=_ITEMS.get(kind or "", object))
+    array = np.asarray(items, dtype=_ITEMS.get(kind or "", object))
     array.setflags(write=False)  # a change in place could not be told from none
     return array
 

@@ -30,6 +30,7 @@ _LOGICAL: dict[tuple[str, str | None], pl.DataType] = {
     ("int", "date"): pl.Date(),
 }
 _EXACT = Context(prec=60)
+_NUMBERS = frozenset({"int", "long", "float", "double"})
 
 
 def physical_dtype(node: Node) -> pl.DataType:
@@ -54,7 +55,15 @@ def columns_of(frame: pl.DataFrame, fields: Sequence[Field]) -> dict[str, list[o
 
     They are the same whether the messages were read in columns or one by one.
     """
-    return {f.name: frame[f.name].cast(physical_dtype(f.type)).to_list() for f in fields}
+    return {f.name: _cells(frame[f.name].cast(physical_dtype(f.type)), f.type) for f in fields}
+
+
+def _cells(column: pl.Series, node: Node) -> list[object]:
+    """Lists of numbers are NumPy arrays over the column's own memory: the samples of a waveform are not copied."""
+    items = node.items
+    if node.kind != "array" or items is None or items.nullable or items.kind not in _NUMBERS:
+        return column.to_list()
+    return [None if cell is None else cell.to_numpy() for cell in column]
 
 
 def stored(value: Any, node: Node) -> Any:

@@ -5,14 +5,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
-from headrace.contracts.model import parse
+from headrace.contracts.files import find
+from headrace.contracts.model import Field, parse
 from headrace.operate.rows import columns_of as rows_of
 from headrace.transforms.code import Code
 from headrace.transforms.run import Transform
 from headrace.transforms.sample import sample
-from headrace.transforms.table import fields_of
+from headrace.transforms.table import fields_of, table
 from processors.avro.codec import Codec
 from processors.avro.physical import columns_of
 from processors.clean.schemas import known_of
@@ -38,6 +41,23 @@ def contract(*more: dict[str, Any]) -> Any:
     return parse("toy", json.dumps({"type": "record", "name": "toy", "fields": [*FIELDS, *more, LAST]}))
 
 
+def plain(frame: pl.DataFrame, fields: list[Field]) -> dict[str, list[Any]]:
+    """The columns, lists of numbers as lists."""
+    found: dict[str, list[Any]] = columns_of(frame, fields)
+    return {name: [v.tolist() if isinstance(v, np.ndarray) else v for v in values] for name, values in found.items()}
+
+
+def test_lists_of_numbers_are_arrays_that_share_the_columns_memory_and_can_not_be_changed() -> None:
+    frame = pl.DataFrame({"samples": [[1.0, 2.0], [], None]}, schema={"samples": pl.List(pl.Float32)})
+    field = next(f for f in fields_of(find("vibration")) if f.name == "samples")
+    waveform, empty, nothing = columns_of(frame, [field])["samples"]
+    assert isinstance(waveform, np.ndarray)
+    assert (waveform.tolist(), waveform.dtype, waveform.flags.writeable) == ([1.0, 2.0], np.dtype("float32"), False)
+    assert isinstance(empty, np.ndarray)
+    assert (empty.tolist(), nothing) == ([], None)
+    assert table([field], {"samples": [waveform]}).samples[0] is waveform
+
+
 def test_times_in_lists_and_records_are_numbers_however_the_messages_were_read() -> None:
     known = known_of(7, contract().text)
     values = [known.codec.write(7, ROW), known.codec.write(7, ROW | {"times": None})]
@@ -45,9 +65,9 @@ def test_times_in_lists_and_records_are_numbers_however_the_messages_were_read()
     assert located is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Codec, "_columns", lambda *_: None)
-        alone = columns_of(known.codec.decode(values).frame, known.fields)
-    together = columns_of(known.codec.decode(values).frame, known.fields)
-    assert alone == together == columns_of(located.frame, known.fields)
+        alone = plain(known.codec.decode(values).frame, known.fields)
+    together = plain(known.codec.decode(values).frame, known.fields)
+    assert alone == together == plain(located.frame, known.fields)
     assert (together["times"], together["motor"], together["mode"]) == ([[3, 4], None], [{"at": 9}] * 2, ["run"] * 2)
     assert PLUS.run(known.fields, together).changes == {0: {"ax": 2.5}, 1: {"ax": 2.5}}
     later = Transform(
