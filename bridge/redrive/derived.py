@@ -2,22 +2,24 @@
 
 import io
 from collections.abc import Callable, Mapping
+from decimal import Context, Decimal
 from typing import Any
 
 import fastavro
 
 from bridge.redrive.resolve import parsed
 from headrace.config import Config
+from headrace.contracts.avro import Node
 from headrace.contracts.model import Contract, parse
 from headrace.errors import ConfigError, PoisonError, Reason
-from headrace.operate.live import decode
-from headrace.operate.rows import columns_of
 from headrace.protocol.names import QUALITY
-from headrace.protocol.wire import frame, schema_id
+from headrace.protocol.wire import FRAME_BYTES, NOT_AVRO, frame, schema_id
 from headrace.transforms.code import read
 from headrace.transforms.derive import derive
 from headrace.transforms.run import Transform
 from headrace.transforms.table import fields_of
+
+_EXACT = Context(prec=60)
 
 
 class Derived:
@@ -45,19 +47,29 @@ class Derived:
             source = parse(f"schema-{number}", self._text(number), f"schema {number}")
         except ConfigError as e:
             raise PoisonError(Reason.UNKNOWN_SCHEMA, f"schema {number} is not a contract: {e}") from None
-        reading = decode(value, self._text, self._schemas)
-        try:
-            columns = columns_of(source, [reading], "the reading lacks a value that its contract needs")
-        except ConfigError as e:
-            raise PoisonError(Reason.MALFORMED, str(e)) from None
-        contract = self._contracts[stream]
-        found = derive(self._transform(stream), fields_of(source), fields_of(contract), columns)
+        contract, fields = self._contracts[stream], fields_of(source)
+        reading = self._read(number, source, value)
+        columns = {f.name: [_stored(f.type, reading[f.name])] for f in fields}
+        found = derive(self._transform(stream), fields, fields_of(contract), columns)
         for failure in found.failures.values():
             words = f"the transform failed: {failure.message}"
             raise PoisonError(
                 Reason.TRANSFORM, words, field=failure.field, value=failure.value, rule="transform"
             ) from None
         return [(str(row["device_id"]), self._written(stream, contract, row)) for row in found.rows.get(0, ())]
+
+    def _read(self, number: int, source: Contract, value: bytes) -> dict[str, Any]:
+        """The reading with its values as stored: a time may be one that Python's calendar does not have."""
+        if number not in self._schemas:
+            self._schemas[number] = parsed(source)
+        body = io.BytesIO(value[FRAME_BYTES:])
+        try:
+            reading: Any = fastavro.schemaless_reader(body, self._schemas[number], None)
+        except Exception:  # noqa: BLE001 - fastavro raises whatever the bytes lead it to
+            raise PoisonError(Reason.MALFORMED, NOT_AVRO) from None
+        if body.read(1):
+            raise PoisonError(Reason.MALFORMED, "bytes follow the reading")
+        return dict(reading)
 
     def _transform(self, stream: str) -> Transform:
         if stream not in self._transforms:
@@ -74,3 +86,14 @@ class Derived:
         except (ValueError, TypeError, OverflowError) as e:
             raise PoisonError(Reason.TRANSFORM, f"a row can't be written: {e}") from None
         return frame(self._ids[stream], out.getvalue())
+
+
+def _stored(node: Node, value: Any) -> Any:
+    """A value as derive has it: a decimal is a number, not its bytes."""
+    if isinstance(value, list) and node.items is not None:
+        return [_stored(node.items, v) for v in value]
+    if isinstance(value, dict):
+        return {m.name: _stored(m.type, value[m.name]) for m in node.members}
+    if node.logical == "decimal" and value is not None:
+        return Decimal(int.from_bytes(value, signed=True)).scaleb(-node.scale, _EXACT)
+    return value
