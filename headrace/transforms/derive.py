@@ -9,11 +9,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from headrace.contracts.model import Field
-from headrace.contracts.times import TICKS
 from headrace.errors import ConfigError
 from headrace.protocol.names import DEVICE, TIME
-from headrace.transforms.run import Failure, Transform, WrongShape, check_whole
-from headrace.transforms.table import UNITS, Columns, Wrong, back, table
+from headrace.transforms.run import Failure, Transform, WrongShape, check_whole, misfit
+from headrace.transforms.table import UNITS, Columns, Wrong, back, is_missing, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +44,6 @@ def derive(
     """
     out = Derived()
     whole = table(given, columns)
-    columns = {**columns, TIME: _times(columns[TIME], given, wanted)}
     whole.index += _FIRST
     names, sources = [f.name for f in wanted], {f.name for f in given}
 
@@ -82,14 +80,14 @@ def check(
             if (place in part.failures) != (reading in whole.failures) or not _same(wanted, apart, together, scale):
                 raise ConfigError(
                     f"{transform.code.name}: it is not row-wise: what it makes of a reading depends on the readings "
-                    f"beside it ({_words(together)} in one batch, {_words(apart)} in another). Use the reading's own "
-                    "values only: no mean, diff or shift over rows, no counters, clocks or random numbers"
+                    f"beside it ({_words(together, apart)} in one batch, {_words(apart, together)} in another). Use "
+                    "the reading's own values only: no mean, diff or shift over rows, no counters, clocks or random numbers"
                 )
 
 
 def _numbered(got: "pd.DataFrame", index: "pd.Index[Any]") -> "pd.DataFrame":
     """The rows in the order of their readings. WrongShape if they don't say of which reading they are made."""
-    if not got.index.isin(index).all():
+    if len(got) and (got.index.nlevels > 1 or not got.index.isin(index).all()):
         raise WrongShape(
             "its rows don't say of which reading they are made: keep the index (of polars: the column _row) of the "
             "readings. explode, loc, query and concat do; leave out reset_index and ignore_index"
@@ -117,43 +115,34 @@ def _take(got: "pd.DataFrame", wanted: Sequence[Field], columns: Columns, out: D
     readings = (got.index.to_numpy("int64") - _FIRST).tolist()
     rows: list[dict[str, Any]] = [{} for _ in readings]
     for f in wanted:
-        if f.name not in got.columns:
-            _fill(f, rows, readings, columns, out)
-            continue
-        values = got[f.name].tolist()
+        values = got[f.name].tolist() if f.name in got.columns else [None] * len(readings)
         for row, reading, value in zip(rows, readings, values, strict=True):
             if type(value) is float and f.kind == "double" and isfinite(value):  # nearly all there is
                 row[f.name] = value
                 continue
             try:
-                row[f.name] = back(f, value)
-                if f.name == DEVICE and row[DEVICE] != columns[DEVICE][reading]:
-                    raise Wrong("it says whose row it is, and must stay that of the reading")
-            except Wrong as e:
-                out.failures.setdefault(reading, Failure(f"{f.name}: {e}", f.name, str(value)[:200]))
-            except (ValueError, TypeError):
-                why = f"{f.name}: {value!r:.60} is not of the contract's type {f.kind}"
-                out.failures.setdefault(reading, Failure(why, f.name, str(value)[:200]))
+                row[f.name] = _stored(f, value, columns, reading)
+            except Exception as e:  # noqa: BLE001 - whatever the function's own types raise
+                out.failures.setdefault(reading, misfit(f, value, e))
     for row, reading in zip(rows, readings, strict=True):
         out.rows.setdefault(reading, []).append(row)
 
 
-def _fill(f: Field, rows: list[dict[str, Any]], readings: list[int], columns: Columns, out: Derived) -> None:
-    """A field that the function did not give: from the reading, or none."""
-    for row, reading in zip(rows, readings, strict=True):
-        if f.name in _FROM_READING:
-            row[f.name] = columns[f.name][reading]
-        elif f.nullable:
-            row[f.name] = None
-        else:
-            why = "it has no value, and the field must have one: make it optional in the contract, or give it"
-            out.failures.setdefault(reading, Failure(f"{f.name}: {why}", f.name))
+def _stored(f: Field, value: Any, columns: Columns, reading: int) -> Any:
+    """A cell's value as it is stored. Wrong, with the remedy, if the contract has no place for it.
 
-
-def _times(times: Sequence[int], given: Sequence[Field], wanted: Sequence[Field]) -> Sequence[int]:
-    """The readings' times in the unit of the rows' contract."""
-    had, want = (next(TICKS[f.logical or ""] for f in fields if f.name == TIME) for fields in (given, wanted))
-    return times if had == want else [t * had // want for t in times]
+    What is missing comes from the reading where it can, cell by cell: a table that the function puts together of parts
+    has gaps where a part lacks a column, and which parts there are depends on the batch.
+    """
+    if f.name in _FROM_READING and is_missing(value):
+        return columns[f.name][reading]
+    if (f.kind == "record" or f.logical == "decimal") and not is_missing(value):
+        kind = "record" if f.kind == "record" else "decimal"
+        raise Wrong(f"a {kind} can be read by a transform, and not made: leave the column out")
+    made = back(f, value)
+    if f.name == DEVICE and made != columns[DEVICE][reading]:
+        raise Wrong("it says whose row it is, and must stay that of the reading")
+    return made
 
 
 def _same(fields: Sequence[Field], one: list[dict[str, Any]], other: list[dict[str, Any]], scale: float) -> bool:
@@ -182,8 +171,10 @@ def _reals(f: Field, value: Any) -> list[float]:
     return [v for v in values if v is not None and isfinite(v)]
 
 
-def _words(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return "no row"
-    values = ", ".join(f"{name} = {value!s:.30}" for name, value in rows[0].items() if name not in _FROM_READING)
-    return f"{len(rows):,} rows, the first with {values:.100}" if len(rows) > 1 else f"one row with {values:.100}"
+def _words(rows: list[dict[str, Any]], beside: list[dict[str, Any]]) -> str:
+    """What was made of a reading in one batch, as far as it is not what was made in another."""
+    apart = next(((a, b) for a, b in zip(rows, beside, strict=False) if a != b), None)
+    if len(rows) != len(beside) or apart is None:
+        return {0: "no row", 1: "one row"}.get(len(rows), f"{len(rows):,} rows")
+    row, other = apart
+    return ", ".join(f"{name} = {value!s:.30}" for name, value in row.items() if value != other[name])[:100]

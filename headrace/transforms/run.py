@@ -15,7 +15,7 @@ from headrace.contracts.model import Field
 from headrace.errors import ConfigError
 from headrace.transforms import polarstable
 from headrace.transforms.code import Code, Function, last_line, load
-from headrace.transforms.table import Columns, Wrong, back, differs, forbidden, table
+from headrace.transforms.table import Columns, Wrong, back, differs, forbidden, is_missing, shown, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,11 +220,18 @@ def _compare(
             if why is not None:
                 raise Wrong(f"it was changed to {value!s:.60}: {why}")
             out.changes.setdefault(row, {})[f.name] = back(f, value)
-        except Wrong as e:
-            out.failures.setdefault(row, Failure(f"{f.name}: {e}", f.name, str(value)[:200]))
-        except (ValueError, TypeError):  # an object that can't be compared, such as an array in a text's place
-            why = f"{f.name}: {value!r:.60} is not of the contract's type {f.kind}"
-            out.failures.setdefault(row, Failure(why, f.name, str(value)[:200]))
+        except Exception as e:  # noqa: BLE001 - an object that can't be compared, such as an array in a text's place
+            out.failures.setdefault(row, misfit(f, value, e))
+
+
+def misfit(f: Field, value: Any, error: Exception) -> Failure:
+    """The failure of a row in which a field's value is wrong: `error` was raised over it."""
+    why = str(error) if isinstance(error, Wrong) else f"{shown(value)} is not of the contract's type {f.kind}"
+    try:
+        text = "" if is_missing(value) else str(value)[:200]
+    except Exception:  # noqa: BLE001 - whatever its type raises
+        text = shown(value)
+    return Failure(f"{f.name}: {why}", f.name, text)
 
 
 def _nearly(fields: Sequence[Field], columns: Columns, row: int, one: dict[str, Any], other: dict[str, Any]) -> bool:

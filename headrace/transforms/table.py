@@ -216,7 +216,18 @@ def _ticks(value: Any, unit: str) -> int:
     except (TypeError, ValueError):
         time = None
     if time is None:
-        raise Wrong(f"{value!r:.60} is no time")
+        raise Wrong(f"{shown(value)} is no time")
     if time.tzinfo is None:
         raise Wrong(f"the time {time} names no zone: tz_localize it")
-    return int((time - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit=unit))  # type: ignore[arg-type]
+    try:
+        return int(time.as_unit(unit).to_numpy().astype("int64"))  # type: ignore[arg-type]
+    except ValueError:
+        raise Wrong(f"the time {time} is too far away for the unit {unit}") from None
+
+
+def shown(value: Any) -> str:
+    """A value for people, cut to 60 characters: whatever it is, this raises nothing."""
+    try:
+        return f"{value!r:.60}"
+    except Exception:  # noqa: BLE001 - of pandas too: it can't show a time after the year 9999
+        return f"a value of type {type(value).__name__}"
