@@ -15,7 +15,7 @@ from functools import partial
 from headrace import deadletters
 from headrace.config import Config
 from headrace.contracts.model import Field
-from headrace.errors import TransientError
+from headrace.errors import ConfigError, PoisonError, TransientError
 from headrace.kafka import Message
 from headrace.protocol.names import clean_topic, raw_topic
 from headrace.runtime.health import Health
@@ -72,12 +72,25 @@ class Deriver(Step[SourcePartition]):
         found = self._registry.latest_id(subject)
         if found is None:
             raise TransientError(f"the registry has no {subject}. `headrace provision` registers the contract")
+        self._look_at_contract(found)
         return found
+
+    def _look_at_contract(self, schema_id: int) -> None:
+        """ConfigError if rows can't be written with this schema: no reading is at fault."""
+        try:
+            self._schemas.get(schema_id)
+        except PoisonError as e:
+            raise ConfigError(
+                f"streams.{self._stream}: its rows are written with schema {schema_id} of the registry, and {e}. "
+                "Restore the registry, or register the contract under that id again"
+            ) from None
 
     def begin(self, source: Partition, token: Token, found: Found, _kept: SourcePartition | None) -> SourcePartition:
         """A partition of the source; a new function or contract counts from a noted offset on."""
         it = SourcePartition(source, token, found)
         note = self._versions.noted(it.note, it.next, self._schema_id, lambda: self._dealt_with(it, found.high))
+        for version in note.versions:
+            self._look_at_contract(self._versions.of(version.digest).schema_id)
         it.pending = note if note != it.note else None
         return it
 
