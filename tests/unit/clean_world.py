@@ -97,6 +97,10 @@ class World:
         self.kinds: dict[tuple[Partition, int, int], str] = {}  # what lies at (partition, epoch, offset)
         self.topic_id = "A" * 22
         self.store: dict[str, bytes] = {}
+        self.schemas = {SCHEMA_ID: CONTRACT.text}  # of the registry
+
+    def put_under(self, patch: pytest.MonkeyPatch) -> None:
+        """Put more of the toy under the code, in a world that has more."""
 
     def write(self, partition: Partition, kinds: list[tuple[str, int]]) -> None:
         """Raw records of these kinds and event ids (0: none); `gap` is an offset without a record."""
@@ -307,14 +311,15 @@ def patched(process: Process) -> Iterator[None]:
         patch.setattr(transforms, "Transform", ToyTransform)
         patch.setattr(service, "open_store", lambda _: ToyStore(world))
         patch.setattr(Registry, "latest", lambda *_: None)
-        patch.setattr(Registry, "schema_text", _schema)
+        patch.setattr(Registry, "schema_text", lambda _, schema_id: _schema(world, schema_id))
+        world.put_under(patch)
         yield
 
 
-def _schema(_: Registry, schema_id: int) -> str:
-    if schema_id != SCHEMA_ID:
+def _schema(world: World, schema_id: int) -> str:
+    if schema_id not in world.schemas:
         raise PoisonError(Reason.UNKNOWN_SCHEMA, f"no schema {schema_id}")
-    return CONTRACT.text
+    return world.schemas[schema_id]
 
 
 def _headers(m: Message) -> Headers:
