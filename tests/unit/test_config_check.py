@@ -14,12 +14,14 @@ import hub.service
 import processors.archive.service
 import processors.clean.service
 import processors.copy.service
+import processors.derive.service
 from headrace.config import Config, load
 from headrace.config.check import Service, problems
 from headrace.stack import mosquitto, plan, progress
 
 IMU = {"routes": ["sensors/{device_id}/imu"]}
 B, C, A, K, H = Service.BRIDGE, Service.CLEAN, Service.ARCHIVE, Service.COPY, Service.HUB
+D = Service.DERIVE
 
 
 class Case(NamedTuple):
@@ -122,6 +124,42 @@ CASES = {
                      "environment": {"routes": ["a/+/{device_id}"]}}},
         (B,), ("only one of them is for gateways, so a device could publish as any other there",),
     ),
+    "made of an unknown stream": Case(
+        {"streams": {"imu": IMU, "environment": {"from": "imo", "transform": "m:f"}}}, (D,),
+        ("streams.environment.from: 'imo' is no stream. There are: environment, imu. Correct the name",),
+    ),
+    "made of itself": Case(
+        {"streams": {"imu": IMU, "environment": {"from": "environment", "transform": "m:f"}}}, (D,),
+        ("streams.environment.from: environment would be made of itself",),
+    ),
+    "made of each other": Case(
+        {"streams": {"imu": {"from": "environment", "transform": "m:f"},
+                     "environment": {"from": "imu", "transform": "m:f"}, "pump": IMU}},
+        (B, D), ("streams.imu.from: imu would be made of itself", "streams.environment.from: environment would be made",
+                 "streams.pump: no contract 'pump'"),
+    ),
+    "made with other partitions": Case(
+        {"streams": {"imu": IMU, "environment": {"from": "imu", "transform": "m:f", "partitions": 5}}}, (D,),
+        ("streams.environment.partitions: 5, and imu, of which it is made, has 3. Remove the key",),
+    ),
+    "made by nothing": Case(
+        {"streams": {"imu": IMU, "environment": {"from": "imu"}}}, (D,),
+        ("streams.environment.transform: none is given. Name the Python file that makes the rows of those of imu",),
+    ),
+    "made by a file that is not there": Case(
+        {"streams": {"imu": IMU, "environment": {"from": "imu", "transform": "nowhere.py"}}}, (D,),
+        ("streams.environment.transform: ", "nowhere.py: no such file. Correct the path"),
+    ),
+    "made, and routed to": Case(
+        {"streams": {"imu": IMU,
+                     "environment": {"from": "imu", "transform": "m:f", "routes": ["made/{device_id}"]}}}, (D,),
+        ("streams.environment.routes: it is made of imu (`from`), so no message can be routed to it",),
+    ),
+    "making what is not made of a stream": Case(
+        {"streams": {"imu": IMU, "environment": {"from": "imu", "transform": "m:f"}},
+         "derive": {"streams": ["imu", "imo", "environment"]}}, (D,),
+        ("derive.streams: 'imu' is no stream with `from`. There are: environment", "derive.streams: 'imo' is no stream"),
+    ),
     "a filter that the broker would fill in": Case(streams("a/%u/{device_id}"), (B,), ("Leave out %u, %c",)),
 }  # fmt: skip
 SERVICES: dict[Service, tuple[str, ...]] = {
@@ -130,6 +168,7 @@ SERVICES: dict[Service, tuple[str, ...]] = {
     A: ("processors", "archive"),
     K: ("processors", "copy"),
     H: ("hub",),
+    D: ("processors", "derive"),
 }
 FAULTY = (
     '{"type":"record","name":"faulty","fields":[{"name":"device_id","type":"string","doc":"d"},'
@@ -149,7 +188,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     for module, name in (
         (bridge.service, "main"), (processors.clean.service, "run"), (processors.archive.service, "run"),
-        (processors.copy.service, "run"), (hub.service, "main"),
+        (processors.copy.service, "run"), (processors.derive.service, "run"), (hub.service, "main"),
         (mosquitto, "obtain"), (progress, "fetch_shown"), (plan, "make"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, started)
