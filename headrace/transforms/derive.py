@@ -81,7 +81,7 @@ def check(
                 raise ConfigError(
                     f"{transform.code.name}: it is not row-wise: what it makes of a reading depends on the readings "
                     f"beside it ({_words(together, apart)} in one batch, {_words(apart, together)} in another). Use "
-                    "the reading's own values only: no mean, diff or shift over rows, no counters, clocks, random numbers"
+                    "the reading's own values only: no mean, diff or shift over rows, no counters, clocks, chance"
                 )
 
 
