@@ -79,7 +79,7 @@ def options(
 
 
 def main() -> None:
-    """The console script. Every HeadraceError becomes one message on standard error and an exit code."""
+    """Run the command. Every HeadraceError becomes one message on standard error and an exit code."""
     try:
         get_command(app)(prog_name="headrace")
     except HeadraceError as e:

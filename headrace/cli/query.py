@@ -33,6 +33,12 @@ _COPY = {
     Format.PARQUET: "FORMAT parquet, COMPRESSION zstd",
 }
 _BATCH = 50_000
+# Types whose values DuckDB gives as Arrow does. Arrow is for the others: its import costs more than a short query.
+_NUMBERS = frozenset({
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT", "FLOAT",
+    "DOUBLE", "DECIMAL",
+})  # fmt: skip
+_PLAIN = frozenset({"BOOLEAN", "VARCHAR", "BLOB"})
 _ITEMS = 6  # of an array, in a table
 
 
@@ -76,14 +82,13 @@ def check(format_: Format, out: Path | None) -> None:
 
 def show(answer: "duckdb.DuckDBPyConnection", format_: Format, out: Path | None, limit: int) -> None:
     """Write the answer that the connection has ready."""
-    reader = answer.to_arrow_reader(_BATCH)
     if format_ is not Format.TABLE:
-        _write(answer, reader, format_, out)
+        _write(answer, answer.to_arrow_reader(_BATCH), format_, out)
     elif out is None:
-        _table(reader, limit, sys.stdout)
+        _table(answer, limit, sys.stdout)
     else:
         with out.open("w", encoding="utf-8") as file:
-            _table(reader, limit, file)
+            _table(answer, limit, file)
 
 
 def nothing_stored(stream: str) -> None:
@@ -111,7 +116,7 @@ def _write(lake: "duckdb.DuckDBPyConnection", reader: "pa.RecordBatchReader", fo
             shutil.copyfileobj(source, sys.stdout.buffer)
 
 
-def _table(reader: "pa.RecordBatchReader", limit: int, file: Any) -> None:
+def _table(answer: "duckdb.DuckDBPyConnection", limit: int, file: Any) -> None:
     """Print a table; each row as a block of lines when the table is wider than the terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -119,13 +124,7 @@ def _table(reader: "pa.RecordBatchReader", limit: int, file: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    names = reader.schema.names
-    numeric = [_is_number(t) for t in reader.schema.types]
-    rows: list[list[str]] = []
-    for batch in reader:
-        rows += [[cell(v) for v in row.values()] for row in batch.slice(0, limit + 1 - len(rows)).to_pylist()]
-        if len(rows) > limit:
-            break
+    names, numeric, rows = _rows(answer, limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name, right in zip(names, numeric, strict=True):
@@ -146,6 +145,22 @@ def _table(reader: "pa.RecordBatchReader", limit: int, file: Any) -> None:
             )
     if more:
         say(f"these are the first {limit} rows; --limit shows more, --format csv all")
+
+
+def _rows(answer: "duckdb.DuckDBPyConnection", most: int) -> tuple[list[str], list[bool], list[list[str]]]:
+    """The names of the columns, which of them hold numbers, and up to `most` rows, as a table shows them."""
+    told = [(str(name), str(kind)) for name, kind, *_ in answer.description or ()]
+    if {kind.partition("(")[0] for _, kind in told} <= _NUMBERS | _PLAIN:
+        rows = [[cell(v) for v in row] for row in answer.fetchmany(most)]
+        return [n for n, _ in told], [kind.partition("(")[0] in _NUMBERS for _, kind in told], rows
+    reader = answer.to_arrow_reader(_BATCH)
+    rows = []
+    for batch in reader:
+        columns = [column.to_pylist() for column in batch.slice(0, most - len(rows)).columns]
+        rows += [[cell(v) for v in row] for row in zip(*columns, strict=True)]
+        if len(rows) == most:
+            break
+    return reader.schema.names, [_is_number(t) for t in reader.schema.types], rows
 
 
 def _is_number(kind: "pa.DataType") -> bool:

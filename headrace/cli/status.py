@@ -7,8 +7,8 @@ import typer
 
 from headrace.cli import context
 from headrace.errors import ConfigError
-from headrace.stack import figures, show, supervisor
-from headrace.stack.process import Process
+from headrace.stack import figures, show
+from headrace.stack.process import Process, marked
 from headrace.stack.state import State
 
 
@@ -55,5 +55,5 @@ def look(state: State) -> dict[str, Any]:
     alive = {name for name, s in info["services"].items() if Process(s["pid"], s["started"]).alive}
     for name, s in info["services"].items():
         s["state"] = "left behind" if name in alive else "stopped"
-    left = bool(alive) or bool(supervisor.leftovers(state))
+    left = bool(alive) or bool(marked(state.path))
     return {**info, "state": "left behind" if left else "stopped"}

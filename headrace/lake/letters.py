@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FOLDER = "_dead_letters/kept"
-TABLE = "dead_letters"
 _NAME = re.compile(rf"{FOLDER}/([^/]+)/(\d+)/(\d+)-(\d+)\.parquet")
 _AT_ONCE = 20_000  # records of a file: letters have up to a megabyte
 _AT_ONCE_BYTES = 64 * 1024 * 1024

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from headrace.config import Config
 from headrace.errors import ConfigError, TransientError
-from headrace.lake import letters
 from headrace.lake.sql import connect, explained, run
+from headrace.protocol.names import LETTERS_TABLE
 
 REJECT = "reject"
 # The version of a calibration or a transform: nothing that a rule did, and in each reading of many a stream.
@@ -107,9 +107,9 @@ def _of_letters(cfg: Config, scope: Scope, out: Quality) -> None:
     day = "CAST(timezone('UTC', time) AS DATE)"
     sql = (
         f"SELECT stream, coalesce(device, ''), {day}, coalesce(field, ''), coalesce(rule, reason, ''), count(*) "  # noqa: S608 - quoted
-        f"FROM {letters.TABLE} WHERE {scope.where(day, 'device')} GROUP BY ALL"
+        f"FROM {LETTERS_TABLE} WHERE {scope.where(day, 'device')} GROUP BY ALL"
     )
-    with connect(cfg, letters.TABLE) as lake, explained(cfg):
+    with connect(cfg, LETTERS_TABLE) as lake, explained(cfg):
         for stream, device, when, name, rule, count in run(lake, sql).fetchall():
             if stream in scope.streams:
                 out.deeds[Deed(stream, device, when, name, rule, REJECT)] += count

@@ -10,10 +10,18 @@ from headrace.contracts.files import find
 from headrace.contracts.model import Contract
 from headrace.contracts.sqlnames import is_word, quoted
 from headrace.errors import ConfigError
-from headrace.lake import letters, remote, united, withdevices
+from headrace.lake import remote, united, withdevices
 from headrace.protocol import provenance
-from headrace.protocol.names import DEVICE, DEVICE_EVENTS, QUALITY, TIME, clean_topic, lake_folder, stream_of
-from headrace.store.open import open_store
+from headrace.protocol.names import (
+    DEVICE,
+    DEVICE_EVENTS,
+    LETTERS_TABLE,
+    QUALITY,
+    TIME,
+    clean_topic,
+    lake_folder,
+    stream_of,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -71,8 +79,11 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
         lake.execute(f"CREATE VIEW {name} AS {body}")
     for stream in joined:
         lake.execute(_with_devices(lake, cfg, stream))
-    if letters.TABLE not in cfg.streams and re.search(rf"\b{letters.TABLE}\b", sql, re.IGNORECASE):
-        lake.register(letters.TABLE, letters.table(letters.records(cfg, open_store(cfg.store))))
+    if LETTERS_TABLE not in cfg.streams and re.search(rf"\b{LETTERS_TABLE}\b", sql, re.IGNORECASE):
+        from headrace.lake import letters
+        from headrace.store.open import open_store
+
+        lake.register(LETTERS_TABLE, letters.table(letters.records(cfg, open_store(cfg.store))))
 
 
 def _with_devices(lake: "duckdb.DuckDBPyConnection", cfg: Config, stream: str) -> str:
@@ -91,7 +102,7 @@ def _is_named(sql: str, stream: str) -> bool:
 def names(cfg: Config) -> list[str]:
     """The tables that SQL may name, such as imu and imu.raw."""
     streams = [stream_of(topic) if topic == clean_topic(stream_of(topic)) else topic for topic in _topics(cfg)]
-    return list(dict.fromkeys(map(quoted, [*streams, letters.TABLE])))
+    return list(dict.fromkeys(map(quoted, [*streams, LETTERS_TABLE])))
 
 
 def _topics(cfg: Config) -> list[str]:

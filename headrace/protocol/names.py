@@ -12,6 +12,7 @@ ENTRY_POINT = r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)"  # package.module:function
 SERVICES = "headrace"  # how the identities of the services begin, in any case
 DEVICE_EVENTS, DEVICE_AUDIT = "device_events", "device_audit"  # the streams of hub
 DEVICE, TIME, QUALITY = "device_id", "event_time", "_quality"  # the fields that every contract has
+LETTERS_TABLE = "dead_letters"  # the dead letters, in SQL
 EXTRA = "_extra"  # a field for what a payload has beside the contract's fields
 OURS = frozenset({QUALITY, EXTRA})  # fields that Headrace fills: no key of a payload does
 

@@ -8,7 +8,6 @@ from headrace.config import Config
 from headrace.contracts import files
 from headrace.contracts.compat import incompatibilities
 from headrace.protocol.names import raw_topic
-from headrace.schema_registry.client import Registry
 from headrace.stack.state import State
 
 _FILE = "contracts.json"  # by stream, the texts that the registry has been seen to have; the latest version comes last
@@ -16,6 +15,8 @@ _FILE = "contracts.json"  # by stream, the texts that the registry has been seen
 
 def note(state: State, config: Config) -> None:
     """Write down what the registry has for each stream. TransientError while it is away."""
+    from headrace.schema_registry.client import Registry
+
     known = state.read_json(_FILE)
     with Registry(config.registry) as registry:
         for stream in config.streams:

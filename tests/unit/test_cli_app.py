@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,13 +40,34 @@ def test_the_version_is_told_without_importing_what_is_heavy() -> None:
         [sys.executable, "-m", "headrace", "--version"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (out.returncode, out.stdout, out.stderr) == (0, f"headrace {__version__}\n", "")
+    assert imported("--version") == set()
+
+
+HEAVY = {
+    "typer", "pydantic", "yaml", "rich", "pandas", "numpy", "pyarrow", "duckdb", "confluent_kafka", "minio", "aiomqtt",
+    "cryptography", "fastavro", "authlib", "asyncio",
+}  # fmt: skip
+
+
+def imported(*args: str) -> set[str]:
+    """What is heavy and was imported when `headrace args...` had ended, well or not, in a process of its own."""
     code = (
-        "import sys, headrace, headrace.cli\n"
-        "heavy = {'pandas', 'numpy', 'pyarrow', 'duckdb', 'confluent_kafka', 'minio', 'rich', 'pydantic', 'aiomqtt'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
+        "import sys\nfrom headrace.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('imported', *sys.modules)"
     )
-    seen = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert seen.stdout == "[]\n"
+    done = subprocess.run([sys.executable, "-c", code, *args], cwd=ROOT, capture_output=True, text=True, check=True)
+    return HEAVY & set(done.stdout.rpartition("imported ")[2].split())
+
+
+def test_short_commands_import_only_what_they_use(tmp_path: Path) -> None:
+    cfg = config(tmp_path, store={"kind": "folder", "folder": str(tmp_path / "lake")})
+    every = {"typer", "pydantic", "yaml"}
+    assert imported("--config", cfg, "query", "select 1 as a, 'x' as b, 1.5 as c") == every | {"rich", "duckdb"}
+    stack = tmp_path / "stack"
+    stack.mkdir()
+    shutil.copy(cfg, stack / "headrace.yaml")
+    assert imported("--state", str(stack), "status") == every | {"rich"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -159,6 +181,12 @@ def test_a_query_in_every_format(headrace: Headrace, tmp_path: Path) -> None:
     ]
     table = headrace("--config", cfg, "query", sql).stdout
     assert [line.split() for line in table.splitlines()][3] == ["1", 'x"y', "[1.5,", "]"]
+    mixed = "select 7::hugeint n, 2.50::decimal(4, 2) d, true t, null z, 'ab'::blob b"
+    shown = headrace("--config", cfg, "query", mixed).stdout.split()
+    both = headrace("--config", cfg, "query", f"{mixed}, timestamptz '2026-01-02 03:04:05+01' w").stdout.split()
+    assert shown[-4:] == ["7", "2.50", "True", "6162"]
+    assert both[-6:] == ["7", "2.50", "True", "6162", "2026-01-02", "02:04:05"]
+    assert headrace("--config", cfg, "query", "select now() as a, 'y' as a").stdout.split()[-1] == "y"
     target = tmp_path / "out.parquet"
     out = headrace("--config", cfg, "query", "-f", "parquet", "--out", str(target), sql)
     assert (out.returncode, out.stdout) == (0, "")

@@ -7,6 +7,7 @@ from typing import Any, Self
 import pytest
 
 from headrace.config import Config
+from headrace.schema_registry import client
 from headrace.stack import registered
 from headrace.stack.state import State
 
@@ -46,7 +47,7 @@ def test_a_contract_that_will_be_refused_is_told_and_one_that_the_registry_has_h
 ) -> None:
     state = State(tmp_path / "state")
     config = Config.model_validate({"contracts": [tmp_path], "streams": {"pump": {}, "tank": {}}})
-    monkeypatch.setattr(registered, "Registry", Registry)
+    monkeypatch.setattr(client, "Registry", Registry)
     first = write(tmp_path, "pump", {"name": "flow", "type": "double"})
     write(tmp_path, "tank")
     assert registered.refusals(state, config) == {}, "nothing is known yet"
