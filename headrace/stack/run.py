@@ -20,7 +20,7 @@ from headrace.stack.supervisor import Supervisor, specs
 log = logging.getLogger(__name__)
 
 
-def run(made: StackPlan, services: list[Spec], tick: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
+def run(made: StackPlan, services: list[Spec], tick: Callable[[dict[str, Any]], None] | None = None) -> None:
     """Run until SIGINT, SIGTERM or SIGHUP; the caller holds the state. `tick` gets snapshots several times a second.
 
     SIGUSR1 starts the services again, with the plan that is written then.
@@ -30,7 +30,7 @@ def run(made: StackPlan, services: list[Spec], tick: Callable[[dict[str, Any]], 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGUSR1, lambda *_: supervisor.again.set())
-    supervisor.run(stop, lambda: tick(supervisor.snapshot()))
+    supervisor.run(stop, (lambda: tick(supervisor.snapshot())) if tick is not None else (lambda: None))
 
 
 def main() -> int:

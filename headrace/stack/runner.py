@@ -17,7 +17,7 @@ from headrace.stack.process import NONE, Process, launch, signal_group, start_ti
 from headrace.stack.question import Question
 from headrace.stack.state import State
 
-POLL = 0.1  # between looks at a process, and probes of one that starts
+POLL = 0.1  # between probes of one that starts
 CHECK = 5.0  # between probes of one that serves
 PATIENCE = 15.0  # with a probe; librdkafka may hang for as long as the clock was set back
 UNANSWERED = 5  # probes at most that may stay without an answer; then wait for the last one
@@ -68,12 +68,15 @@ class Runner(threading.Thread):
         self._state, self._needs, self._changed = state, needs, changed
         self._env = {**env, **spec.env}
         self._halt = threading.Event()
+        self._ended = threading.Event()  # the process has
+        self._wake = threading.Event()  # one of the two has just been set
         self._was_ready = False
         self._unanswered: list[Question] = []
 
     def halt(self) -> None:
         """Begin to stop: SIGTERM now, SIGKILL after the grace time. `join` waits for the end."""
         self._halt.set()
+        self._wake.set()
 
     def run(self) -> None:
         """The whole life of the service."""
@@ -103,10 +106,12 @@ class Runner(threading.Thread):
         with self._state.log_file(self.spec.name).open("ab") as output:
             process = launch(self.spec.argv(), self._env, self._state.tmp, output)
         self.status.process = Process(process.pid, start_time(process.pid))
+        self._ended = ended = threading.Event()
+        threading.Thread(target=self._await_end, args=(process, ended), name="end", daemon=True).start()
         self._unanswered = []
         self._set(Phase.STARTING)
         try:
-            why = self._watch(process, began)
+            why = self._watch(began)
         finally:
             self._end(process)
         if self._halt.is_set():
@@ -122,18 +127,22 @@ class Runner(threading.Thread):
         self._set(Phase.CRASHED, f"{why}; restart in {pause:g} s")
         self._halt.wait(pause)
 
-    def _watch(self, process: subprocess.Popen[bytes], began: float) -> str:
+    def _await_end(self, process: subprocess.Popen[bytes], ended: threading.Event) -> None:
+        """On a thread of its own: Python waits for a process with a time-out by looking again and again."""
+        process.wait()
+        ended.set()
+        self._wake.set()
+
+    def _watch(self, began: float) -> str:
         """Watch until the process ends or must end. Returns why it must be ended; empty when it ended by itself."""
         stalls, check_at = 0, 0.0
         while not self._halt.is_set():
-            if _exited(process, POLL):
+            if self._ends(max(POLL, check_at - time.monotonic())):
                 return ""
-            if time.monotonic() < check_at:
-                continue
             try:
                 problem = self._problem()
             except ConfigError:
-                if self._ends(process, REFUSED_SECONDS):
+                if self._ends(REFUSED_SECONDS):
                     return ""  # it was another server's answer; why ours ended stands in its log
                 raise
             if not problem and not self.ready.is_set():
@@ -153,13 +162,16 @@ class Runner(threading.Thread):
             check_at = time.monotonic() + (CHECK if self.ready.is_set() else 0.0)
         return ""
 
-    def _ends(self, process: subprocess.Popen[bytes], seconds: float) -> bool:
-        """Whether the process ends in so many seconds, or we are told to stop."""
+    def _ends(self, seconds: float) -> bool:
+        """Whether the process ends in so many seconds, or we are told to stop. Waits without looking."""
         until = time.monotonic() + seconds
-        while not self._halt.is_set() and time.monotonic() < until:
-            if _exited(process, POLL):
-                return True
-        return self._halt.is_set()
+        while not self._halt.is_set() and not self._ended.is_set():
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            self._wake.wait(left)
+            self._wake.clear()  # whoever sets it has set one of the others first
+        return True
 
     def _problem(self) -> str:
         """Why the service does not serve; empty when it does. ConfigError when it never will."""
@@ -191,12 +203,12 @@ class Runner(threading.Thread):
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """End the process and all others of its group."""
-        if process.poll() is None:
+        if not self._ended.is_set():
             self._set(Phase.STOPPING)
             signal_group(self.status.process, signal.SIGTERM)
-            if not _exited(process, self.spec.grace):
+            if not self._ended.wait(self.spec.grace):
                 signal_group(self.status.process, signal.SIGKILL)
-                process.wait()
+                self._ended.wait()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # children that outlived their parent
         self.status.process = NONE
@@ -220,14 +232,6 @@ class Runner(threading.Thread):
         except OSError:
             return ""
         return "\n".join([f"the end of {path}:", *(f"  {line[:300]}" for line in tail)])
-
-
-def _exited(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 def _ended(code: int) -> str:

@@ -197,3 +197,34 @@ def test_a_log_that_grows_is_moved_and_its_writer_goes_on(tmp_path: Path) -> Non
         log.write(b"y")
     assert path.read_bytes() == b"y"
     assert path.with_name("it.log.1").read_bytes() == b"x" * 100
+
+
+def test_an_end_is_seen_at_once_however_long_it_is_until_the_next_probe(
+    start: Callable[[Spec], Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "CHECK", 60.0)
+    it = start(spec(SLEEP, grace=60.0))
+    assert it.ready.wait(10)
+    first = it.status.process
+    process.signal_group(first, signal.SIGKILL)
+    eventually(lambda: it.status.process.pid not in {0, first.pid} and it.status.phase is Phase.READY)
+    it.halt()
+    it.join(10)
+    assert not it.is_alive()
+
+
+def test_who_waits_for_a_process_does_not_look_at_it_again_and_again(
+    start: Callable[[Spec], Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = start(spec(SLEEP))
+    assert it.ready.wait(10)
+    looks: list[int] = []
+
+    def look(pid: int, _: int) -> tuple[int, int]:
+        looks.append(pid)
+        return 0, 0
+
+    monkeypatch.setattr(os, "waitpid", look)
+    time.sleep(0.5)
+    assert looks == []
+    monkeypatch.undo()
