@@ -80,13 +80,14 @@ def _start(state: State, wishes: Any, lock: StackLock, *, detach: bool) -> None:
 
     _compare(state, wishes)
     extras.ensure(_say)
-    from headrace.stack import download, mosquitto, plan, progress, supervisor
+    from headrace.stack import aot, download, java, mosquitto, plan, progress, supervisor
 
     cleared = supervisor.clear(state)
     if cleared:
         _say(f"stopped {cleared} processes that an earlier run had left behind")
     mosquitto.obtain(_say)
     progress.fetch_shown(list(download.parts().values()))
+    aot.make(java.find(), download.parts(), _say)
     made = plan.make(state, wishes)
     for note in made.notes:
         _say(note)

@@ -7,7 +7,7 @@ from headrace.errors import TransientError
 from headrace.operate import provision
 from headrace.runtime import http
 from headrace.runtime.sockets import listening
-from headrace.stack import registered
+from headrace.stack import java, registered
 from headrace.stack.download import Part
 from headrace.stack.plan import HOST, USER, Spec, StackPlan
 from headrace.stack.properties import text
@@ -34,8 +34,8 @@ def logins(password: str) -> dict[str, object]:
     }
 
 
-def spec(plan: StackPlan, java: Path, part: Part) -> Spec:
-    """How to run it. Ready when it lists its subjects and has the contracts."""
+def spec(plan: StackPlan, path: Path, part: Part) -> Spec:
+    """How to run it, by the Java at `path`. Ready when it lists its subjects and has the contracts."""
     port = plan.ports["registry"]
     database, secrets = plan.state.data / "registry" / "registry", plan.state.conf / "registry.properties"
     settings = {
@@ -70,7 +70,7 @@ def spec(plan: StackPlan, java: Path, part: Part) -> Spec:
     return Spec(
         name="registry",
         argv=lambda: [
-            str(java), *flags, *(f"-D{k}={v}" for k, v in settings.items()),
+            str(path), *flags, *java.cached(path, part.folder), *(f"-D{k}={v}" for k, v in settings.items()),
             "-jar", str(part.folder / "quarkus-run.jar"),
         ],
         address=f"http://{HOST}:{port}",
