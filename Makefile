@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install up down test test-long test-deep fuzz check faults faults-list security-test compose-test chart-test observability-test clean lock chart-schema chart-docs sbom images
+.PHONY: help install up down test test-long test-deep fuzz check faults faults-list security-test compose-test chart-test observability-test bench bench-quick clean lock chart-schema chart-docs sbom images
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,6 +28,13 @@ test-long: install ## the integration tests that take long, which `make test` le
 
 test-deep: install ## the property and protocol tests with 200 times as many examples: an hour or two
 	@$(BIN)/pytest tests/unit -m hypothesis --hypothesis-profile=deep $(ARGS)
+
+bench: install ## speed against Telegraf, Quix Streams and Iceberg's sink, into docs/benchmarks.md: about an hour; ARGS="--rounds 3"
+	@$(BIN)/python -m bench.peers.install
+	@$(BIN)/python -m bench.run $(ARGS)
+
+bench-quick: install ## the ratios alone, once the peers are installed: under five minutes
+	@$(BIN)/python -m bench.run --quick $(ARGS)
 
 fuzz: install ## 10,000 mutated payloads for each decoder, half an hour at most; SEED=n again, COUNT=n for more or fewer
 	@$(BIN)/python -u -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)

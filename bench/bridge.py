@@ -11,53 +11,23 @@ them, in this process, CPU time again. Linux only.
 
 import argparse
 import asyncio
-import json
-import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import aiomqtt
-import mqtt5
 
-from bench.measure import Service, services
-from headrace.config import load
+from bench.load import Message, flood
+from bench.measure import Service, servers, services
+from bench.workloads import WORKLOADS
 from headrace.config.connect import Mqtt
-from headrace.mqtt.frames import Frames
-
-WINDOW = 1000
 
 
-def payload(i: int) -> bytes:
-    """An IMU reading as a device sends it, about 150 bytes."""
-    row = {"event_time": time.time_ns() // 1000 + i, "ax": 0.123 + i % 7, "ay": -9.81, "az": 1.5, "gx": 0.01}
-    return json.dumps({**row, "gy": 0.02, "gz": -0.03, "temperature": 25.4, "sequence": i}).encode()
-
-
-async def publish(mqtt: Mqtt, topic: str, count: int) -> None:
-    """Send `count` readings at QoS 1; returns when the broker has acknowledged all."""
-    reader, writer = await asyncio.open_connection(mqtt.host, mqtt.port)
-    password = mqtt.password.get_secret_value().encode() if mqtt.password else None
-    hello = mqtt5.ConnectPacket(f"bench-{os.getpid()}", username=mqtt.username, password=password, clean_start=True)
-    writer.write(hello.write())
-    frames = Frames(mqtt5.read, 1 << 20)
-    sent = acknowledged = -1  # the CONNACK counts as the first
-    while acknowledged < count:
-        data = await reader.read(1 << 16)
-        if not data:
-            raise ConnectionError("the broker hung up")
-        acknowledged += len(frames.feed(data))
-        sent = max(sent, 0)
-        out = []
-        while sent < count and sent - acknowledged < WINDOW:
-            packet_id = sent % 60_000 + 1
-            out.append(
-                mqtt5.PublishPacket(topic, payload(sent), qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=packet_id).write()
-            )
-            sent += 1
-        writer.write(b"".join(out))
-    writer.write(mqtt5.DisconnectPacket().write())
-    writer.close()
+def readings(topic: str) -> Callable[[int], Message]:
+    """IMU readings as a device sends them, about 150 bytes, to a topic."""
+    make = WORKLOADS["imu"].make
+    return lambda i: (topic, make(i, time.time_ns() // 1000 + i))
 
 
 async def measure_bridge(mqtt: Mqtt, it: Service, count: int) -> tuple[float, float]:
@@ -67,7 +37,7 @@ async def measure_bridge(mqtt: Mqtt, it: Service, count: int) -> tuple[float, fl
         return it.total("headrace_bridge_messages_total", stream="imu")
 
     before, cpu, began = delivered(), it.cpu_seconds(), time.perf_counter()
-    publishing = asyncio.create_task(publish(mqtt, f"sensors/bench-{int(time.time())}/imu", count))
+    publishing = asyncio.create_task(flood(mqtt, readings(f"sensors/bench-{int(time.time())}/imu"), count))
     while await asyncio.to_thread(delivered) - before < count:
         if publishing.done():
             publishing.result()
@@ -112,9 +82,9 @@ async def main() -> None:
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--only-publish", action="store_true", help="send to a topic that only aiomqtt reads")
     args = parser.parse_args()
-    mqtt = load(args.state / "headrace.yaml", {}).mqtt
+    mqtt = servers(args.state).mqtt
     if args.only_publish:
-        await publish(mqtt, "bench/x/imu", args.messages)
+        await flood(mqtt, readings("bench/x/imu"), args.messages)
         return
     it = services(args.state)["bridge"]
     rate, cost = await measure_bridge(mqtt, it, args.messages)

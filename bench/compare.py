@@ -19,8 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import bridge, processors
-from bench.measure import services
-from headrace.config import load
+from bench.measure import servers, services
 
 NAMES = ("bridge", "clean", "archive")
 
@@ -42,12 +41,12 @@ class Checkout:
     def costs(self, messages: int, readings: int) -> tuple[float, ...]:
         """CPU microseconds a reading of bridge, clean and archive."""
         it = services(self.state)["bridge"]
-        mqtt = load(self.state / "headrace.yaml", {}).mqtt
+        mqtt = servers(self.state).mqtt
         _, cost = asyncio.run(bridge.measure_bridge(mqtt, it, messages))
         return cost, *processors.measure(self.state, readings)
 
     def _headrace(self, *args: str) -> None:
-        command = [self.root / ".venv/bin/python", "-m", "headrace", "--state", self.state, *args]
+        command = [str(self.root / ".venv/bin/python"), "-m", "headrace", "--state", str(self.state), *args]
         env = {**os.environ, "PYTHONPATH": str(self.root)}
         subprocess.run(command, cwd=self.root, env=env, stdout=subprocess.DEVNULL, check=True)
 

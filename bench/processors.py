@@ -14,14 +14,14 @@ import json
 import os
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import fastavro
 
-from bench.measure import services, wait
-from headrace import kafka
-from headrace.config import Config, load
+from bench.load import Record, fill
+from bench.measure import servers, services, wait
 from headrace.config.connect import Registry
 from headrace.protocol.wire import EVENT_ID, RECEIVED_AT, frame
 from headrace.runtime import http
@@ -37,12 +37,12 @@ class Costs(NamedTuple):
     archive: float
 
 
-def datums(registry: Registry) -> list[bytes]:
+def datums(registry: Registry, stream: str = STREAM) -> list[bytes]:
     """Framed readings, each with values of its own, of the contract that the registry has for the raw topic."""
     assert registry.username is not None
     assert registry.password is not None
     login = http.basic(registry.username, registry.password.get_secret_value())
-    where = f"{registry.url}/subjects/{STREAM}.raw-value/versions/latest"
+    where = f"{registry.url}/subjects/{stream}.raw-value/versions/latest"
     found = json.loads(http.get(where, 10.0, login))
     schema: Any = fastavro.parse_schema(json.loads(found["schema"]))
     rnd, now = random.Random(1), time.time_ns() // 1000 - 60_000_000  # noqa: S311 - values for a benchmark
@@ -57,31 +57,17 @@ def datums(registry: Registry) -> list[bytes]:
     return out
 
 
-def fill(cfg: Config, count: int, values: list[bytes]) -> None:
-    """Write `count` readings into the raw topic."""
-    producer = kafka.producer(cfg.kafka, linger_ms=50)
-    topic, now = f"{STREAM}.raw", b"%d" % (time.time_ns() // 1000)
+def records(count: int, values: list[bytes]) -> Iterator[Record]:
+    """`count` readings as the bridge writes them."""
+    now = b"%d" % (time.time_ns() // 1000)
     for i in range(count):
-        while True:
-            try:
-                producer.produce(
-                    topic,
-                    values[i % VARIANTS],
-                    key=b"bench-%d" % (i % DEVICES),
-                    headers=[(EVENT_ID, os.urandom(16)), (RECEIVED_AT, now)],
-                )
-                break
-            except BufferError:  # the client's queue is full
-                producer.poll(0.1)
-        if i % 1000 == 0:
-            producer.poll(0)
-    while producer.flush(1.0):
-        pass
+        headers = [(EVENT_ID, os.urandom(16)), (RECEIVED_AT, now)]
+        yield b"bench-%d" % (i % DEVICES), values[i % VARIANTS], headers
 
 
 def measure(state: Path, count: int) -> Costs:
     """The costs of `count` readings through the stack whose state is in this folder."""
-    cfg, running = load(state / "headrace.yaml", {}), services(state)
+    cfg, running = servers(state), services(state)
     clean, archive = running["clean"], running["archive"]
     values = datums(cfg.registry)
 
@@ -93,7 +79,7 @@ def measure(state: Path, count: int) -> Costs:
 
     wait("what came before in the lake", idle)
     rows, before = stored(), (clean.cpu_seconds(), archive.cpu_seconds())
-    fill(cfg, count, values)
+    fill(cfg.kafka, f"{STREAM}.raw", records(count, values))
     wait("readings in the lake", lambda: stored() - rows >= count)
     after = (clean.cpu_seconds(), archive.cpu_seconds())
     return Costs(*((b - a) / count * 1e6 for a, b in zip(before, after, strict=True)))

@@ -1,0 +1,97 @@
+"""The arithmetic of the benchmarks: medians, spreads, percentiles, ratios, and levels."""
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+Line = dict[str, Any]  # a result, as a line of JSON
+LAKE = ("clean", "archive")
+QUIX = ("quix-clean", "quix-archive")
+
+
+class Spread(NamedTuple):
+    """The median of a figure, its smallest and its largest, and of how many rounds."""
+
+    median: float
+    least: float
+    most: float
+    rounds: int
+
+
+class Level(NamedTuple):
+    """What a figure should be: at most, or at least. `of` takes it from the results, None if they don't have it."""
+
+    name: str
+    level: float
+    of: Callable[[Sequence[Line]], float | None]
+    at_least: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether the figure is as it should be."""
+        return value >= self.level if self.at_least else value <= self.level
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Of one or more values."""
+    return Spread(statistics.median(values), min(values), max(values), len(values))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+
+
+def of(lines: Iterable[Line], figure: str, **wanted: object) -> list[float]:
+    """The values of a figure in the lines that have these values."""
+    return [x[figure] for x in lines if figure in x and all(x.get(k) == v for k, v in wanted.items())]
+
+
+def cost(lines: Sequence[Line], workload: str, sides: Iterable[str], figure: str = "cpu_us") -> float | None:
+    """The sum, over some sides, of the medians of a figure; None when one was not measured."""
+    found = [of(lines, figure, what="run", workload=workload, side=side) for side in sides]
+    return sum(map(statistics.median, found)) if all(found) else None
+
+
+def ratio(lines: Sequence[Line], workload: str, ours: Iterable[str], peers: Iterable[str], figure: str) -> float | None:
+    """Ours by theirs."""
+    a, b = cost(lines, workload, ours, figure), cost(lines, workload, peers, figure)
+    return None if a is None or not b else a / b
+
+
+def core(lines: Sequence[Line], rate: int) -> float | None:
+    """The share of a core, in percent, of bridge, clean, archive, Kafka, Mosquitto and supervisor at a rate."""
+    parts = ("bridge", "clean", "archive", "kafka", "mosquitto", "supervisor")
+    found = [of(lines, "core", what="steady", rate=rate, process=name) for name in parts]
+    return sum(map(statistics.median, found)) if all(found) else None
+
+
+def delay(lines: Sequence[Line], rate: int, topic: str, figure: str) -> float | None:
+    """The median over the rounds of a percentile of the time from device to topic."""
+    found = of(lines, figure, what="latency", rate=rate, topic=topic)
+    return statistics.median(found) if found else None
+
+
+def largest(lines: Sequence[Line], sides: Iterable[str]) -> float | None:
+    """The most memory, in MB, that any of these took in any round."""
+    found = [x for side in sides for x in of(lines, "rss_mb", what="run", side=side)]
+    return max(found) if found else None
+
+
+LEVELS = (
+    Level("bridge_cpu_by_telegraf", 0.6, lambda x: ratio(x, "imu", ["bridge"], ["telegraf"], "cpu_us")),
+    Level("bridge_rate_by_telegraf", 1.5, lambda x: ratio(x, "imu", ["bridge"], ["telegraf"], "rate"), at_least=True),
+    Level("bridge_arrays_us_a_reading", 5.0, lambda x: cost(x, "arrays", ["bridge"])),
+    Level("clean_and_archive_cpu_by_quix", 0.12, lambda x: ratio(x, "imu", LAKE, QUIX, "cpu_us")),
+    Level("archive_cpu_by_iceberg_sink", 0.33, lambda x: ratio(x, "imu", ["archive"], ["iceberg"], "cpu_us")),
+    Level("core_percent_at_1000", 45.0, lambda x: core(x, 1000)),
+    Level("core_percent_idle", 6.0, lambda x: core(x, 0)),
+    Level("p99_ms_to_clean_at_5000", 250.0, lambda x: delay(x, 5000, "clean", "p99_ms")),
+    Level("largest_process_mb", 300.0, lambda x: largest(x, ["bridge", *LAKE])),
+)
+
+
+def told(lines: Sequence[Line]) -> list[str]:
+    """A line `ratio NAME VALUE level LEVEL` for each level that was measured."""
+    found = ((it, it.of(lines)) for it in LEVELS)
+    return [f"ratio {it.name} {value:.2f} level {it.level:g}" for it, value in found if value is not None]

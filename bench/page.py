@@ -1,0 +1,156 @@
+"""Writes docs/benchmarks.md from the results: .venv/bin/python -m bench.page"""
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import figures
+from bench.figures import Line, Spread, of, spread
+from bench.peers import iceberg, quix, telegraf
+from bench.workloads import WORKLOADS
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+BUSY = 1.0  # load average a core, without what is measured, above which the machine was shared
+NAMES = {
+    "bridge": "Headrace bridge", "telegraf": "Telegraf", "clean": "Headrace clean", "archive": "Headrace archive",
+    "quix-clean": "Quix Streams, checks", "quix-archive": "Quix Streams, Parquet", "iceberg": "Iceberg sink",
+}  # fmt: skip
+
+HEAD = """\
+# Benchmarks
+
+`make bench` measures and writes this page; `make bench-quick` prints the ratios alone, in some minutes. All run on one
+machine, with one Mosquitto and one Kafka, in turn: A B, A B. CPU time is that of a whole process with its children, so
+all of its threads count, and so does the kernel's work for it. A side is started, and held (SIGSTOP) while a backlog is
+written; then it is let go, and measured until it has passed all on. Neither its start nor the writing counts. Ratios
+hold better than figures: what else a machine does disturbs both sides.
+
+Each cell is the median of all rounds, and in brackets the smallest and the largest.
+"""
+WORDS = f"""\
+## What each side does
+
+- **Bridge against Telegraf.** {telegraf.WORDS.strip()}
+- **Clean and archive against Quix Streams.** {quix.WORDS.strip()}
+- **Archive against Iceberg's sink.** {iceberg.WORDS.strip()}
+
+Their settings are in `bench/peers/`, for delivery at least once. The rate of what stores files holds the wait for a
+batch to be full or old enough (a second of silence for the archive, 5 seconds for Quix Streams and the Iceberg sink):
+compare its CPU time only.
+"""
+
+
+def text(lines: Sequence[Line]) -> str:
+    """The page."""
+    parts = [HEAD, _machine(lines), _levels(lines), _runs(lines), WORDS, _steady(lines), _limits(lines), _failed(lines)]
+    return "\n".join(part for part in parts if part)
+
+
+def cell(it: Spread, digits: int = 1) -> str:
+    """Median, and smallest and largest."""
+    least, most = f"{it.least:,.{digits}f}", f"{it.most:,.{digits}f}"
+    return f"{it.median:,.{digits}f}" + (f" ({least}-{most})" if it.rounds > 1 else "")
+
+
+def write(results: Path, page: Path) -> None:
+    """Make the page of a file of results."""
+    lines = [json.loads(x) for x in results.read_text(encoding="utf-8").splitlines()]
+    page.write_text(text(lines), encoding="utf-8")
+
+
+def _machine(lines: Sequence[Line]) -> str:
+    it = next(x for x in lines if x["what"] == "machine")
+    loads = [x["load"] for x in lines if "load" in x]
+    out = [
+        "## Where", "",
+        f"{it['date']}, commit {it['commit']}. {it['cpu']}, {it['cores']} cores, {it['memory_gb']} GB, {it['system']}. "
+        f"Python {it['python']}. Mosquitto {it['mosquitto']}, Kafka {it['kafka']}; Telegraf {it['telegraf']}, "
+        f"Quix Streams {it['quix']}, Iceberg's sink {it['iceberg']}. "
+        + ", ".join(f"{name} {version}" for name, version in it["packages"].items()) + ".", "",
+    ]  # fmt: skip
+    rounds = max((x.get("round", 0) for x in lines), default=0)
+    said = f"{rounds} round{'s' if rounds != 1 else ''}; the load average was {min(loads):.1f} to {max(loads):.1f}."
+    if it["load"] > BUSY * it["cores"]:
+        said += " **The machine was shared with other work:** read the ratios; a calm one gives other figures."
+    return "\n".join([*out, said, ""])
+
+
+def _levels(lines: Sequence[Line]) -> str:
+    out = ["## Levels", "", "| figure | level | measured | |", "|---|---|---|---|"]
+    for it in figures.LEVELS:
+        value = it.of(lines)
+        sign, name = "at least" if it.at_least else "at most", it.name.replace("_", " ")
+        said = "not measured" if value is None else f"{value:.2f}"
+        met = "" if value is None else "met" if it.met(value) else "**not met**"
+        out.append(f"| {name} | {sign} {it.level:g} | {said} | {met} |")
+    return "\n".join([*out, ""])
+
+
+def _runs(lines: Sequence[Line]) -> str:
+    out = [
+        "## On a backlog", "",
+        "| workload | side | readings/s | CPU us a reading | peak memory, MB | readings a round |",
+        "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    ran = [x for x in lines if x["what"] == "run"]
+    for workload, side in dict.fromkeys((x["workload"], x["side"]) for x in ran):
+        rate, cpu, rss = (
+            spread(of(ran, figure, workload=workload, side=side)) for figure in ("rate", "cpu_us", "rss_mb")
+        )
+        count = int(of(ran, "count", workload=workload, side=side)[-1])
+        words = WORKLOADS[workload].words if side in {"bridge", "telegraf"} else "the same, in Kafka"
+        cells = (words, NAMES[side], cell(rate, 0), cell(cpu), cell(rss, 0), f"{count:,}")
+        out.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*out, ""]) if ran else ""
+
+
+def _steady(lines: Sequence[Line]) -> str:
+    ran = [x for x in lines if x["what"] == "steady"]
+    if not ran:
+        return ""
+    rates = sorted({x["rate"] for x in ran})
+    out = [
+        "## The whole stack at a steady rate", "", "Percent of a core, by process.", "",
+        f"| process | {' | '.join(f'{rate:,}/s' if rate else 'idle' for rate in rates)} |",
+        f"|---|{'---|' * len(rates)}",
+    ]  # fmt: skip
+    for name in dict.fromkeys(x["process"] for x in ran):
+        cells = [cell(spread(of(ran, "core", rate=rate, process=name))) for rate in rates]
+        out.append(f"| {name} | {' | '.join(cells)} |")
+    out += [
+        "",
+        "Milliseconds from a device's clock to Kafka's log, p50 and p99.",
+        "",
+        "| | p50 | p99 |",
+        "|---|---|---|",
+    ]
+    late = [x for x in lines if x["what"] == "latency" and "p50_ms" in x]
+    for rate, topic in dict.fromkeys((x["rate"], x["topic"]) for x in late):
+        p50, p99 = (cell(spread(of(late, f, rate=rate, topic=topic)), 0) for f in ("p50_ms", "p99_ms"))
+        out.append(f"| {rate:,}/s, .{topic} | {p50} | {p99} |")
+    short = [x for x in ran if x["sent"] < 0.98 * x["rate"] * _seconds(lines)]
+    return "\n".join([*out, *(["", "The sender did not keep up in some of these."] if short else []), ""])
+
+
+def _seconds(lines: Sequence[Line]) -> float:
+    return float(statistics.median(of(lines, "seconds", what="steady")) if of(lines, "seconds", what="steady") else 0)
+
+
+def _limits(lines: Sequence[Line]) -> str:
+    found = [x for x in lines if x["what"] == "limit"]
+    rows = [f"| {x['name']} | {x['us']:.2f} |" for x in found]
+    return "\n".join(["## The limits", "", "| part | CPU us a reading |", "|---|---|", *rows, ""]) if found else ""
+
+
+def _failed(lines: Sequence[Line]) -> str:
+    rows = [
+        f"- {x['side']}, {x['workload']}, round {x['round']}: {x['why'].splitlines()[0]}"
+        for x in lines
+        if x["what"] == "failed"
+    ]
+    return "\n".join(["## What did not run", "", *rows, ""]) if rows else ""
+
+
+if __name__ == "__main__":
+    write(Path(__file__).with_name("results.jsonl"), PAGE)

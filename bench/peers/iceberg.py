@@ -1,0 +1,46 @@
+"""Apache Iceberg's sink for Kafka Connect: a JSON topic into an Iceberg table in the same object store.
+
+It does more than the archive: a table with snapshots that many engines read, and a commit over all partitions at once.
+It does less: no type from a contract (it takes them from the first rows), no provenance columns, no dead letters. It
+reads JSON, where ours reads Avro.
+"""
+
+from pathlib import Path
+
+import yaml
+
+from bench.peers import install
+from bench.sides import SESSION_MS, Bench, Side
+from headrace.stack import java, ports
+
+TOPIC, CONTROL, GROUP = "bench-iceberg", "bench-iceberg-control", "connect-bench-iceberg"
+WORDS = __doc__.split("\n\n")[1].replace("\n", " ") if __doc__ else ""
+
+
+def sink(bench: Bench) -> Side:
+    """It, in a worker of its own."""
+    bench.topic(TOPIC)
+    bench.topic(CONTROL)
+    store = yaml.safe_load((bench.state / "headrace.yaml").read_text())["store"]
+    sasl = bench.servers.kafka.sasl
+    assert sasl is not None
+    assert sasl.password is not None
+    module = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    jaas = f'{module} username="{sasl.username}" password="{sasl.password.get_secret_value()}";'
+    jars = install.iceberg()
+    values = {
+        "kafka": bench.servers.kafka.bootstrap, "jaas": jaas, "session_ms": SESSION_MS, "folder": bench.folder,
+        "port": ports.free(set()), "jars": jars, "topic": TOPIC, "control": CONTROL, "s3": store["endpoint"],
+        "bucket": store.get("bucket", "lake"), "access_key": store["access_key"], "secret_key": store["secret_key"],
+    }  # fmt: skip
+    text = Path(__file__).with_name("iceberg.properties").read_text()
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", str(value))
+    files = []
+    for name, part in zip(("worker", "sink"), text.split("-----\n"), strict=True):
+        files.append(bench.folder / f"iceberg-{name}.properties")
+        files[-1].write_text(part)
+        files[-1].chmod(0o600)
+    argv = [str(java.find()), "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{jars}/*"]
+    argv += ["org.apache.kafka.connect.cli.ConnectStandalone", *map(str, files)]
+    return Side("iceberg", argv, lambda: bench.joined(GROUP), lambda: bench.committed(GROUP, TOPIC))

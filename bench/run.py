@@ -1,0 +1,198 @@
+"""`make bench` and `make bench-quick`: ours and the peers on one Mosquitto and one Kafka, in turn.
+
+    .venv/bin/python -m bench.run --quick
+    .venv/bin/python -m bench.run --rounds 5 --only bridge --workload imu
+
+A stack is started, in a folder of its own and on free ports. In each round each side is started, waited for, and held
+(stopped with SIGSTOP) while a backlog is written; then it is let go, and measured until it has passed all on. So
+neither its start nor the writing counts. Order: A B, A B. Results are lines of JSON in bench/results.jsonl, and
+docs/benchmarks.md is written of them; with --quick only lines `ratio NAME VALUE level LEVEL` are printed. Linux only.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from bench import figures, limits, machine, page, processors, sides, whole
+from bench.figures import Line
+from bench.load import Message, Record, fill, flood
+from bench.measure import MB, append, held, usage, wait
+from bench.peers import iceberg, quix, telegraf
+from bench.sides import Bench, Side
+from bench.workloads import LAKE, WORKLOADS, Workload
+from headrace.config import load
+from headrace.errors import HeadraceError
+from headrace.operate import provision
+
+RESULTS = Path(__file__).with_name("results.jsonl")
+SETTLE = 2.0  # seconds from ready until it counts as idle
+PARTS = ("bridge", "lake", "iceberg", "steady", "limits")
+
+
+class Counts:
+    """How much is sent, for a workload of so many readings over MQTT, so many in Kafka, so many seconds."""
+
+    def __init__(self, messages: int, readings: int, seconds: float) -> None:
+        self.messages, self.readings, self.seconds = messages, readings, seconds
+
+    def of(self, name: str) -> int:
+        """Messages of a workload over MQTT: fewer where they are large."""
+        share = {"arrays": 0.05, "environment": 0.5, "waveforms": 0.05}.get(name, 1.0)
+        return max(200, int(self.messages * share))
+
+
+def chain(bench: Bench, them: Sequence[Side], load_all: Callable[[], object], count: int) -> list[Line]:
+    """Each side in turn on the same backlog, the next on what the one before it has made: rate, cost and memory."""
+    lines: list[Line] = []
+    with ExitStack() as rest:
+        started = [(it, rest.enter_context(bench.running(it))) for it in them]
+        time.sleep(SETTLE)
+        before = [(it.done(), usage(process.pid)) for it, process in started]
+        with ExitStack() as holding:
+            holds = [ExitStack() for _ in started]
+            for hold, (_, process) in zip(holds, started, strict=True):
+                hold.enter_context(held(process.pid))
+                holding.push(hold)
+            load_all()
+            for hold, (it, process), (had, at_start) in zip(holds, started, before, strict=True):
+                begun = time.monotonic()
+                hold.close()
+                wait(f"{it.name}: {count:,} passed on", partial(_passed, it, had + count), 600, 0.05)
+                took, at_end = time.monotonic() - begun, usage(process.pid)
+                line = {"side": it.name, "rate": count / took, "cpu_us": (at_end.cpu - at_start.cpu) / count * 1e6}
+                lines.append({**line, "rss_mb": at_end.rss / MB, "count": count})
+                process.terminate()
+                process.wait(30)
+    return lines
+
+
+def _passed(side: Side, count: int) -> bool:
+    return side.done() >= count
+
+
+def over_mqtt(bench: Bench, name: str, side: str, messages: int) -> list[Line]:
+    """The bridge or Telegraf on a backlog in the broker."""
+    work, token = WORKLOADS[name], f"{name}-{time.monotonic_ns()}"
+
+    def message(i: int) -> Message:
+        return f"bench/{token}/{work.device(i)}/{work.contract}", work.make(i, time.time_ns() // 1000)
+
+    if side == "bridge":
+        it, count = sides.bridge(bench, bench.own(work, token), work), messages * work.readings
+    else:
+        it, count = telegraf.telegraf(bench, token), messages
+    lines = chain(bench, [it], lambda: asyncio.run(flood(bench.servers.mqtt, message, messages)), count)
+    # Telegraf passes an array on as one message: its cost is told a reading, as the bridge's is.
+    share = messages * work.readings / count
+    return [{**x, "cpu_us": x["cpu_us"] / share, "rate": x["rate"] * share} for x in lines]
+
+
+def over_kafka(bench: Bench, side: str, count: int) -> list[Line]:
+    """Clean and archive, or a peer's, on a backlog in Kafka."""
+    kafka, work = bench.servers.kafka, LAKE
+    if side == "ours":
+        path = bench.own(work, f"lake-{time.monotonic_ns()}")
+        cfg = load(path, {})
+        provision.topics(cfg)
+        provision.contracts(cfg)
+        them = [sides.clean(bench, path, work), sides.archive(bench, path, work)]
+        values = processors.datums(bench.servers.registry, work.stream)
+        return chain(bench, them, lambda: fill(kafka, f"{work.stream}.raw", processors.records(count, values)), count)
+    if side == "quix":
+        them, topic = [quix.clean(bench), quix.archive(bench)], quix.RAW
+    else:
+        them, topic = [iceberg.sink(bench)], iceberg.TOPIC
+    return chain(bench, them, lambda: fill(kafka, topic, _rows(work, count)), count)
+
+
+def _rows(work: Workload, count: int) -> Iterator[Record]:
+    """The readings as JSON, as Telegraf or an application would have put them there."""
+    now = time.time_ns() // 1000 - 60_000_000
+    for i in range(count):
+        device = work.device(i)
+        yield device.encode(), b'{"device_id":"%s",%s' % (device.encode(), work.make(i, now + i)[1:]), []
+
+
+@contextmanager
+def stack() -> Iterator[Bench]:
+    """A stack in a folder of its own, stopped at the end whatever happened."""
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
+        state = Path(folder) / "state"
+        command = [sys.executable, "-m", "headrace", "--state", str(state)]
+        try:
+            subprocess.run(
+                [*command, "up", "--detach", "--auto-ports"], stdout=subprocess.DEVNULL, timeout=600, check=True
+            )
+            yield Bench(state, Path(folder))
+        finally:
+            subprocess.run([*command, "down"], stdout=subprocess.DEVNULL, timeout=300, check=False)
+
+
+def runs(bench: Bench, parts: Sequence[str], names: Sequence[str], rounds: int, counts: Counts) -> Iterator[Line]:
+    """All lines, as they are measured. A side that fails is told of, and the others go on."""
+    pairs: list[tuple[str, str, Callable[[], list[Line]]]] = []
+    if "bridge" in parts:
+        for name in names:
+            pairs += [(name, s, partial(over_mqtt, bench, name, s, counts.of(name))) for s in ("bridge", "telegraf")]
+    lakes = [*(["ours", "quix"] if "lake" in parts else []), *(["iceberg"] if "iceberg" in parts else [])]
+    pairs += [("imu", side, partial(over_kafka, bench, side, counts.readings)) for side in lakes]
+    for number in range(1, rounds + 1):
+        for name, side, run in pairs:
+            began = {"workload": name, "round": number, "load": os.getloadavg()[0]}
+            try:
+                yield from ({"what": "run", **began, **line} for line in run())
+            except (HeadraceError, RuntimeError, TimeoutError, OSError, subprocess.SubprocessError) as e:
+                yield {"what": "failed", **began, "side": side, "why": f"{type(e).__name__}: {e}"}
+        if "steady" in parts:
+            for rate in (0, 1000, 5000):
+                began = {"round": number, "load": os.getloadavg()[0]}
+                yield from ({**began, **line} for line in whole.at_rate(bench, rate, counts.seconds))
+    if "limits" in parts:
+        yield from limits.measured(bench, counts.readings)
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one small round; prints ratios, writes no page")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--messages", type=int, default=150_000, help="over MQTT, in each round")
+    parser.add_argument("--readings", type=int, default=300_000, help="in Kafka, in each round")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of a steady rate, and idle")
+    parser.add_argument("--only", choices=PARTS, action="append", help="a part; may be repeated")
+    parser.add_argument("--workload", choices=[*WORKLOADS], action="append", help="over MQTT; may be repeated")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    counts = Counts(args.messages, args.readings, args.seconds)
+    if args.quick:
+        args.rounds, counts = 1, Counts(30_000, 100_000, 15.0)
+    parts = args.only or (["bridge", "lake", "steady"] if args.quick else PARTS)
+    names = args.workload or (["imu", "arrays"] if args.quick else [*WORKLOADS])
+    lines: list[Line] = []
+    results = Path(os.devnull) if args.quick else args.results
+    if not args.quick:
+        results.write_text("")
+    with stack() as bench:
+        about = machine.about()
+        append(results, about)
+        lines.append(about)
+        for line in runs(bench, parts, names, args.rounds, counts):
+            append(results, line)
+            lines.append(line)
+            print(json.dumps(line), file=sys.stderr, flush=True)
+    if not args.quick:
+        page.write(results, page.PAGE)
+    print("\n".join(figures.told(lines)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The whole stack at a steady rate, and idle: what share of a core each process takes, how late readings are."""
+
+import asyncio
+import io
+import json
+import time
+from typing import Any, NamedTuple
+
+import fastavro
+
+from bench.figures import Line, percentile
+from bench.load import Message, steady
+from bench.measure import family, services, usage
+from bench.sides import Bench
+from bench.workloads import WORKLOADS
+from headrace import kafka
+from headrace.protocol.wire import FRAME_BYTES
+from headrace.runtime import http
+
+SETTLE = 3.0  # seconds for what was sent to go through
+STREAM = "imu"
+
+
+class Process(NamedTuple):
+    """One of the stack's."""
+
+    name: str
+    pid: int
+
+
+def processes(bench: Bench) -> list[Process]:
+    """Those of the stack, and their supervisor."""
+    found = [Process(name, it.pid) for name, it in services(bench.state).items()]
+    return [*found, Process("supervisor", _parent(found[0].pid))]
+
+
+def at_rate(bench: Bench, rate: int, seconds: float) -> list[Line]:
+    """The figures of so many readings a second, 0 for none, through the stack's own services."""
+    them = processes(bench)
+    alone = {it.name: family(it.pid) for it in them if it.name != "supervisor"}
+    topics = [f"{STREAM}.{kind}" for kind in ("raw", "clean")]
+    begins = {topic: _ends(bench, topic) for topic in topics}
+    before, begun = _cpu(them, alone), time.monotonic()
+    sent = 0
+    if rate:
+        sent = asyncio.run(steady(bench.servers.mqtt, _message, rate, seconds))
+    else:
+        time.sleep(seconds)
+    took, after = time.monotonic() - begun, _cpu(them, alone)
+    lines: list[Line] = [
+        {
+            "what": "steady",
+            "rate": rate,
+            "process": name,
+            "core": (after[name] - before[name]) / took * 100,
+            "sent": sent,
+            "seconds": seconds,
+        }
+        for name in after
+    ]
+    if rate:
+        time.sleep(SETTLE)
+        for topic in topics:
+            late = delays(bench, topic, begins[topic])
+            figures = {f"p{share:g}_ms": percentile(late, share / 100) for share in (50, 99)} if late else {}
+            lines.append(
+                {"what": "latency", "rate": rate, "topic": topic.split(".")[1], "readings": len(late), **figures}
+            )
+    return lines
+
+
+def delays(bench: Bench, topic: str, begins: dict[int, int]) -> list[float]:
+    """Milliseconds from when a reading was sent, which it says itself, until Kafka had written it to its log."""
+    schema = _schema(bench, topic)
+    client = kafka.consumer(bench.servers.kafka, "bench-latency")
+    ends = _ends(bench, topic)
+    out = []
+    try:
+        for number, begin in begins.items():
+            client.assign([kafka.TopicPartition(topic, number, begin)])
+            left = ends[number] - begin
+            until = time.monotonic() + 60
+            while left > 0 and time.monotonic() < until:
+                for m in client.consume(min(left, 5_000), 1.0):
+                    if m.error() is None:
+                        row: Any = fastavro.schemaless_reader(
+                            io.BytesIO((m.value() or b"")[FRAME_BYTES:]), schema, None
+                        )
+                        out.append(m.timestamp()[1] - row["event_time"].timestamp() * 1000)
+                        left = ends[number] - (m.offset() or 0) - 1
+    finally:
+        client.close()
+    return out
+
+
+def _message(i: int) -> Message:
+    it = WORKLOADS["imu"]
+    return f"sensors/{it.device(i)}/imu", it.make(i, time.time_ns() // 1000)
+
+
+def _ends(bench: Bench, topic: str) -> dict[int, int]:
+    from headrace.kafka.ends import ends_of
+
+    count = kafka.describe(bench.servers.kafka, [topic])[topic].partitions
+    found = ends_of(bench.admin, [(topic, n) for n in range(count)])
+    return {number: end for (_, number), (_, end) in found.items()}
+
+
+def _cpu(them: list[Process], alone: dict[str, list[int]]) -> dict[str, float]:
+    """CPU seconds of each; the supervisor's without those of what it runs."""
+    out = {it.name: usage(it.pid).cpu for it in them if it.name in alone}
+    last = them[-1]
+    out[last.name] = usage(last.pid, children=False).cpu
+    return out
+
+
+def _parent(pid: int) -> int:
+    from pathlib import Path
+
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def _schema(bench: Bench, topic: str) -> Any:
+    it = bench.servers.registry
+    assert it.username is not None
+    assert it.password is not None
+    login = http.basic(it.username, it.password.get_secret_value())
+    found = json.loads(http.get(f"{it.url}/subjects/{topic}-value/versions/latest", 10.0, login))
+    return fastavro.parse_schema(json.loads(found["schema"]))
