@@ -47,8 +47,8 @@ def environment(i: int, now: int) -> dict[str, Any]:
 
 
 def waveform(i: int, now: int) -> dict[str, Any]:
-    """A waveform of 3,300 samples: about 24 kB."""
-    samples = [_WAVE[(i * 37 + n) % len(_WAVE)] for n in range(3_300)]
+    """A waveform of 3,600 samples: about 24 kB."""
+    samples = [_WAVE[(i * 37 + n) % len(_WAVE)] for n in range(3_600)]
     return {"event_time": now, "sampling_rate": 12_000.0, "axis": "radial", "samples": samples, "sequence": i}
 
 
