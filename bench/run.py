@@ -29,9 +29,7 @@ from bench.measure import MB, append, held, usage, wait
 from bench.peers import iceberg, quix, telegraf
 from bench.sides import Bench, Side
 from bench.workloads import LAKE, WORKLOADS, Workload
-from headrace.config import load
 from headrace.errors import HeadraceError
-from headrace.operate import provision
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 SETTLE = 2.0  # seconds from ready until it counts as idle
@@ -101,9 +99,6 @@ def over_kafka(bench: Bench, side: str, count: int) -> list[Line]:
     kafka, work = bench.servers.kafka, LAKE
     if side == "ours":
         path = bench.own(work, f"lake-{time.monotonic_ns()}")
-        cfg = load(path, {})
-        provision.topics(cfg)
-        provision.contracts(cfg)
         them = [sides.clean(bench, path, work), sides.archive(bench, path, work)]
         values = processors.datums(bench.servers.registry, work.stream)
         return chain(bench, them, lambda: fill(kafka, f"{work.stream}.raw", processors.records(count, values)), count)

@@ -18,9 +18,11 @@ import yaml
 from bench.measure import Servers, servers
 from bench.workloads import Workload
 from headrace import kafka
+from headrace.config import load
 from headrace.errors import HeadraceError
 from headrace.kafka import TopicSpec
 from headrace.kafka.ends import ends_of
+from headrace.operate import provision
 from headrace.stack import ports, workers
 from headrace.stack.state import State
 
@@ -120,6 +122,9 @@ class Bench:
         path = self.folder / f"{token}.yaml"
         path.write_text(yaml.safe_dump(data))
         path.chmod(0o600)
+        cfg = load(path, {})
+        provision.topics(cfg)
+        provision.contracts(cfg)
         return path
 
 
