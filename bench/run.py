@@ -79,16 +79,19 @@ def _passed(side: Side, count: int) -> bool:
 
 def over_mqtt(bench: Bench, name: str, side: str, messages: int) -> list[Line]:
     """The bridge or Telegraf on a backlog in the broker."""
-    work, token = WORKLOADS[name], f"{name}-{time.monotonic_ns()}"
+    work, token, refused = WORKLOADS[name], f"{name}-{time.monotonic_ns()}", 0
 
     def message(i: int) -> Message:
         return f"bench/{token}/{work.device(i)}/{work.contract}", work.make(i, time.time_ns() // 1000)
 
     if side == "bridge":
         it, count = sides.bridge(bench, bench.own(work, token), work), messages * work.readings
+        refused = bench.ends(sides.LETTERS) + (-(-messages // work.poison_every) if work.poison_every else 0)
     else:
         it, count = telegraf.telegraf(bench, token), messages
     lines = chain(bench, [it], lambda: asyncio.run(flood(bench.servers.mqtt, message, messages)), count)
+    if side == "bridge" and (found := bench.ends(sides.LETTERS)) != refused:
+        raise RuntimeError(f"{name}: {found - refused:,} more dead letters than there should be. See the bridge's log")
     # Telegraf passes an array on as one message: its cost is told a reading, as the bridge's is.
     share = messages * work.readings / count
     return [{**x, "cpu_us": x["cpu_us"] / share, "rate": x["rate"] * share} for x in lines]

@@ -42,6 +42,7 @@ class Side:
     done: Callable[[], int]
     env: dict[str, str] = field(default_factory=dict)
     after: Callable[[], None] = lambda: None  # once it has ended
+    folder: Path = ROOT  # in which it runs
 
 
 @dataclass
@@ -86,7 +87,12 @@ class Bench:
         log = self.folder / f"{side.name}.log"
         with log.open("ab") as out:
             it = subprocess.Popen(
-                side.argv, cwd=ROOT, env={**os.environ, **side.env}, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                side.argv,
+                cwd=side.folder,
+                env={**os.environ, **side.env},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
             )
         try:
             until = time.monotonic() + 180

@@ -16,6 +16,7 @@ class Workload(NamedTuple):
     words: str
     readings: int = 1  # in a message
     devices: int = 500
+    poison_every: int = 0  # of how many messages one can't be read; 0: all can
     apart: str = ""  # a stream that no other workload has
 
     def device(self, i: int) -> str:
@@ -65,7 +66,7 @@ def _poisoned(i: int, now: int) -> bytes:
 
 WORKLOADS = {
     "imu": Workload("imu", lambda i, now: json.dumps(imu(i, now)).encode(), "IMU readings of 150 bytes, JSON"),
-    "poison": Workload("imu", _poisoned, "the same, and each 100th can't be read"),
+    "poison": Workload("imu", _poisoned, "the same, and each 100th can't be read", poison_every=POISON_EVERY),
     "arrays": Workload(
         "imu",
         lambda i, now: _text([imu(i * 100 + n, now + n * 1000) for n in range(100)]),

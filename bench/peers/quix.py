@@ -5,6 +5,7 @@ out), no provenance, files on the local disk and not in an object store, and aft
 JSON, where ours reads Avro.
 """
 
+from functools import partial
 from pathlib import Path
 
 from bench.peers import install
@@ -30,11 +31,13 @@ def clean(bench: Bench) -> Side:
     bench.topic(RAW)
     bench.topic(CLEAN)
     argv, env = _step(bench, "clean", RAW, CLEAN)
-    return Side("quix-clean", argv, lambda: bench.joined("bench-quix-clean"), lambda: bench.ends(CLEAN), env)
+    ready = partial(bench.joined, "bench-quix-clean")
+    return Side("quix-clean", argv, ready, lambda: bench.ends(CLEAN), env, folder=bench.folder)
 
 
 def archive(bench: Bench) -> Side:
     """JSON topic to Parquet."""
-    argv, env = _step(bench, "store", CLEAN, str(bench.folder / "quix"))
+    argv, env = _step(bench, "store", CLEAN, "quix_files")  # relative: Quix takes no hyphen in a path
     group = "bench-quix-store"
-    return Side("quix-archive", argv, lambda: bench.joined(group), lambda: bench.committed(group, CLEAN), env)
+    ready, done = partial(bench.joined, group), partial(bench.committed, group, CLEAN)
+    return Side("quix-archive", argv, ready, done, env, folder=bench.folder)

@@ -55,6 +55,7 @@ def main() -> None:
         processing_guarantee="at-least-once",
         consumer_extra_config={"session.timeout.ms": int(os.environ["SESSION_MS"])},
         auto_create_topics=False,
+        state_dir="quix_state",
     )
     rows = app.dataframe(app.topic(source, value_deserializer="json"))
     if step == "clean":
