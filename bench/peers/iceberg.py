@@ -30,7 +30,7 @@ def sink(bench: Bench) -> Side:
     jars = install.iceberg()
     values = {
         "kafka": bench.servers.kafka.bootstrap, "jaas": jaas, "session_ms": SESSION_MS, "folder": bench.folder,
-        "port": ports.free(set()), "jars": jars, "topic": TOPIC, "control": CONTROL, "s3": store["endpoint"],
+        "port": ports.free(set()), "topic": TOPIC, "control": CONTROL, "s3": store["endpoint"],
         "bucket": store.get("bucket", "lake"), "access_key": store["access_key"], "secret_key": store["secret_key"],
     }  # fmt: skip
     text = Path(__file__).with_name("iceberg.properties").read_text()
