@@ -31,7 +31,7 @@ def sink(bench: Bench) -> Side:
     values = {
         "kafka": bench.servers.kafka.bootstrap, "jaas": jaas, "session_ms": SESSION_MS, "folder": bench.folder,
         "port": ports.free(set()), "topic": TOPIC, "control": CONTROL, "s3": store["endpoint"],
-        "bucket": store.get("bucket", "lake"), "access_key": store["access_key"], "secret_key": store["secret_key"],
+        "bucket": store.get("bucket", "headrace"), "access_key": store["access_key"], "secret_key": store["secret_key"],
     }  # fmt: skip
     text = Path(__file__).with_name("iceberg.properties").read_text()
     for name, value in values.items():
