@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="a part; may be repeated")
     parser.add_argument("--workload", choices=[*WORKLOADS], action="append", help="over MQTT; may be repeated")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=page.PAGE)
     args = parser.parse_args()
     counts = Counts(args.messages, args.readings, args.seconds)
     if args.quick:
@@ -188,7 +189,7 @@ def main() -> None:
             lines.append(line)
             print(json.dumps(line), file=sys.stderr, flush=True)
     if not args.quick:
-        page.write(results, page.PAGE)
+        page.write(results, args.page)
     print("\n".join(figures.told(lines)))
 
 
