@@ -1,6 +1,7 @@
 """Writes docs/benchmarks.md from the results: .venv/bin/python -m bench.page"""
 
 import json
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,12 +145,16 @@ def _limits(lines: Sequence[Line]) -> str:
 
 
 def _failed(lines: Sequence[Line]) -> str:
-    rows = [
-        f"- {x['side']}, {x['workload']}, round {x['round']}: {x['why'].splitlines()[0]}"
-        for x in lines
-        if x["what"] == "failed"
-    ]
+    lost = [x for x in lines if x["what"] == "failed"]
+    rows = [f"- {x['side']}, {x['workload']}, round {x['round']}: {_short(x['why'])}" for x in lost]
     return "\n".join(["## What did not run", "", *rows, ""]) if rows else ""
+
+
+def _short(why: str) -> str:
+    """Where it began, and the last line of what was said, without the folders of this machine."""
+    said = [x for x in why.splitlines() if x.strip()]
+    first, last = (re.sub(r"(?:/[^\s:,]+)+", "...", x)[:160] for x in (said[0], said[-1]))
+    return first if len(said) == 1 else f"{first.split('. ', 1)[0]}: {last}"
 
 
 if __name__ == "__main__":

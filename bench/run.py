@@ -92,9 +92,9 @@ def over_mqtt(bench: Bench, name: str, side: str, messages: int) -> list[Line]:
     lines = chain(bench, [it], lambda: asyncio.run(flood(bench.servers.mqtt, message, messages)), count)
     if side == "bridge" and (found := bench.ends(sides.LETTERS)) != refused:
         raise RuntimeError(f"{name}: {found - refused:,} more dead letters than there should be. See the bridge's log")
-    # Telegraf passes an array on as one message: its cost is told a reading, as the bridge's is.
+    # Telegraf passes an array on as one message: its figures are told for readings, as the bridge's are.
     share = messages * work.readings / count
-    return [{**x, "cpu_us": x["cpu_us"] / share, "rate": x["rate"] * share} for x in lines]
+    return [{**x, "cpu_us": x["cpu_us"] / share, "rate": x["rate"] * share, "count": count * share} for x in lines]
 
 
 def over_kafka(bench: Bench, side: str, count: int) -> list[Line]:

@@ -34,7 +34,8 @@ STEADY: list[Line] = [
                          ("supervisor", 1.0), ("hub", 7.0))),
     {"what": "latency", "rate": 5000, "topic": "clean", "p50_ms": 90.0, "p99_ms": 260.0, "readings": 5, "round": 1},
     {"what": "limit", "name": "Parquet written", "us": 0.37},
-    {"what": "failed", "side": "iceberg", "workload": "imu", "round": 1, "why": "it did not start\nand more"},
+    {"what": "failed", "side": "iceberg", "workload": "imu", "round": 1,
+     "why": "iceberg did not start. Its output: /a/b\n\nat /c/d.jar: no"},
 ]  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def test_the_page_holds_every_result(tmp_path: Path) -> None:
     assert "| Headrace clean | 1,000 | 10.0 | 200 | 5,000 |" in text  # a single round has no spread
     assert "| 5,000/s, .clean | 90 | 260 |" in text
     assert "| Parquet written | 0.37 |" in text
-    assert "- iceberg, imu, round 1: it did not start\n" in text
+    assert "- iceberg, imu, round 1: iceberg did not start: at ...: no\n" in text
     assert "commit abc" in text
     assert "without PGO" in text
     assert "shared with other work" in text
