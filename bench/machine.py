@@ -1,5 +1,6 @@
 """On what a benchmark ran: machine, Python build, versions and commit."""
 
+import json
 import os
 import platform
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from bench.figures import Line
 from bench.peers import install
-from headrace.stack import mosquitto
+from headrace.stack import download, mosquitto
 
 PACKAGES = ("confluent-kafka", "mqtt5", "msgspec", "polars", "polars-avro", "pyarrow", "obstore")
 
@@ -30,10 +31,10 @@ def about() -> Line:
         "load": round(os.getloadavg()[0], 1),
         "python": f"{platform.python_version()}, {build()}",
         "mosquitto": ".".join(map(str, mosquitto.version(binary))) if binary else "",
-        "kafka": install.CONNECT,
+        "kafka": json.loads(download.LOCK.read_text())["kafka"]["version"],
         "telegraf": install.TELEGRAF,
         "quix": install.QUIX,
-        "iceberg": install.ICEBERG,
+        "iceberg": f"{install.ICEBERG} on Kafka Connect {install.CONNECT}",
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
 

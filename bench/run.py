@@ -64,7 +64,7 @@ def chain(bench: Bench, them: Sequence[Side], load_all: Callable[[], object], co
             for hold, (it, process), (had, at_start) in zip(holds, started, before, strict=True):
                 begun = time.monotonic()
                 hold.close()
-                wait(f"{it.name}: {count:,} passed on", partial(_passed, it, had + count), 600, 0.05)
+                wait(f"{it.name}: {count:,} passed on", partial(_passed, it, process, had + count), 600, 0.05)
                 took, at_end = time.monotonic() - begun, usage(process.pid)
                 line = {"side": it.name, "rate": count / took, "cpu_us": (at_end.cpu - at_start.cpu) / count * 1e6}
                 lines.append({**line, "rss_mb": at_end.rss / MB, "count": count})
@@ -73,7 +73,9 @@ def chain(bench: Bench, them: Sequence[Side], load_all: Callable[[], object], co
     return lines
 
 
-def _passed(side: Side, count: int) -> bool:
+def _passed(side: Side, process: "subprocess.Popen[bytes]", count: int) -> bool:
+    if process.poll() is not None:
+        raise RuntimeError(f"{side.name} ended in the middle, with exit code {process.returncode}")
     return side.done() >= count
 
 
