@@ -55,13 +55,15 @@ def quix() -> Path:
 def iceberg() -> Path:
     """The folder with the jars of Kafka Connect and of the sink."""
     folder = _folder("iceberg", f"{ICEBERG}-{CONNECT}")
-    if not any(folder.iterdir()):
+    done = folder / "installed"
+    if not done.is_file():
         with tempfile.TemporaryDirectory() as made:
             Path(made, "pom.xml").write_text(_pom(), encoding="utf-8")
             argv = ["mvn", "-q", "-B", "-f", made, "dependency:copy-dependencies", "-DincludeScope=runtime"]
             _run("iceberg", [*argv, f"-DoutputDirectory={made}/jars"])
             for jar in Path(made, "jars").iterdir():
                 shutil.copy(jar, folder)
+        done.touch()
     return folder
 
 
