@@ -44,7 +44,7 @@ class Counts:
 
     def of(self, name: str) -> int:
         """Messages of a workload over MQTT: fewer where they are large."""
-        share = {"arrays": 0.05, "environment": 0.5, "waveforms": 0.05}.get(name, 1.0)
+        share = {"arrays": 0.05, "packed": 0.1, "environment": 0.5, "waveforms": 0.05}.get(name, 1.0)
         return max(200, int(self.messages * share))
 
 

@@ -113,7 +113,7 @@ class Bench:
         """A configuration for our services, with a stream for the workload and an MQTT session of its own."""
         data = yaml.safe_load((self.state / "headrace.yaml").read_text())
         secret = State(self.state).secret("metrics")
-        route = {"filter": f"bench/{token}/{{device_id}}/{work.contract}", "unknown_fields": "ignore"}
+        route = {"filter": f"bench/{token}/{{device_id}}/{work.contract}", "unknown_fields": "ignore", **work.route}
         http = {n: {"host": "127.0.0.1", "port": ports.free(set()), "token": secret} for n in ("b", "c", "a")}
         data |= {
             "streams": {work.stream: {"contract": work.contract, "partitions": PARTITIONS, "routes": [route]}},

@@ -2,10 +2,21 @@
 
 import json
 import math
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 POISON_EVERY = 100
+PACKED = 20  # readings in a packet
+PACKET = {
+    "header": ["u8 version = 1", "u16 sequence", "u64 time", "u8 count"],
+    "sample": [
+        *(f"i16 {name} * 9.80665 / 16384" for name in ("ax", "ay", "az")),
+        *(f"i16 {name} * 0.017453292519943295 / 131" for name in ("gx", "gy", "gz")),
+    ],
+    "count": "count", "time": "time", "unit": "us", "rate": 104,
+}  # fmt: skip
 
 
 class Workload(NamedTuple):
@@ -16,6 +27,7 @@ class Workload(NamedTuple):
     words: str
     readings: int = 1  # in a message
     devices: int = 500
+    route: Mapping[str, Any] = MappingProxyType({})  # how its payloads are written, where they are not JSON
     poison_every: int = 0  # of how many messages one can't be read; 0: all can
     apart: str = ""  # a stream that no other workload has
 
@@ -56,6 +68,12 @@ def waveform(i: int, now: int) -> dict[str, Any]:
 _WAVE = [round(math.sin(n / 7) * 1.3 + math.sin(n * n) * 0.2, 3) for n in range(4_096)]
 
 
+def packed(i: int, now: int) -> bytes:
+    """A packet of 20 IMU readings: a header with the time, then two bytes a value."""
+    values = [(i * 7 + n * 131) % 32_000 - 16_000 for n in range(6 * PACKED)]
+    return struct.pack(f"<BHQB{6 * PACKED}h", 1, i % 65_536, now, PACKED, *values)
+
+
 def _text(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
@@ -72,6 +90,13 @@ WORKLOADS = {
         lambda i, now: _text([imu(i * 100 + n, now + n * 1000) for n in range(100)]),
         "arrays of 100 IMU readings",
         readings=100,
+    ),
+    "packed": Workload(
+        "imu",
+        packed,
+        "packets of 20 IMU readings, binary",
+        readings=PACKED,
+        route={"format": "packed", "packed": PACKET},
     ),
     "environment": Workload("environment", lambda i, now: _text(environment(i, now)), "readings of a room, 1 kB"),
     "waveforms": Workload("vibration", lambda i, now: _text(waveform(i, now)), "waveforms of 24 kB", devices=50),

@@ -7,10 +7,9 @@ reads JSON, where ours reads Avro.
 
 from pathlib import Path
 
-import yaml
-
 from bench.peers import install
 from bench.sides import SESSION_MS, Bench, Side
+from headrace.config import load
 from headrace.stack import java, ports
 
 TOPIC, CONTROL, GROUP = "bench-iceberg", "bench-iceberg-control", "connect-bench-iceberg"
@@ -21,7 +20,9 @@ def sink(bench: Bench) -> Side:
     """It, in a worker of its own."""
     bench.topic(TOPIC)
     bench.topic(CONTROL)
-    store = yaml.safe_load((bench.state / "headrace.yaml").read_text())["store"]
+    store = load(bench.state / "headrace.yaml", {}).store
+    assert store.access_key is not None
+    assert store.secret_key is not None
     sasl = bench.servers.kafka.sasl
     assert sasl is not None
     assert sasl.password is not None
@@ -30,8 +31,9 @@ def sink(bench: Bench) -> Side:
     jars = install.iceberg()
     values = {
         "kafka": bench.servers.kafka.bootstrap, "jaas": jaas, "session_ms": SESSION_MS, "folder": bench.folder,
-        "port": ports.free(set()), "topic": TOPIC, "control": CONTROL, "s3": store["endpoint"],
-        "bucket": store.get("bucket", "headrace"), "access_key": store["access_key"], "secret_key": store["secret_key"],
+        "port": ports.free(set()), "topic": TOPIC, "control": CONTROL, "s3": store.endpoint,
+        "bucket": store.bucket, "access_key": store.access_key.get_secret_value(),
+        "secret_key": store.secret_key.get_secret_value(),
     }  # fmt: skip
     text = Path(__file__).with_name("iceberg.properties").read_text()
     for name, value in values.items():
