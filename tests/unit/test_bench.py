@@ -11,6 +11,8 @@ import pytest
 from bench import figures, machine, page, workloads
 from bench.figures import Line
 from bench.measure import Servers, family, servers, services, usage
+from headrace.contracts import files
+from tests.unit import payload_formats as pf
 
 
 def run(side: str, cpu: float, rate: float = 1000.0, workload: str = "imu", rss: float = 80.0) -> Line:
@@ -120,6 +122,15 @@ def test_payloads_are_as_large_as_they_are_said_to_be(name: str, least: int, mos
     payload = workloads.WORKLOADS[name].make(1234, 1_790_000_000_000_000)
     json.loads(payload)
     assert least <= len(payload) <= most
+
+
+@pytest.mark.parametrize("name", workloads.WORKLOADS)
+def test_the_bridge_takes_each_workload_as_it_is_sent(name: str) -> None:
+    work = workloads.WORKLOADS[name]
+    contract = files.find(work.contract)
+    decoder = pf.decoder(contract, **{"unknown_fields": "ignore", **work.route})
+    found = decoder.decode(work.make(1234, pf.NOW), pf.HERE, pf.NOW)
+    assert len(pf.rows(contract, found)) == work.readings  # it raises for one that is refused
 
 
 def test_one_payload_of_a_hundred_is_poisoned() -> None:
