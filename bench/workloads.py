@@ -98,7 +98,11 @@ WORKLOADS = {
         readings=PACKED,
         route={"format": "packed", "packed": PACKET},
     ),
-    "environment": Workload("environment", lambda i, now: _text(environment(i, now)), "readings of a room, 1 kB"),
+    "environment": Workload(
+        "environment",
+        lambda i, now: _text(environment(i, now)),
+        "readings of a room in an envelope of 1 kB, whose other keys are ignored",
+    ),
     "waveforms": Workload("vibration", lambda i, now: _text(waveform(i, now)), "waveforms of 24 kB", devices=50),
 }
 LAKE = WORKLOADS["imu"]._replace(apart="bench_lake")  # written into Kafka, for clean and archive

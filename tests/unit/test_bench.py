@@ -11,6 +11,7 @@ import pytest
 from bench import figures, machine, page, workloads
 from bench.figures import Line
 from bench.measure import Servers, family, servers, services, usage
+from bridge.decoders.base import Source
 from headrace.contracts import files
 from tests.unit import payload_formats as pf
 
@@ -128,8 +129,8 @@ def test_payloads_are_as_large_as_they_are_said_to_be(name: str, least: int, mos
 def test_the_bridge_takes_each_workload_as_it_is_sent(name: str) -> None:
     work = workloads.WORKLOADS[name]
     contract = files.find(work.contract)
-    decoder = pf.decoder(contract, **{"unknown_fields": "ignore", **work.route})
-    found = decoder.decode(work.make(1234, pf.NOW), pf.HERE, pf.NOW)
+    source = Source({"device_id": "bench-00001"}, unknown_fields="ignore")
+    found = pf.decoder(contract, **work.route).decode(work.make(1234, pf.NOW), source, pf.NOW)
     assert len(pf.rows(contract, found)) == work.readings  # it raises for one that is refused
 
 
