@@ -33,6 +33,7 @@ from headrace.errors import HeadraceError
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 SETTLE = 2.0  # seconds from ready until it counts as idle
+LONGEST = 180.0  # seconds for a backlog
 PARTS = ("bridge", "lake", "iceberg", "steady", "limits")
 
 
@@ -64,7 +65,7 @@ def chain(bench: Bench, them: Sequence[Side], load_all: Callable[[], object], co
             for hold, (it, process), (had, at_start) in zip(holds, started, before, strict=True):
                 begun = time.monotonic()
                 hold.close()
-                wait(f"{it.name}: {count:,} passed on", partial(_passed, it, process, had + count), 600, 0.05)
+                wait(f"{it.name}: {count:,} passed on", partial(_passed, it, process, had + count), LONGEST, 0.05)
                 took, at_end = time.monotonic() - begun, usage(process.pid)
                 line = {"side": it.name, "rate": count / took, "cpu_us": (at_end.cpu - at_start.cpu) / count * 1e6}
                 lines.append({**line, "rss_mb": at_end.rss / MB, "count": count})

@@ -23,6 +23,7 @@ JARS = (
     f"org.apache.kafka:connect-runtime:{CONNECT}",
     f"org.apache.kafka:connect-json:{CONNECT}",
     f"org.apache.iceberg:iceberg-kafka-connect:{ICEBERG}",
+    f"org.apache.iceberg:iceberg-aws:{ICEBERG}",
     f"org.apache.iceberg:iceberg-aws-bundle:{ICEBERG}",
     f"org.apache.iceberg:iceberg-parquet:{ICEBERG}",
     "org.xerial:sqlite-jdbc:3.49.1.0",
