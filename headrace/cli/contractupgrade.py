@@ -37,6 +37,12 @@ def plan(config: Config, stream: str, name: str, registry: Registered, *, force:
     """
     if stream not in config.streams:
         raise ConfigError(f"no stream {stream!r}. There are: {', '.join(config.streams) or 'none'}")
+    if made_of := config.streams[stream].source:
+        raise ConfigError(
+            f"{stream}: it is made of {made_of}, and one that took its place would make the rows of all readings again "
+            "that Kafka still has: the view would have them twice. Give the changed contract a name and a stream of "
+            f"its own, with `from: {made_of}` and without `follows`; {stream} keeps its rows"
+        )
     new = name or next_name(stream, set(config.streams))
     try:
         check_stream(new)

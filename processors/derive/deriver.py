@@ -27,6 +27,7 @@ from headrace.transforms.derive import Derived
 from processors.clean.schemas import known_of
 from processors.derive.batch import Made, made
 from processors.derive.ids import derived_id
+from processors.derive.service import FUNCTIONS
 from processors.derive.versions import Making, Versions
 from processors.group import beginning, relay
 from processors.group.hold import PollHold
@@ -169,6 +170,7 @@ def run_all(config: Config, health: Health, stop: threading.Event) -> None:
     with Registry(config.registry) as registry:
         steps = {stream: Deriver(config, stream, registry) for stream in config.derived}
         parts = {stream: health.part(stream, (*relay.CHECKS, "registry")) for stream in steps}
+        health.ready(FUNCTIONS, True)
 
         def make(stream: str) -> None:
             try:

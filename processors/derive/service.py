@@ -7,6 +7,7 @@ from headrace.config import Config
 from headrace.runtime.health import Health
 
 log = logging.getLogger(__name__)
+FUNCTIONS = "functions"  # the check that they are loaded: until then it is not ready, as it may end over one of them
 _IDLE_SECONDS = 1.0
 
 
@@ -15,7 +16,7 @@ def run(config: Config, stop: threading.Event) -> None:
 
     FatalError and ConfigError as the design has them; an outage is waited out.
     """
-    with Health(config.derive.http) as health:
+    with Health(config.derive.http, (FUNCTIONS,) if config.derived else ()) as health:
         log.info("derive started", extra={"streams": list(config.derived), "http_port": health.port})
         if config.derived:
             from processors.derive.deriver import (

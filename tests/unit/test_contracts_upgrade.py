@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 import headrace
-from headrace.cli import context
+from headrace.cli import context, contractupgrade
 from headrace.cli.contracts import app
 from headrace.config import Config, check, load
 from headrace.config.follow import following, next_name
@@ -251,3 +251,9 @@ def test_a_stream_may_be_called_order(tmp_path: Path) -> None:
     store(tmp_path, "order.raw", 1, 7, {"select": [5]})
     sql = 'select (select max("select") from "order") a, (select max("select") from "order".raw) b'
     assert headrace.query(sql, config=config).to_dict("records") == [{"a": 1, "b": 5}]
+
+
+def test_a_derived_stream_is_not_followed_as_the_view_would_have_its_rows_twice() -> None:
+    config = Config.model_validate({"streams": {"pump": {}, "made": {"from": "pump", "transform": "made.py"}}})
+    with pytest.raises(ConfigError, match=r"made: it is made of pump.*without `follows`"):
+        contractupgrade.plan(config, "made", "", Registry(None), force=False)
