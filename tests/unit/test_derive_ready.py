@@ -11,23 +11,27 @@ from headrace.runtime.health import Health
 from processors.derive import service
 
 
-def test_it_is_not_ready_when_it_ends_over_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", ["def (", None], ids=["ends over its function", "without derived streams"])
+def test_it_is_ready_once_its_functions_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
     file = tmp_path / "bad.py"
-    file.write_text("def (", encoding="utf-8")
-    streams = {"toy": {}, "made": {"from": "toy", "transform": str(file)}}
-    found: list[bool] = []
-    leave = Health.__exit__
-    monkeypatch.setattr(Health, "__exit__", lambda it, *e: (found.append(it.is_ready()[0]), leave(it, *e))[1])
-    with pytest.raises(ConfigError, match="line 1: not Python"):
-        service.run(Config.model_validate({"streams": streams}), threading.Event())
-    assert found == [False]
-
-
-def test_without_derived_streams_it_is_ready_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(text or "", encoding="utf-8")
+    streams = {"toy": {}, "made": {"from": "toy", "transform": str(file)}} if text else {}
     found: list[bool] = []
     stop = threading.Event()
-    progress = Health.progress
-    monkeypatch.setattr(Health, "progress", lambda it: (found.append(it.is_ready()[0]), stop.set(), progress(it))[-1])
+    leave = Health.__exit__
+
+    def leaving(it: Health, *error: object) -> None:
+        found.append(it.is_ready()[0])
+        leave(it, *error)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Health, "__exit__", leaving)
     monkeypatch.setattr(service, "_IDLE_SECONDS", 0.01)
-    service.run(Config(), stop)
-    assert found == [True]
+    if text:
+        with pytest.raises(ConfigError, match="line 1: not Python"):
+            service.run(Config.model_validate({"streams": streams}), stop)
+    else:
+        stop.set()
+        service.run(Config(), stop)
+    assert found == [text is None]
