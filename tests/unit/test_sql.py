@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -140,6 +141,19 @@ def test_wrong_or_changing_sql_is_refused(
     with pytest.raises(ConfigError, match=words):
         headrace.query(sql, config=config(lake))
     assert list(elsewhere.iterdir()) == []
+
+
+def test_after_our_own_extension_no_unsigned_one_is_loaded(tmp_path: Path) -> None:
+    """Ours is not checked, to save the time. Nothing is asked of the store, so it need not be there."""
+    store = {"endpoint": "127.0.0.1:9", "access_key": "a", "secret_key": "b"}
+    sql = "select current_setting('allow_unsigned_extensions')"
+    with connect(Config.model_validate({"store": store}), sql) as lake:
+        assert run(lake, sql).fetchall() == [(False,)]
+        with pytest.raises(duckdb.InvalidInputException, match="locked"):
+            lake.execute("set allow_unsigned_extensions = true")
+        (tmp_path / "x.duckdb_extension").write_bytes(b"x" * 1024)
+        with pytest.raises(duckdb.Error):
+            lake.load_extension(str(tmp_path / "x.duckdb_extension"))
 
 
 @pytest.mark.parametrize(
