@@ -87,7 +87,7 @@ def _start(state: State, wishes: Any, lock: StackLock, *, detach: bool) -> None:
         _say(f"stopped {cleared} processes that an earlier run had left behind")
     mosquitto.obtain(_say)
     progress.fetch_shown(list(download.parts().values()))
-    aot.make(java.find(), download.parts(), _say)
+    aot.make(state.path, java.find(), download.parts(), _say)
     made = plan.make(state, wishes)
     for note in made.notes:
         _say(note)

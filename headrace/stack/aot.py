@@ -8,16 +8,18 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.errors import HeadraceError, TransientError
 from headrace.stack import java, kafka, plan, ports, registry
 from headrace.stack.download import Part
 from headrace.stack.plan import DEFAULT_PORTS, Spec, Wishes
-from headrace.stack.process import launch
+from headrace.stack.process import MARK, launch
 from headrace.stack.state import State
 
 MINIMUM = 25
@@ -25,8 +27,10 @@ READY_SECONDS, END_SECONDS = 120.0, 300.0
 _POLL = 0.1
 
 
-def make(path: Path, parts: Mapping[str, Part], say: Callable[[str], None]) -> None:
+def make(state: Path, path: Path, parts: Mapping[str, Part], say: Callable[[str], None]) -> None:
     """Make the caches that are missing. Where one fails, its server starts without, and no cache is tried again.
+
+    If this process is killed, `up` and `down` of the stack in `state` find the server that it has left.
 
     While another process makes them, this one does not wait for it.
     """
@@ -39,15 +43,25 @@ def make(path: Path, parts: Mapping[str, Part], say: Callable[[str], None]) -> N
         except BlockingIOError:
             return
         say(f"preparing quick starts of {' and '.join(missing)}, once: about half a minute on two free cores")
-        with tempfile.TemporaryDirectory(prefix="headrace-aot-") as folder:
+        with _ending(), tempfile.TemporaryDirectory(prefix="headrace-aot-") as folder:
             specs = _specs(Path(folder) / "stack", path, parts)
             for name in missing:
                 target = java.cache(path, parts[name].folder)
                 try:
-                    _run(specs[name], target, Path(folder) / name)
+                    _run(specs[name], target, Path(folder) / name, {MARK: str(state)})
                 except (HeadraceError, OSError, subprocess.TimeoutExpired) as e:
                     target.touch()
                     say(f"{name} will start more slowly: {e}. To try again, remove {target}")
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """SIGTERM ends this process by an exception meanwhile, so that it leaves nothing."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _specs(folder: Path, path: Path, parts: Mapping[str, Part]) -> dict[str, Spec]:
@@ -60,25 +74,31 @@ def _specs(folder: Path, path: Path, parts: Mapping[str, Part]) -> dict[str, Spe
     }
 
 
-def _run(spec: Spec, target: Path, scratch: Path) -> None:
+def _run(spec: Spec, target: Path, scratch: Path, env: Mapping[str, str]) -> None:
     """Run a server until it has served, and have it write `target`, which appears as a whole."""
     scratch.mkdir()
+    _remove(target, "*")  # a killed one's
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     spec.prepare()
     argv = spec.argv()
-    with (scratch / "log").open("wb") as output:
-        server = launch([argv[0], f"-XX:AOTCacheOutput={partial}", *argv[1:]], {}, scratch, output)
+    server = None
     try:
+        with (scratch / "log").open("wb") as output:
+            server = launch([argv[0], f"-XX:AOTCacheOutput={partial}", *argv[1:]], env, scratch, output)
         _serve(spec, server)
         server.send_signal(signal.SIGTERM)
         server.wait(END_SECONDS)
         partial.replace(target)
     finally:
-        if server.poll() is None:
+        if server is not None and server.poll() is None:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
-        for left in partial.parent.glob(f"{partial.name}*"):
-            left.unlink()
+        _remove(target, f"{os.getpid()}*")
+
+
+def _remove(target: Path, of: str) -> None:
+    for left in target.parent.glob(f".{target.name}.{of}"):
+        left.unlink()
 
 
 def _serve(spec: Spec, server: "subprocess.Popen[bytes]") -> None:

@@ -1,11 +1,14 @@
+import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from headrace.errors import TransientError
-from headrace.stack import aot, java
+from headrace.stack import aot, java, process
 from headrace.stack.download import Part
 from headrace.stack.plan import Spec
 
@@ -57,8 +60,8 @@ def test_caches_are_made_once_and_used_by_that_java_alone(
     said: list[str] = []
     ours = Path(sys.executable)
     assert java.cached(ours, parts["kafka"].folder) == []
-    aot.make(ours, parts, said.append)
-    aot.make(ours, parts, said.append)
+    aot.make(tmp_path, ours, parts, said.append)
+    aot.make(tmp_path, ours, parts, said.append)
     assert len(ran) == 1
     assert len(said) == 1
     for part in parts.values():
@@ -73,24 +76,52 @@ def test_caches_are_made_once_and_used_by_that_java_alone(
 
 
 def test_a_server_that_does_not_serve_leaves_no_cache_and_is_said(
-    parts: dict[str, Part], monkeypatch: pytest.MonkeyPatch
+    parts: dict[str, Part], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = play(monkeypatch, "raise SystemExit(1)")
     said: list[str] = []
     began = time.monotonic()
-    aot.make(Path(sys.executable), parts, said.append)
+    aot.make(tmp_path, Path(sys.executable), parts, said.append)
     assert time.monotonic() - began < 60
     tried = [(name, java.cache(Path(sys.executable), part.folder)) for name, part in parts.items()]
     assert said[1:] == [
         f"{name} will start more slowly: it does not serve yet. To try again, remove {file}" for name, file in tried
     ]
-    aot.make(Path(sys.executable), parts, said.append)
+    aot.make(tmp_path, Path(sys.executable), parts, said.append)
     assert len(ran) == 1
     assert java.cached(Path(sys.executable), parts["kafka"].folder) == []
 
 
-def test_an_older_java_makes_none(parts: dict[str, Part], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_java_makes_none(parts: dict[str, Part], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = play(monkeypatch, WRITES)
     monkeypatch.setattr(java, "major", lambda _: 24)
-    aot.make(Path(sys.executable), parts, lambda _: None)
+    aot.make(tmp_path, Path(sys.executable), parts, lambda _: None)
     assert ran == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process's environment can't be read")
+def test_sigterm_leaves_no_server_and_no_file(
+    parts: dict[str, Part], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, "import time; time.sleep(60)")
+    seen: list[process.Process] = []
+
+    def end() -> None:
+        while not seen:
+            seen.extend(process.marked(tmp_path))
+            time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    ender = threading.Thread(target=end, daemon=True)
+    ender.start()
+    old = java.cache(Path(sys.executable), parts["kafka"].folder)
+    stale = old.with_name(f".{old.name}.1")
+    stale.touch()
+    with pytest.raises(SystemExit):
+        aot.make(tmp_path, Path(sys.executable), parts, lambda _: None)
+    ender.join(10)
+    assert len(seen) == 1
+    assert not seen[0].alive
+    assert {p.name for p in (tmp_path / "cache").iterdir()} == {".aot.lock", *parts}
+    assert signal.getsignal(signal.SIGTERM) is before
