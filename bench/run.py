@@ -77,6 +77,8 @@ def chain(bench: Bench, them: Sequence[Side], load_all: Callable[[], object], co
 def _passed(side: Side, process: "subprocess.Popen[bytes]", count: int) -> bool:
     if process.poll() is not None:
         raise RuntimeError(f"{side.name} ended in the middle, with exit code {process.returncode}")
+    if not side.alive():
+        raise RuntimeError(f"{side.name} has given up, as its log says")
     return side.done() >= count
 
 

@@ -43,6 +43,7 @@ class Side:
     env: dict[str, str] = field(default_factory=dict)
     after: Callable[[], None] = lambda: None  # once it has ended
     folder: Path = ROOT  # in which it runs
+    alive: Callable[[], bool] = lambda: True  # false: it runs on, and does nothing any more
 
 
 @dataclass

@@ -5,6 +5,7 @@ It does less: no type from a contract (it takes them from the first rows), no pr
 reads JSON, where ours reads Avro.
 """
 
+from functools import partial
 from pathlib import Path
 
 from bench.peers import install
@@ -45,4 +46,8 @@ def sink(bench: Bench) -> Side:
         files[-1].chmod(0o600)
     argv = [str(java.find()), "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{jars}/*"]
     argv += ["org.apache.kafka.connect.cli.ConnectStandalone", *map(str, files)]
-    return Side("iceberg", argv, lambda: bench.joined(GROUP), lambda: bench.committed(GROUP, TOPIC))
+    log = bench.folder / "iceberg.log"
+    return Side(
+        "iceberg", argv, partial(bench.joined, GROUP), partial(bench.committed, GROUP, TOPIC),
+        alive=lambda: b"Task is being killed" not in log.read_bytes(),
+    )  # fmt: skip
