@@ -16,6 +16,7 @@ from bench.workloads import WORKLOADS
 from headrace import kafka
 from headrace.protocol.wire import FRAME_BYTES
 from headrace.runtime import http
+from headrace.stack.state import State
 
 SETTLE = 3.0  # seconds for what was sent to go through
 STREAM = "imu"
@@ -31,7 +32,7 @@ class Process(NamedTuple):
 def processes(bench: Bench) -> list[Process]:
     """Those of the stack, and their supervisor."""
     found = [Process(name, it.pid) for name, it in services(bench.state).items()]
-    return [*found, Process("supervisor", _parent(found[0].pid))]
+    return [*found, Process("supervisor", State(bench.state).read_json("stack.json")["supervisor"])]
 
 
 def at_rate(bench: Bench, rate: int, seconds: float) -> list[Line]:
@@ -112,12 +113,6 @@ def _cpu(them: list[Process], alone: dict[str, list[int]]) -> dict[str, float]:
     last = them[-1]
     out[last.name] = usage(last.pid, children=False).cpu
     return out
-
-
-def _parent(pid: int) -> int:
-    from pathlib import Path
-
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def _schema(bench: Bench, topic: str) -> Any:
