@@ -32,7 +32,7 @@ class Process(NamedTuple):
 def processes(bench: Bench) -> list[Process]:
     """Those of the stack, and their supervisor."""
     found = [Process(name, it.pid) for name, it in services(bench.state).items()]
-    return [*found, Process("supervisor", State(bench.state).read_json("stack.json")["supervisor"])]
+    return [*found, Process("supervisor", State(bench.state).read_json("stack.json")["supervisor"]["pid"])]
 
 
 def at_rate(bench: Bench, rate: int, seconds: float) -> list[Line]:
