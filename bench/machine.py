@@ -19,7 +19,8 @@ PACKAGES = ("confluent-kafka", "mqtt5", "msgspec", "polars", "polars-avro", "pya
 def about() -> Line:
     """The facts, as a line of the results."""
     binary = mosquitto.find()
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    asked = ["git", "log", "-1", "--format=%h", "--abbrev=12", "--", "bridge", "processors", "headrace", "schemas"]
+    commit = subprocess.run(asked, capture_output=True, text=True, check=False)  # the last that changed what runs
     return {
         "what": "machine",
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),

@@ -3,6 +3,7 @@
 import json
 import re
 import statistics
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,11 @@ NAMES = {
     "quix-clean": "Quix Streams, checks", "quix-archive": "Quix Streams, Parquet", "iceberg": "Iceberg sink",
 }  # fmt: skip
 
+
+def _wrapped(words: str) -> str:
+    return textwrap.fill(words, 120, subsequent_indent="  " if words.startswith("- ") else "", break_on_hyphens=False)
+
+
 HEAD = """\
 # Benchmarks
 
@@ -32,9 +38,9 @@ Each cell is the median of all rounds, and in brackets the smallest and the larg
 WORDS = f"""\
 ## What each side does
 
-- **Bridge against Telegraf.** {telegraf.WORDS.strip()}
-- **Clean and archive against Quix Streams.** {quix.WORDS.strip()}
-- **Archive against Iceberg's sink.** {iceberg.WORDS.strip()}
+{_wrapped(f"- **Telegraf, beside the bridge.** {telegraf.WORDS.strip()}")}
+{_wrapped(f"- **Quix Streams, beside clean and archive.** {quix.WORDS.strip()}")}
+{_wrapped(f"- **Iceberg's sink, beside the archive.** {iceberg.WORDS.strip()}")}
 
 Their settings are in `bench/peers/`, for delivery at least once. The rate of what stores files holds the wait for a
 batch to be full or old enough (a second of silence for the archive, 5 seconds for Quix Streams and the Iceberg sink):
@@ -63,18 +69,18 @@ def write(results: Path, page: Path) -> None:
 def _machine(lines: Sequence[Line]) -> str:
     it = next(x for x in lines if x["what"] == "machine")
     loads = [x["load"] for x in lines if "load" in x]
-    out = [
-        "## Where", "",
+    where = (
         f"{it['date']}, commit {it['commit']}. {it['cpu']}, {it['cores']} cores, {it['memory_gb']} GB, {it['system']}. "
         f"Python {it['python']}. Mosquitto {it['mosquitto']}, Kafka {it['kafka']}; Telegraf {it['telegraf']}, "
         f"Quix Streams {it['quix']}, Iceberg's sink {it['iceberg']}. "
-        + ", ".join(f"{name} {version}" for name, version in it["packages"].items()) + ".", "",
-    ]  # fmt: skip
+        + ", ".join(f"{name} {version}" for name, version in it["packages"].items())
+        + "."
+    )
     rounds = max((x.get("round", 0) for x in lines), default=0)
     said = f"{rounds} round{'s' if rounds != 1 else ''}; the load average was {min(loads):.1f} to {max(loads):.1f}."
     if it["load"] > BUSY * it["cores"]:
         said += " **The machine was shared with other work:** read the ratios; a calm one gives other figures."
-    return "\n".join([*out, said, ""])
+    return "\n".join(["## Where", "", _wrapped(where), "", _wrapped(said), ""])
 
 
 def _levels(lines: Sequence[Line]) -> str:

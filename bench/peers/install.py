@@ -26,6 +26,8 @@ JARS = (
     f"org.apache.iceberg:iceberg-aws:{ICEBERG}",
     f"org.apache.iceberg:iceberg-aws-bundle:{ICEBERG}",
     f"org.apache.iceberg:iceberg-parquet:{ICEBERG}",
+    "org.apache.hadoop:hadoop-client-api:3.4.1",
+    "org.apache.hadoop:hadoop-client-runtime:3.4.1",
     "org.xerial:sqlite-jdbc:3.49.1.0",
     "org.slf4j:slf4j-simple:1.7.36",
 )
