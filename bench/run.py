@@ -140,7 +140,9 @@ def stack() -> Iterator[Bench]:
             subprocess.run([*command, "down"], stdout=subprocess.DEVNULL, timeout=300, check=False)
 
 
-def runs(bench: Bench, parts: Sequence[str], names: Sequence[str], rounds: int, counts: Counts) -> Iterator[Line]:
+def runs(
+    bench: Bench, parts: Sequence[str], names: Sequence[str], rounds: Sequence[int], counts: Counts
+) -> Iterator[Line]:
     """All lines, as they are measured. A side that fails is told of, and the others go on."""
     pairs: list[tuple[str, str, Callable[[], list[Line]]]] = []
     if "bridge" in parts:
@@ -148,7 +150,7 @@ def runs(bench: Bench, parts: Sequence[str], names: Sequence[str], rounds: int, 
             pairs += [(name, s, partial(over_mqtt, bench, name, s, counts.of(name))) for s in ("bridge", "telegraf")]
     lakes = [*(["ours", "quix"] if "lake" in parts else []), *(["iceberg"] if "iceberg" in parts else [])]
     pairs += [("imu", side, partial(over_kafka, bench, side, counts.readings)) for side in lakes]
-    for number in range(1, rounds + 1):
+    for number in rounds:
         for name, side, run in pairs:
             began = {"workload": name, "round": number, "load": os.getloadavg()[0]}
             try:
@@ -174,6 +176,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="a part; may be repeated")
     parser.add_argument("--workload", choices=[*WORKLOADS], action="append", help="over MQTT; may be repeated")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--append", action="store_true", help="further rounds, beside the results that are there")
     parser.add_argument("--page", type=Path, default=page.PAGE)
     args = parser.parse_args()
     counts = Counts(args.messages, args.readings, args.seconds)
@@ -183,13 +186,17 @@ def main() -> None:
     names = args.workload or (["imu", "arrays"] if args.quick else [*WORKLOADS])
     lines: list[Line] = []
     results = Path(os.devnull) if args.quick else args.results
-    if not args.quick:
+    done = 0
+    if args.append:
+        lines = [json.loads(x) for x in results.read_text(encoding="utf-8").splitlines()]
+        done = max((x.get("round", 0) for x in lines), default=0)
+    elif not args.quick:
         results.write_text("")
     with stack() as bench:
         about = machine.about()
         append(results, about)
         lines.append(about)
-        for line in runs(bench, parts, names, args.rounds, counts):
+        for line in runs(bench, parts, names, range(done + 1, done + 1 + args.rounds), counts):
             append(results, line)
             lines.append(line)
             print(json.dumps(line), file=sys.stderr, flush=True)
