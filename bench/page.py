@@ -76,8 +76,7 @@ def _machine(lines: Sequence[Line]) -> str:
         + ", ".join(f"{name} {version}" for name, version in it["packages"].items())
         + "."
     )
-    rounds = max((x.get("round", 0) for x in lines), default=0)
-    said = f"{rounds} round{'s' if rounds != 1 else ''}; the load average was {min(loads):.1f} to {max(loads):.1f}."
+    said = f"The load average was {min(loads):.1f} to {max(loads):.1f}."
     if it["load"] > BUSY * it["cores"]:
         said += " **The machine was shared with other work:** read the ratios; a calm one gives other figures."
     return "\n".join(["## Where", "", _wrapped(where), "", _wrapped(said), ""])
@@ -97,7 +96,7 @@ def _levels(lines: Sequence[Line]) -> str:
 def _runs(lines: Sequence[Line]) -> str:
     out = [
         "## On a backlog", "",
-        "| workload | side | readings/s | CPU us a reading | peak memory, MB | readings a round |",
+        "| workload | side | readings/s | CPU us a reading | peak memory, MB | rounds of readings |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
     ran = [x for x in lines if x["what"] == "run"]
@@ -107,7 +106,7 @@ def _runs(lines: Sequence[Line]) -> str:
         )
         count = int(of(ran, "count", workload=workload, side=side)[-1])
         words = WORKLOADS[workload].words if side in {"bridge", "telegraf"} else "the same, in Kafka"
-        cells = (words, NAMES[side], cell(rate, 0), cell(cpu), cell(rss, 0), f"{count:,}")
+        cells = (words, NAMES[side], cell(rate, 0), cell(cpu), cell(rss, 0), f"{rate.rounds} of {count:,}")
         out.append(f"| {' | '.join(cells)} |")
     return "\n".join([*out, ""]) if ran else ""
 

@@ -89,11 +89,11 @@ def test_the_page_holds_every_result(tmp_path: Path) -> None:
     results.write_text("".join(json.dumps(x) + "\n" for x in [ABOUT, *RUNS, *STEADY]))
     page.write(results, tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
-    assert "| Headrace bridge | 2,500 (2,000-3,000) | 22.0 (20.0-30.0) | 80 (80-80) | 5,000 |" in text
+    assert "| Headrace bridge | 2,500 (2,000-3,000) | 22.0 (20.0-30.0) | 80 (80-80) | 3 of 5,000 |" in text
     assert "| bridge cpu by telegraf | at most 0.6 | 0.52 | met |" in text
     assert "| largest process mb | at most 300 | 310.00 | **not met** |" in text
     assert "| archive cpu by iceberg sink | at most 0.33 | not measured |  |" in text
-    assert "| Headrace clean | 1,000 | 10.0 | 200 | 5,000 |" in text  # a single round has no spread
+    assert "| Headrace clean | 1,000 | 10.0 | 200 | 1 of 5,000 |" in text  # a single round has no spread
     assert "| 5,000/s, .clean | 90 | 260 |" in text
     assert "| Parquet written | 0.37 |" in text
     assert "- iceberg, imu, round 1: iceberg did not start: at ...: no\n" in text
