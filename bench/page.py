@@ -105,7 +105,7 @@ def _runs(lines: Sequence[Line]) -> str:
             spread(of(ran, figure, workload=workload, side=side)) for figure in ("rate", "cpu_us", "rss_mb")
         )
         count = int(of(ran, "count", workload=workload, side=side)[-1])
-        words = WORKLOADS[workload].words if side in {"bridge", "telegraf"} else "the same, in Kafka"
+        words = WORKLOADS[workload].words if side in {"bridge", "telegraf"} else "IMU readings, in Kafka"
         cells = (words, NAMES[side], cell(rate, 0), cell(cpu), cell(rss, 0), f"{rate.rounds} of {count:,}")
         out.append(f"| {' | '.join(cells)} |")
     return "\n".join([*out, ""]) if ran else ""

@@ -2,7 +2,8 @@
 
 It does more than the archive: a table with snapshots that many engines read, and a commit over all partitions at once.
 It does less: no type from a contract (it takes them from the first rows), no provenance columns, no dead letters. It
-reads JSON, where ours reads Avro.
+reads JSON, where ours reads Avro. Its JVM compiles what it runs during the first seconds: that is in its figures, and
+weighs less the longer it runs.
 """
 
 from functools import partial

@@ -1,8 +1,8 @@
 """Telegraf: MQTT to Kafka. It passes bytes through.
 
 It does less than our bridge: it does not read the payload, so it makes no Avro, checks no contract, has no dead
-letters, no event id, no provenance of a reading. It does more: a tag of the topic for each message, and a buffer for
-several outputs.
+letters, no event id, no provenance of a reading. An array or a packet goes on as one message, its readings not taken
+apart. It does more: a tag of the topic for each message, and a buffer for several outputs.
 """
 
 from pathlib import Path
