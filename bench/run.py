@@ -168,7 +168,7 @@ def runs(
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one small round; prints ratios, writes no page")
+    parser.add_argument("--quick", action="store_true", help="two small rounds; prints ratios, writes no page")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--messages", type=int, default=150_000, help="over MQTT, in each round")
     parser.add_argument("--readings", type=int, default=300_000, help="in Kafka, in each round")
@@ -181,7 +181,7 @@ def main() -> None:
     args = parser.parse_args()
     counts = Counts(args.messages, args.readings, args.seconds)
     if args.quick:
-        args.rounds, counts = 1, Counts(30_000, 100_000, 15.0)
+        args.rounds, counts = 2, Counts(60_000, 100_000, 10.0)
     parts = args.only or (["bridge", "lake", "steady"] if args.quick else PARTS)
     names = args.workload or (["imu", "arrays"] if args.quick else [*WORKLOADS])
     lines: list[Line] = []
