@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.errors import FatalError, HeadraceError
+from headrace.errors import FatalError
 from processors.group.token import Partition
-from tests.unit.clean_world import CLEAN, CODEC, PARTITIONS, RAW, REFUSED, Crash, Make, Process, World, cleaning
+from tests.unit.clean_world import CLEAN, CODEC, PARTITIONS, RAW, REFUSED, Process, World, cleaning
+from tests.unit.lives import LIVES, change_hands, live, lives_of, wake
 from tests.unit.toy_kafka import offset
 
 KINDS = st.sampled_from(["good"] * 6 + ["changed", "refused", "junk", "empty", "gap"])
 RECORDS = st.lists(st.tuples(KINDS, st.integers(0, 6)), max_size=12)  # kind and event id; 0: none
-LIVES = st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=4)  # steps to live; whether it is a zombie then
 
 
 def world_of(*records: list[tuple[str, int]]) -> World:
@@ -21,30 +21,6 @@ def world_of(*records: list[tuple[str, int]]) -> World:
     for partition, kinds in zip(PARTITIONS, records, strict=False):
         world.write(partition, kinds)
     return world
-
-
-def live(world: World, until: int = 10**9, turns: int = 30, make: Make = cleaning) -> Process | None:
-    """A process that dies after `until` steps; None if it does before it has joined."""
-    world.until_crash = until
-    process: Process | None = None
-    try:
-        process = Process(world, make)
-        for _ in range(turns):
-            process.turn()
-    except Crash:
-        pass
-    world.until_crash = 10**9
-    return process
-
-
-def lives_of(world: World, lives: list[tuple[int, bool]], make: Make) -> None:
-    """Processes that die one after another; what a zombie had produced arrives among the rows of its heir."""
-    for until, zombie in lives:
-        before = live(world, until, make=make)
-        live(world, turns=3, make=make)
-        if before is not None and zombie:
-            before.producer.late()
-    Process(world, make).run_dry()
 
 
 def check_whole(world: World, *, chained: bool = True) -> None:
@@ -114,12 +90,7 @@ def test_a_zombies_late_commit_is_refused_and_changes_nothing(
     Process(world, cleaning).run_dry()
     before = dict(world.kafka.committed)
     if zombie is not None:
-        zombie.producer.late()
-        zombie.client.fenced = True
-        zombie.client.lose(*zombie.client.at)
-        with suppress(HeadraceError):
-            for _ in range(5):
-                zombie.turn()
+        wake(zombie)
     assert world.kafka.committed == before
     check_whole(world)
 
@@ -130,31 +101,7 @@ def test_a_partition_taken_away_in_the_middle_of_a_batch_is_not_committed(
 ) -> None:
     """Kafka confirms late; while we wait, partitions go to another member, which deals with them and may hand back."""
     world = world_of(one, two)
-    first, second = Process(world, cleaning), Process(world, cleaning, given=False)
-
-    def taken() -> None:
-        getattr(first.client, how)(PARTITIONS[0])
-        first.interlude = moved  # at the poll after the one that tells it
-
-    def moved() -> None:
-        second.client.give(PARTITIONS[0])
-        for _ in range(work):
-            second.turn()
-        if back:
-            second.client.revoke(PARTITIONS[0])
-            second.turn()
-            first.client.give(PARTITIONS[0])
-
-    for _ in range(turns):
-        first.producer.stall = 3
-        first.interlude = taken
-        first.turn()
-        if world.kafka.owners.get(PARTITIONS[0]) is not first.client:
-            break
-    for process in (first, second):
-        if any(world.kafka.owners.get(p) is process.client for p in PARTITIONS) or process.client._events:
-            process.run_dry()
-    Process(world, cleaning).run_dry()
+    change_hands(world, cleaning, PARTITIONS[0], turns, how, back=back, work=work)
     check_whole(world)
 
 

@@ -39,7 +39,6 @@ from tests.unit.clean_world import (
     PARTITIONS,
     RAW,
     SCHEMA_ID,
-    Crash,
     Make,
     Process,
     ToyTransform,
@@ -50,6 +49,7 @@ from tests.unit.clean_world import (
 from tests.unit.clean_world import (
     KINDS as MESSAGES,
 )
+from tests.unit.lives import live_refused
 from tests.unit.toy_kafka import Log, offset
 
 TEXTS = {"a": "1 50", "b": "2 10", "c": "4 100"}  # b fails on every good reading
@@ -83,21 +83,6 @@ def version(name: str) -> str:
     return named(Parts(parts.get(False, ""), parts.get(True, "")))
 
 
-def live(world: World, make: Make, until: int) -> None:
-    """A process that dies after `until` steps, unless it is refused before."""
-    world.until_crash, refused = until, list[str]()
-    try:
-        process = Process(world, make)
-        for _ in range(20):
-            process.turn()
-    except Crash:
-        pass
-    except ConfigError as e:  # too many versions without a commit
-        refused.append(str(e))
-    world.until_crash = 10**9
-    assert all("start clean until it has no lag" in text for text in refused)
-
-
 def version_of(world: World, value: bytes | None) -> str:
     """By which version a row was made, by its notes; "" if they name none."""
     notes = filter(None, (CODEC.read(value or b"")["_quality"] or "").split(";"))
@@ -120,7 +105,7 @@ def test_a_change_of_the_transform_between_crashes_takes_effect_once_and_for_all
     for partition, kinds in zip(PARTITIONS, (one, two), strict=True):
         world.write(partition, kinds)
     for name, until, more in lives:
-        live(world, makes[name], until)
+        live_refused(world, makes[name], "clean", until)
         world.write(PARTITIONS[0], more)
     noted = world.kafka.committed.get((RAW, 0))
     last = in_force(decode(noted[1]).versions, 10**9) if noted else ""
@@ -151,9 +136,9 @@ def test_rows_below_the_switch_are_by_the_old_version_and_from_it_on_by_the_new(
 ) -> None:
     world = World()
     world.write(PARTITIONS[0], [("good", 0)] * n)
-    live(world, makes[before], until)
+    live_refused(world, makes[before], "clean", until)
     emitted = len(world.kafka.log(CLEAN, 0).records)
-    live(world, makes[after], again)
+    live_refused(world, makes[after], "clean", again)
     Process(world, makes[after]).run_dry()
     made = [version_of(world, v) for _, v in sorted(world.values((CLEAN, 0)).items())]
     assert made == [before] * emitted + [after] * (n - emitted)
@@ -165,7 +150,7 @@ def test_a_new_version_is_used_at_once_where_the_old_one_emitted_nothing(makes: 
     """A transform that hangs, or kills clean, can be replaced: its text is not asked for again."""
     world = World()
     world.write(PARTITIONS[0], [("good", 0)] * 3)
-    live(world, makes["a"], 2)
+    live_refused(world, makes["a"], "clean", 2)
     Process(world, makes["a"])  # joined, and never got a turn
     world.kafka.owners.clear()
     note = CleanNote("A" * 22, 0, versions=(Version(0, "0" * 16),))  # of a text that nobody has
@@ -178,7 +163,7 @@ def test_rows_to_be_made_again_by_a_version_that_is_gone_stop_clean_with_the_way
     world = World()
     world.write(PARTITIONS[0], [("good", 0)] * 3)
     for until in range(1, 60):  # until it has emitted a row, and committed none
-        live(world, makes["a"], until)
+        live_refused(world, makes["a"], "clean", until)
         if world.kafka.log(CLEAN, 0).records:
             break
     world.store.clear()

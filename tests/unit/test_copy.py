@@ -16,7 +16,8 @@ from processors.copy import service
 from processors.group.token import Partition
 from tests.profiles import examples
 from tests.unit.clean_world import CLEAN, COPY, RAW, Process, World, cleaning, copying
-from tests.unit.test_clean_protocol import LIVES, RECORDS, lives_of, world_of
+from tests.unit.lives import LIVES, lives_of
+from tests.unit.test_clean_protocol import RECORDS, world_of
 from tests.unit.toy_kafka import offset
 
 

@@ -2,21 +2,20 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headrace.errors import ConfigError, FatalError, HeadraceError
+from headrace.errors import ConfigError, FatalError
 from headrace.kafka import headers_of
 from headrace.protocol.clean_note import in_force
 from headrace.protocol.versions import digest_of
 from headrace.protocol.wire import RECEIVED_AT, header
 from processors.avro.codec import Codec
 from tests.profiles import examples
-from tests.unit.clean_world import CLEAN, Crash, Make, Process, World
+from tests.unit.clean_world import CLEAN, Make, Process
 from tests.unit.derive_world import (
     RAW,
     SOURCES,
@@ -31,8 +30,7 @@ from tests.unit.derive_world import (
     row_of,
     taken,
 )
-from tests.unit.test_clean_protocol import LIVES, lives_of
-from tests.unit.test_clean_protocol import live as live_on
+from tests.unit.lives import LIVES, change_hands, live, live_refused, lives_of, wake
 
 TEXTS = {"a": "a 4 40", "b": "b 3 5", "c": "c 1 40", "d": "d 6 20"}  # c makes none; b refuses much
 FUNCTIONS = {name: function(text) for name, text in TEXTS.items()}
@@ -94,7 +92,7 @@ def test_a_change_of_the_function_or_the_contract_between_crashes_takes_effect_b
     world = world_of(one)
     for name, schema_id, until, more in lives:
         world.newest = schema_id
-        live(world, makes[name], until)
+        live_refused(world, makes[name], "derive", until)
         world.emit(SOURCES[0], more)
     noted = world.note(SOURCES[0])[1].versions if SOURCES[0] in world.kafka.committed else ()
     last = in_force(noted, 10**9) or f"{digest_of(TEXTS['a'])}.8"
@@ -105,32 +103,17 @@ def test_a_change_of_the_function_or_the_contract_between_crashes_takes_effect_b
     world.values((RAW, 0))  # fails where a row was made again by another version
 
 
-def live(world: World, make: Make, until: int) -> None:
-    """A process that dies after `until` steps, unless it is refused before."""
-    world.until_crash, refused = until, list[str]()
-    try:
-        process = Process(world, make)
-        for _ in range(20):
-            process.turn()
-    except Crash:
-        pass
-    except ConfigError as e:  # too many versions without a commit
-        refused.append(str(e))
-    world.until_crash = 10**9
-    assert all("start derive until it has no lag" in text for text in refused)
-
-
 @examples(0.6)
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=10), st.integers(1, 50), st.integers(1, 50))
 def test_readings_below_the_switch_are_by_the_old_function_and_from_it_on_by_the_new(
     makes: dict[str, Make], xs: list[int], until: int, again: int
 ) -> None:
     world = world_of(plain(*xs))
-    live(world, makes["a"], until)
+    live_refused(world, makes["a"], "derive", until)
     seen = [world.source(m).offset for m in world.kafka.log(RAW, 0).records]
     at, _ = world.kafka.committed.get(SOURCES[0], (0, ""))
     switch = max([at, *(offset + 1 for offset in seen)])
-    live(world, makes["d"], again)
+    live_refused(world, makes["d"], "derive", again)
     Process(world, makes["d"]).run_dry()
     assert [(r.src.offset, r.by) for r in taken(world, 0)] == [
         (i, "a" if i < switch else "d") for i, x in enumerate(xs) for _ in range(x % (4 if i < switch else 6))
@@ -143,16 +126,11 @@ def test_a_zombies_late_commit_is_refused_and_changes_nothing(
     makes: dict[str, Make], one: list[tuple[Kind, int]], two: list[tuple[Kind, int]], until: int
 ) -> None:
     world = world_of(one, two)
-    zombie = live_on(world, until, make=makes["a"])
+    zombie = live(world, until, make=makes["a"])
     Process(world, makes["a"]).run_dry()
     before = dict(world.kafka.committed)
     if zombie is not None:
-        zombie.producer.late()
-        zombie.client.fenced = True
-        zombie.client.lose(*zombie.client.at)
-        with suppress(HeadraceError):
-            for _ in range(5):
-                zombie.turn()
+        wake(zombie)
     assert world.kafka.committed == before
     check_whole(world, A)
 
@@ -170,31 +148,7 @@ def test_a_partition_that_changes_hands_in_the_middle_of_a_batch(
 ) -> None:
     """Kafka confirms late; while we wait, another member has the partition, deals with it, and may hand it back."""
     world = world_of(one, two)
-    first, second = Process(world, makes["a"]), Process(world, makes["a"], given=False)
-
-    def away() -> None:
-        getattr(first.client, how)(SOURCES[0])
-        first.interlude = moved  # at the poll after the one that tells it
-
-    def moved() -> None:
-        second.client.give(SOURCES[0])
-        for _ in range(work):
-            second.turn()
-        if back:
-            second.client.revoke(SOURCES[0])
-            second.turn()
-            first.client.give(SOURCES[0])
-
-    for _ in range(turns):
-        first.producer.stall = 3
-        first.interlude = away
-        first.turn()
-        if world.kafka.owners.get(SOURCES[0]) is not first.client:
-            break
-    for process in (first, second):
-        if any(world.kafka.owners.get(p) is process.client for p in SOURCES) or process.client._events:
-            process.run_dry()
-    Process(world, makes["a"]).run_dry()
+    change_hands(world, makes["a"], SOURCES[0], turns, how, back=back, work=work)
     check_whole(world, A)
 
 
@@ -285,7 +239,7 @@ def test_offsets_that_expired_with_the_topic_are_told_apart_by_the_rows_event_id
 def test_a_version_whose_text_is_gone_stops_derive_with_the_way_out(makes: dict[str, Make]) -> None:
     world = world_of(plain(2, 3, 2))
     for until in range(1, 60):  # until it has emitted a row, and committed none
-        live(world, makes["a"], until)
+        live_refused(world, makes["a"], "derive", until)
         if world.kafka.log(RAW, 0).records:
             break
     world.store.clear()
@@ -298,9 +252,9 @@ def test_a_version_whose_text_is_gone_stops_derive_with_the_way_out(makes: dict[
 
 def test_the_text_lies_in_the_store_before_its_version_is_committed(makes: dict[str, Make]) -> None:
     world = world_of(plain(2))
-    live(world, makes["a"], 1)
+    live_refused(world, makes["a"], "derive", 1)
     for until in range(1, 12):
-        live(world, makes["a"], until)
+        live_refused(world, makes["a"], "derive", until)
         if SOURCES[0] in world.kafka.committed:
             break
         assert not world.kafka.log(RAW, 0).records
@@ -341,7 +295,7 @@ def test_a_contract_that_the_registry_has_lost_or_that_is_none_is_said_before_an
 def test_rows_to_be_made_again_with_a_contract_that_is_gone_stop_derive(makes: dict[str, Make]) -> None:
     world = world_of(plain(2, 3, 2))
     for until in range(1, 60):
-        live(world, makes["a"], until)
+        live_refused(world, makes["a"], "derive", until)
         if world.kafka.log(RAW, 0).records:
             break
     world.newest = 9
