@@ -25,7 +25,7 @@ QUEUE_RECORDS = 200_000  # in the Kafka client: beyond it the bridge stops readi
 QUEUE_KIB = 128 * 1024  # likewise
 _BATCH_BYTES = 1_000_000
 _BATCH_MARGIN = 8 * 1024  # a batch over its topic's limit is refused whole
-_POLL_SECONDS = 0.003  # between two polls while something is under way
+_POLL_SECONDS = 0.010  # between two polls while something is under way
 _IDLE_SECONDS = 0.5
 _ASK_SECONDS = 4.0
 

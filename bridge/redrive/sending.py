@@ -186,5 +186,5 @@ def _topics(item: Item) -> set[str]:
     return {r.topic for r in item.outcome.records}
 
 
-def _digest(value: str | bytes | None) -> bytes:
-    return blake2b(value.encode() if isinstance(value, str) else value or b"", digest_size=16).digest()
+def _digest(value: bytes | None) -> bytes:
+    return blake2b(value or b"", digest_size=16).digest()

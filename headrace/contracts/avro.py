@@ -8,6 +8,7 @@ than what is parsed here: `headrace.contracts.allowed` says what.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Context, Decimal
 from typing import Any, NamedTuple, TypeGuard
 
 from headrace.errors import ConfigError
@@ -15,6 +16,7 @@ from headrace.errors import ConfigError
 NUMBERS = frozenset({"int", "long", "float", "double"})
 PRIMITIVES = NUMBERS | {"string", "boolean", "bytes"}
 _SIZES = {"boolean": 1, "float": 4, "double": 8}
+_EXACT = Context(prec=60)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 
 
@@ -211,6 +213,11 @@ def inner_members(node: Node, path: str) -> Iterator[tuple[str, Member]]:
         inside = f"{path}.{member.name}"
         yield inside, member
         yield from inner_members(member.type, inside)
+
+
+def decimal_of(node: Node, data: bytes) -> Decimal:
+    """The number that the bytes of a decimal of the type `node` are, exactly."""
+    return Decimal(int.from_bytes(data, signed=True)).scaleb(-node.scale, _EXACT)
 
 
 def is_whole(value: object, low: int, high: int) -> TypeGuard[int]:

@@ -79,11 +79,5 @@ def records(cfg: Config) -> Iterator[ReadLetter]:
 
 def of_message(m: kafka.Message) -> ReadLetter:
     """A message of the dead letters' topic. Of several headers of one name the first counts: the letter's own."""
-    headers = {str(k): _bytes(v) for k, v in reversed(m.headers() or [])}
-    return ReadLetter(
-        _bytes(m.key()), _bytes(m.value()), headers, m.partition() or 0, m.offset() or 0, m.timestamp()[1]
-    )
-
-
-def _bytes(x: str | bytes | None) -> bytes:
-    return x.encode() if isinstance(x, str) else x or b""
+    headers = {k: v or b"" for k, v in reversed(kafka.headers_of(m))}
+    return ReadLetter(m.key() or b"", m.value() or b"", headers, m.partition() or 0, m.offset() or 0, m.timestamp()[1])

@@ -103,7 +103,7 @@ def producer(cfg: Kafka, **settings: Any) -> Producer:
     A keyword a_b is librdkafka's setting a.b; error_cb and its like keep their names. ConfigError for wrong settings.
     With SASL OAUTHBEARER: TransientError while there is no token, ConfigError when it is refused.
     """
-    return _make(Producer, {"linger.ms": 5, "compression.type": "lz4"}, cfg, _dotted(settings), _PRODUCER)
+    return _make(Producer, {"linger.ms": 25, "compression.type": "lz4"}, cfg, _dotted(settings), _PRODUCER)
 
 
 def sizes(limits: Collection[int], batch: int = BATCH_BYTES) -> dict[str, int]:

@@ -28,6 +28,8 @@ _POSITION = struct.Struct(POSITION_FORMAT)
 FRAME_BYTES = _FRAME.size
 POSITION_BYTES = _POSITION.size
 EVENT_ID_BYTES = 16
+_HEADER_BYTES = 10  # of a record's header, beside its name and value, at most
+POSITION_RECORD_BYTES = POSITION_BYTES + len(POSITION) + _HEADER_BYTES  # of a record's position, at most
 MAX_PROPERTY = 1024  # characters of a user property that fills a field
 # A record's own length fields, and a batch of one record around it (Kafka's protocol, message format v2).
 _RECORD_BYTES = 128
@@ -101,7 +103,9 @@ def unpack_position(header: bytes) -> tuple[Position, Position]:
 
 def record_bytes(key: bytes | None, value: bytes, headers: Headers) -> int:
     """The most bytes that a Kafka record can have, as its topic's max.message.bytes counts them."""
-    return _RECORD_BYTES + len(key or b"") + len(value) + sum(len(k) + len(v or b"") + 10 for k, v in headers)
+    return (
+        _RECORD_BYTES + len(key or b"") + len(value) + sum(len(k) + len(v or b"") + _HEADER_BYTES for k, v in headers)
+    )
 
 
 def header(headers: Headers | None, name: str) -> bytes | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.contracts.model import Field
 from headrace.errors import ConfigError
 from headrace.protocol.names import DEVICE, TIME
-from headrace.transforms.run import Failure, Transform, WrongShape, check_whole, misfit
+from headrace.transforms.run import Failure, Transform, WrongShape, check_whole, misfit, orders
 from headrace.transforms.table import UNITS, Columns, Wrong, back, is_missing, table
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def check(
     """ConfigError if what is made of one of these readings depends on the others: their order, or their number."""
     n = len(next(iter(columns.values())))
     whole = derive(transform, given, wanted, columns, alive)
-    for readings in [list(range(n // 2)), list(range(n - 1, n // 2 - 1, -1)), *([i] for i in range(min(n, 3)))]:
+    for readings in orders(n):
         some = {name: [values[i] for i in readings] for name, values in columns.items()}
         part = derive(transform, given, wanted, some, alive)
         for place, reading in enumerate(readings):

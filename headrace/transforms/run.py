@@ -133,9 +133,8 @@ class Transform:
         The last digits of floats may: NumPy adds columns up in another order when there are more rows.
         """
         n = len(next(iter(columns.values())))
-        orders = [list(range(n // 2)), list(range(n - 1, n // 2 - 1, -1)), *([i] for i in range(min(n, 3)))]
         whole = self.run(fields, columns, alive)
-        for rows in orders:
+        for rows in orders(n):
             part = self.run(fields, {name: [values[i] for i in rows] for name, values in columns.items()}, alive)
             for place, row in enumerate(rows):
                 apart, together = part.changes.get(place, {}), whole.changes.get(row, {})
@@ -165,6 +164,11 @@ class Transform:
         if not isinstance(got, pd.DataFrame):
             raise WrongShape("what it returned is no DataFrame")
         return got
+
+
+def orders(n: int) -> list[list[int]]:
+    """Orders in which to try n rows, to see whether what becomes of one depends on others: halves, turned, alone."""
+    return [list(range(n // 2)), list(range(n - 1, n // 2 - 1, -1)), *([i] for i in range(min(n, 3)))]
 
 
 class WrongShape(Exception):  # noqa: N818 - made into a Failure at once

@@ -1,12 +1,11 @@
 """Column types of Avro types: as the values are stored, and as a reader wants them."""
 
 from collections.abc import Callable, Sequence
-from decimal import Context, Decimal
 from typing import Any
 
 import polars as pl
 
-from headrace.contracts.avro import Node
+from headrace.contracts.avro import Node, decimal_of
 from headrace.contracts.model import Field
 
 _PRIMITIVE: dict[str, pl.DataType] = {
@@ -29,7 +28,6 @@ _LOGICAL: dict[tuple[str, str | None], pl.DataType] = {
     ("long", "local-timestamp-nanos"): pl.Datetime("ns"),
     ("int", "date"): pl.Date(),
 }
-_EXACT = Context(prec=60)
 _NUMBERS = frozenset({"int", "long", "float", "double"})
 
 
@@ -84,7 +82,7 @@ def stored(value: Any, node: Node) -> Any:
             items = node.items
             assert items is not None
             return [{"key": k, "value": stored(v, items)} for k, v in value.items()]
-    return Decimal(int.from_bytes(value, signed=True)).scaleb(-node.scale, _EXACT) if node.precision else value
+    return decimal_of(node, value) if node.precision else value
 
 
 def _decimal(node: Node) -> pl.DataType | None:

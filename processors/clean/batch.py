@@ -1,20 +1,26 @@
 """A batch of raw messages, and what becomes of each: decided as a value, before anything is done about it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
-from headrace import deadletters
-from headrace.config import Config
 from headrace.deadletters import Letter, Stage
 from headrace.errors import PoisonError, Reason
 from headrace.kafka import Message, epoch_of, headers_of
 from headrace.protocol.clean_note import CleanNote, Counts
 from headrace.protocol.names import clean_topic, stream_of
-from headrace.protocol.wire import EVENT_ID, POSITION, POSITION_BYTES, RECEIVED_AT, Headers, Position, record_bytes
+from headrace.protocol.wire import (
+    EVENT_ID,
+    POSITION,
+    POSITION_RECORD_BYTES,
+    RECEIVED_AT,
+    Headers,
+    Position,
+    record_bytes,
+)
 from processors.arrays import Bools, Ints
 from processors.clean.event_ids import Ids, ids_of
 from processors.clean.judge import Judged, Raw, judge, values_of
@@ -76,8 +82,8 @@ def raw_batch(partition: RawPartition, messages: list[Message]) -> RawBatch:
     return RawBatch(
         partition,
         messages,
-        [_bytes(m.value()) for m in messages],
-        [_bytes(m.key()) for m in messages],
+        [m.value() for m in messages],
+        [m.key() for m in messages],
         headers,
         offsets,
         append_ms_of(messages),
@@ -102,21 +108,12 @@ def decided(b: RawBatch, judged: Judged, limits: Mapping[str, int]) -> Decided:
 
 def looked_back(messages: list[Message], schemas: Schemas[Known]) -> Values:
     """What the look-back keeps of messages that were dealt with already. TransientError while the registry is away."""
-    values = [_bytes(m.value()) for m in messages]
-    return values_of(values, append_ms_of(messages), offsets_of(messages), schemas)
+    return values_of([m.value() for m in messages], append_ms_of(messages), offsets_of(messages), schemas)
 
 
 def append_ms_of(messages: list[Message]) -> Ints:
     """When Kafka took each message, milliseconds since 1970 UTC."""
     return np.fromiter([m.timestamp()[1] for m in messages], np.int64, len(messages))
-
-
-def shelved(it: Decided, config: Config, put: Callable[[str, bytes], object]) -> Decided:
-    """`it` with letters that all fit their topic: `put(key, data)` stores the bytes of larger ones.
-
-    May be called again; raises what `put` raises.
-    """
-    return replace(it, letters=[deadletters.shelve(config, letter, put) for letter in it.letters])
 
 
 def _decided(b: RawBatch, judged: Judged) -> Decided:
@@ -163,7 +160,7 @@ def _refuse_too_large(b: RawBatch, judged: Judged, limit: int) -> Judged:
         if raw is None or i in refused or b.repeats[i]:
             continue
         value = rewritten.get(i, raw)
-        bytes_needed = record_bytes(b.keys[i], value, b.headers[i]) + POSITION_BYTES + len(POSITION) + 10
+        bytes_needed = record_bytes(b.keys[i], value, b.headers[i]) + POSITION_RECORD_BYTES
         if bytes_needed > limit:
             rewritten.pop(i, None)
             words = (
@@ -190,7 +187,3 @@ def _kept_headers(m: Message) -> tuple[Headers, bytes | None]:
 
 def _is_short(received: bytes | None) -> bool:
     return received is not None and len(received) <= _TIME_BYTES
-
-
-def _bytes(x: str | bytes | None) -> bytes | None:
-    return x.encode() if isinstance(x, str) else x

@@ -26,7 +26,7 @@ from headrace.runtime.health import Health
 from headrace.runtime.metrics import CLEAN_ROWS, DEAD_LETTERS
 from headrace.schema_registry.client import Registry
 from headrace.store.open import open_store
-from processors.clean.batch import Decided, decided, looked_back, raw_batch, shelved, verdicts
+from processors.clean.batch import Decided, decided, looked_back, raw_batch, verdicts
 from processors.clean.lookback import Values
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
@@ -35,6 +35,7 @@ from processors.clean.transforms import Transforms
 from processors.group import beginning, relay
 from processors.group.hold import PollHold
 from processors.group.partition import Found
+from processors.group.refusal import shelved
 from processors.group.relay import Outcome, Step
 from processors.group.schemas import Schemas
 from processors.group.token import Partition, Token
@@ -59,6 +60,7 @@ def settings_of(config: Config) -> relay.Settings:
         targets={raw_topic(s): clean_topic(s) for s in config.cleaned},
         letters=config.dead_letters.topic,
         letter_bytes=deadletters.max_letter_bytes(config),
+        shelve=partial(shelved, config),
     )
 
 
@@ -113,9 +115,6 @@ class Cleaner(Step[RawPartition]):
                 lambda: [more(b, j, alive=wait.alive) for b, j in zip(batches, plain, strict=True)],
             )
         outcomes = [decided(b, j, limits) for b, j in zip(batches, judged, strict=True)]
-        if any(d.letters for d in outcomes):
-            whole, shelve = outcomes, partial(shelved, config=self._config, put=self._put)
-            outcomes = wait.hold("store", "shelving dead letters", lambda: [shelve(d) for d in whole])
         return [Outcome(d.batch.partition, d.rows, d.letters, d.offset, d.note, partial(_done, d)) for d in outcomes]
 
     def skipped(self, it: RawPartition, count: int) -> None:
@@ -131,10 +130,6 @@ class Cleaner(Step[RawPartition]):
     def _values(self, messages: list[Message]) -> Values:
         """What the look-back keeps of messages that were dealt with before the partition was assigned."""
         return self._wait.hold("registry", "looking back", partial(looked_back, messages, self._schemas))
-
-    def _put(self, key: str, data: bytes) -> None:
-        """Store what is too large for Kafka: rare, so the store is opened only then."""
-        open_store(self._config.store).put(key, data)
 
 
 def _done(d: Decided) -> None:

@@ -4,7 +4,6 @@ A version is known by the digests of its texts. They are kept in the store befor
 redoes rows that it may have made already can make them by the same one.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,9 +19,9 @@ from headrace.transforms.code import Code, read
 from headrace.transforms.run import Result, Transform
 from headrace.transforms.table import Columns
 from processors.clean.calibrating import Devices
+from processors.group.firstrows import FirstRows
 from processors.group.texts import Texts, too_many
 
-_CHECKED_ROWS = 200  # of each version and schema, until it counts as row-wise
 Calibrating = tuple[Calibration, Devices]
 
 
@@ -34,7 +33,7 @@ class Transforms:
         self._transforms: dict[str, Transform] = {}
         self._calibrations: dict[str, Calibrating] = {}
         self._wanted = {stream: self._read(config, stream) for stream in config.cleaned}
-        self._checked: Counter[tuple[str, int]] = Counter()
+        self._first = FirstRows()
         self._texts = Texts(store, "clean")
 
     def _read(self, config: Config, stream: str) -> str:
@@ -98,11 +97,10 @@ class Transforms:
         alive: Callable[[], object],
     ) -> Result:
         """What a transform makes of rows. ConfigError if it is seen not to be row-wise."""
-        seen = (transform.code.digest, schema_id)
-        if self._checked[seen] < _CHECKED_ROWS:
-            some = {name: values[:_CHECKED_ROWS] for name, values in columns.items()}
-            transform.check(fields, some, alive)
-            self._checked[seen] += len(next(iter(some.values())))
+        first = self._first.of(transform.code.digest, schema_id, columns)
+        if first is not None:
+            transform.check(fields, first, alive)
+            self._first.checked(transform.code.digest, schema_id, first)
         return transform.run(fields, columns, alive)
 
     def _keep(self, version: str) -> None:

@@ -17,7 +17,7 @@ from headrace.protocol.versions import SHOWN_DIGITS
 from headrace.protocol.wire import (
     EVENT_ID,
     POSITION,
-    POSITION_BYTES,
+    POSITION_RECORD_BYTES,
     RECEIVED_AT,
     Headers,
     Position,
@@ -90,7 +90,7 @@ def _groups(
     groups: dict[tuple[str, int], list[int]] = {}
     for i in np.flatnonzero(new).tolist():
         try:
-            number = schema_id(_value(messages[i]))
+            number = schema_id(messages[i].value())
         except PoisonError as e:
             found.refused[i] = e
         else:
@@ -114,7 +114,7 @@ def _make(
     except PoisonError as e:
         found.refused.update(dict.fromkeys(rows, e))
         return
-    decoded = known.codec.decode([_value(messages[i]) or b"" for i in rows])
+    decoded = known.codec.decode([messages[i].value() or b"" for i in rows])
     found.refused.update({rows[place]: error for place, error in decoded.bad})
     good = np.flatnonzero(decoded.good)
     if not len(good):
@@ -148,9 +148,9 @@ def _decided(
         received = header(headers_of(m), RECEIVED_AT)
         kept: Headers = [(RECEIVED_AT, received)] if received is not None else []
         mine: list[Headers] = [[(EVENT_ID, derived_id(m, stream, item)), *kept] for item in range(len(found.values[i]))]
-        key = _bytes(m.key())
+        key = m.key()
         sizes = (record_bytes(key, v, h) for v, h in zip(found.values[i], mine, strict=True))
-        if found.values[i] and (size := max(sizes) + POSITION_BYTES + len(POSITION) + 10) > limit:
+        if found.values[i] and (size := max(sizes) + POSITION_RECORD_BYTES) > limit:
             words = f"a row made of the reading has {size:,} bytes, its topic takes {limit:,} (max_message_bytes)"
             found.refused[i] = PoisonError(Reason.TOO_LARGE, words)
             continue
@@ -169,7 +169,7 @@ def _decided(
     offset, note = it.advance(messages[-1], last, counts, taken)
     return Made(
         [
-            (_bytes(messages[i].key()), value, [*h, (POSITION, at)])
+            (messages[i].key(), value, [*h, (POSITION, at)])
             for i, value, h, at in zip(places, values, headers, positions, strict=True)
         ],
         [refusal(it, messages[i], error, Stage.DERIVE, stream) for i, error in sorted(found.refused.items())],
@@ -183,11 +183,3 @@ def _decided(
 def _refusal(message: str, digest: str, name: str = "", value: str = "") -> PoisonError:
     words = f"version {digest[:SHOWN_DIGITS]} of the transform failed: {message}"
     return PoisonError(Reason.TRANSFORM, words, field=name, value=value, rule="transform")
-
-
-def _value(m: Message) -> bytes | None:
-    return _bytes(m.value())
-
-
-def _bytes(x: str | bytes | None) -> bytes | None:
-    return x.encode() if isinstance(x, str) else x

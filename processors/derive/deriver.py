@@ -8,7 +8,6 @@
 """
 
 import threading
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -30,13 +29,13 @@ from processors.derive.ids import derived_id
 from processors.derive.service import FUNCTIONS
 from processors.derive.versions import Making, Versions
 from processors.group import beginning, relay
+from processors.group.firstrows import FirstRows
 from processors.group.hold import PollHold
 from processors.group.partition import Found, SourcePartition
+from processors.group.refusal import shelved
 from processors.group.relay import Outcome, Step
 from processors.group.schemas import Schemas
 from processors.group.token import Partition, Token
-
-_CHECKED_ROWS = 200  # of each version and schema, until it counts as row-wise
 
 
 def settings_of(config: Config, stream: str) -> relay.Settings:
@@ -49,6 +48,7 @@ def settings_of(config: Config, stream: str) -> relay.Settings:
         targets={clean_topic(config.streams[stream].source): raw_topic(stream)},
         letters=config.dead_letters.topic,
         letter_bytes=deadletters.max_letter_bytes(config),
+        shelve=partial(shelved, config),
         id_of=lambda m, item: derived_id(m, stream, item),
         by_target=True,
     )
@@ -62,7 +62,7 @@ class Deriver(Step[SourcePartition]):
         self._config, self._stream, self._registry = config, stream, registry
         self._schemas = Schemas(registry.schema_text, known_of)
         self._versions = Versions(config, stream, lambda: open_store(config.store))
-        self._checked: Counter[tuple[str, int]] = Counter()
+        self._first = FirstRows()
 
     def meet(self, wait: PollHold) -> None:
         """Wait until the registry has the derived stream's contract."""
@@ -107,7 +107,7 @@ class Deriver(Step[SourcePartition]):
     ) -> list[Outcome]:
         """The rows and dead letters of a batch."""
         run = partial(self._run, wait)
-        return [self._outcome(wait, it, self._made(wait, it, new, run, limits)) for it, new in batch]
+        return [self._outcome(it, self._made(wait, it, new, run, limits)) for it, new in batch]
 
     def _made(
         self, wait: PollHold, it: SourcePartition, new: list[Message], run: partial[Derived], limits: Mapping[str, int]
@@ -115,16 +115,8 @@ class Deriver(Step[SourcePartition]):
         call = partial(made, it, new, self._stream, self._schemas, self._versions, run, limits[it.target])
         return wait.hold("transform", "making rows", call)
 
-    def _outcome(self, wait: PollHold, it: SourcePartition, decided: Made) -> Outcome:
-        letters = decided.letters
-        if letters:
-            config, put = self._config, self._put
-            letters = wait.hold(
-                "store",
-                "shelving dead letters",
-                lambda: [deadletters.shelve(config, letter, put) for letter in decided.letters],
-            )
-        return Outcome(it, decided.rows, letters, decided.offset, decided.note, partial(self._done, decided))
+    def _outcome(self, it: SourcePartition, decided: Made) -> Outcome:
+        return Outcome(it, decided.rows, decided.letters, decided.offset, decided.note, partial(self._done, decided))
 
     def skipped(self, it: SourcePartition, count: int) -> None:  # noqa: ARG002 - whose they are does not matter
         """Count offsets that hold no record."""
@@ -140,16 +132,11 @@ class Deriver(Step[SourcePartition]):
         columns: dict[str, list[object]],
     ) -> Derived:
         """What a function makes of readings. ConfigError if it is seen not to be row-wise."""
-        seen = (making.transform.code.digest, schema_id)
-        if self._checked[seen] < _CHECKED_ROWS:
-            some = {name: values[:_CHECKED_ROWS] for name, values in columns.items()}
-            derive.check(making.transform, given, wanted, some, wait.alive)
-            self._checked[seen] += len(next(iter(some.values())))
+        first = self._first.of(making.transform.code.digest, schema_id, columns)
+        if first is not None:
+            derive.check(making.transform, given, wanted, first, wait.alive)
+            self._first.checked(making.transform.code.digest, schema_id, first)
         return derive.derive(making.transform, given, wanted, columns, wait.alive)
-
-    def _put(self, key: str, data: bytes) -> None:
-        """Store what is too large for Kafka: rare, so the store is opened only then."""
-        open_store(self._config.store).put(key, data)
 
     def _done(self, it: Made) -> None:
         for outcome, n in it.counts._asdict().items():

@@ -1,22 +1,31 @@
-"""The dead letter of a Kafka record."""
+"""The dead letters of Kafka records."""
 
 from headrace import deadletters
+from headrace.config import Config
 from headrace.deadletters import KafkaSource, Letter, Stage
 from headrace.errors import PoisonError
 from headrace.kafka import Message, epoch_of, headers_of
+from headrace.store.open import open_store
 from processors.group.partition import SourcePartition
 
 
 def refusal(it: SourcePartition, m: Message, error: PoisonError, stage: Stage, stream: str) -> Letter:
     """The letter for a message of a partition, which a stage of a stream refused with `error`."""
-    key, value = m.key() or b"", m.value()
     source = KafkaSource(it.topic, it.note.topic_id, it.number, epoch_of(m), m.offset() or 0)
     return deadletters.letter(
         error,
-        value.encode() if isinstance(value, str) else value,
+        m.value(),
         stage=stage,
         stream=stream,
         source=source,
-        device=key if isinstance(key, str) else key.decode(errors="replace"),
+        device=(m.key() or b"").decode(errors="replace"),
         original=headers_of(m),
     )
+
+
+def shelved(config: Config, letter: Letter) -> Letter:
+    """`letter`, or where it does not fit its topic one that points to its bytes in the store. Errors as ObjectStore's.
+
+    Letters of that size are rare: the store is opened for each of them only.
+    """
+    return deadletters.shelve(config, letter, lambda key, data: open_store(config.store).put(key, data))

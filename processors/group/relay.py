@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -66,6 +66,7 @@ class Settings:
     targets: Mapping[str, str]  # where the rows of each source topic go
     letters: str = ""  # the topic of its dead letters; empty if it writes none
     letter_bytes: int = 0  # the largest of them
+    shelve: Callable[[Letter], Letter] = lambda letter: letter  # makes a letter fit its topic; it may use the store
     id_of: beginning.IdOf = beginning.same_id  # the event id of a row of a source record
     by_target: bool = False  # whether the lag is told by the target's name: several relays read one source
 
@@ -251,7 +252,7 @@ class Relay(Generic[P]):
         self.wait.working = True
         limits = {self._settings.targets[s]: pair.target.max_message_bytes for s, pair in self._pairs.items()}
         begun = time.monotonic()
-        outcomes = [o for o in self._step.decide(self.wait, batch, limits) if o.partition.token.live]
+        outcomes = self._shelved([o for o in self._step.decide(self.wait, batch, limits) if o.partition.token.live])
         seconds, count = time.monotonic() - begun, sum(len(new) for _, new in batch)
         self._count = fitting(self._count, count, seconds, [o.rows for o in outcomes])
         for o in outcomes:
@@ -263,6 +264,16 @@ class Relay(Generic[P]):
             if self._commit(o.partition, o.offset, o.note):
                 o.done()
         self.wait.working = False
+
+    def _shelved(self, outcomes: list[Outcome]) -> list[Outcome]:
+        if not any(o.letters for o in outcomes):
+            return outcomes
+        shelve = self._settings.shelve
+        return self.wait.hold(
+            "store",
+            "shelving dead letters",
+            lambda: [replace(o, letters=[shelve(letter) for letter in o.letters]) for o in outcomes],
+        )
 
     def _new(self, groups: Mapping[Partition, list[Message]]) -> list[tuple[P, list[Message]]]:
         """The messages that are still to be dealt with, and ask for as many next time as fit their memory."""

@@ -1,7 +1,7 @@
 """What becomes of a batch of raw messages: rows, dead letters, counts and the note to commit. Without Kafka."""
 
 import itertools
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -14,11 +14,12 @@ from headrace.kafka import Message
 from headrace.protocol.clean_note import Counts
 from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, frame, unpack_position
 from processors.avro.codec import Codec
-from processors.clean.batch import Decided, decided, raw_batch, shelved, verdicts
+from processors.clean.batch import Decided, decided, raw_batch, verdicts
 from processors.clean.judge import Judged
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
 from processors.group.partition import Found
+from processors.group.refusal import shelved
 from processors.group.schemas import Schemas
 from processors.group.token import Token
 
@@ -122,16 +123,13 @@ def test_a_small_row_that_was_made_large_is_refused_too() -> None:
     assert (len(out.rows), out.counts, dict(out.reasons)) == (1, Counts(kept=1, rejected=1), {"too_large": 1})
 
 
-def test_a_letter_too_large_for_its_topic_is_stored_and_points_there() -> None:
-    config = Config.model_validate({"max_message_bytes": 100_000})
-    stored: dict[str, bytes] = {}
+def test_a_letter_too_large_for_its_topic_is_stored_and_points_there(tmp_path: Path) -> None:
+    store = {"kind": "folder", "folder": tmp_path}
+    config = Config.model_validate({"max_message_bytes": 100_000, "store": store})
     out = run(partition(), [message(0, b"x" * 300_000, 1), message(1, b"small", 2)])
-    after = shelved(out, config, stored.__setitem__)
-    (where,) = stored
-    assert stored[where] == b"x" * 300_000
-    assert [x.value for x in after.letters] == [b"", b"small"]
-    assert dict(after.letters[0].headers)["pointer"] == where.encode()
-    assert replace(after, letters=out.letters) == out
+    large, small = (shelved(config, letter) for letter in out.letters)
+    assert (tmp_path / dict(large.headers)["pointer"].decode()).read_bytes() == b"x" * 300_000
+    assert (large.value, small) == (b"", out.letters[1])
 
 
 VALUES = st.sampled_from([
