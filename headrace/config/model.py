@@ -166,6 +166,26 @@ class Archive(Section):
     http: Http = Http()
 
 
+class Compact(Section):
+    """Many small files of the lake become few large ones, sorted by device and time: docs/lake.md."""
+
+    enabled: bool = Field(True, description="false: the service compact does nothing; the command still works")
+    every_seconds: Seconds = Field(300.0, description="between the beginnings of two rounds")
+    grace_seconds: Annotated[float, Field(ge=0)] = Field(
+        3600.0, description="how long a replaced file stays, for queries that have begun"
+    )
+    files: Annotated[int, Field(ge=2)] = Field(
+        12, description="small files of a date that are merged together, while rows of that date still come"
+    )
+    target_bytes: Annotated[int, Field(gt=0, le=512 * 1024 * 1024)] = Field(
+        128 * 1024 * 1024, description="of a file, at most: what is larger together stays apart"
+    )
+    memory_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = Field(
+        64 * 1024 * 1024, description="of rows in memory while they are sorted; what is more goes to a temporary folder"
+    )
+    http: Http = Http()
+
+
 class Copy(Section):
     """One topic to another, exactly once: each record once for a reader that goes by positions, as the archive does."""
 
@@ -254,6 +274,7 @@ class Config(Section):
     clean: Clean = Clean()
     derive: Derive = Derive()
     archive: Archive = Archive()
+    compact: Compact = Compact()
     copying: Copy = Field(Copy(), alias="copy")
     hub: Hub = Hub()
 
