@@ -29,7 +29,7 @@ test-long: install ## the integration tests that take long, which `make test` le
 test-deep: install ## the property and protocol tests with 200 times as many examples: an hour or two
 	@$(BIN)/pytest tests/unit -m hypothesis --hypothesis-profile=deep $(ARGS)
 
-bench: install ## speed against Telegraf, Quix Streams and Iceberg's sink, into docs/benchmarks.md: about an hour; ARGS="--rounds 3"
+bench: install ## speed against Telegraf, Quix Streams and Iceberg's sink, into docs/benchmarks.md: about two hours; ARGS="--rounds 3"
 	@$(BIN)/python -m bench.peers.install
 	@$(BIN)/python -m bench.run $(ARGS)
 

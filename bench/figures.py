@@ -74,8 +74,25 @@ def delay(lines: Sequence[Line], rate: int, topic: str, figure: str) -> float | 
 
 def largest(lines: Sequence[Line], sides: Iterable[str]) -> float | None:
     """The most memory, in MB, that any of these took in any round."""
-    found = [x for side in sides for x in of(lines, "rss_mb", what="run", side=side)]
+    found = [x for side in sides for what in ("run", "growth") for x in of(lines, "rss_mb", what=what, side=side)]
     return max(found) if found else None
+
+
+def grown(lines: Sequence[Line], kind: str, small: int, large: int, sides: Iterable[str]) -> float | None:
+    """What a reading costs where there are many, by what it costs where there are few."""
+    costs = []
+    for size in (large, small):
+        found = [of(lines, "cpu_us", what="growth", kind=kind, size=size, side=side) for side in sides]
+        if not all(found):
+            return None
+        costs.append(sum(map(statistics.median, found)))
+    return costs[0] / costs[1]
+
+
+def middle(lines: Sequence[Line], figure: str, **wanted: object) -> float | None:
+    """The median of a figure; None where it was not measured."""
+    found = of(lines, figure, **wanted)
+    return statistics.median(found) if found else None
 
 
 LEVELS = (
@@ -87,6 +104,15 @@ LEVELS = (
     Level("core_percent_at_1000", 45.0, lambda x: core(x, 1000)),
     Level("core_percent_idle", 6.0, lambda x: core(x, 0)),
     Level("p99_ms_to_clean_at_5000", 250.0, lambda x: delay(x, 5000, "clean", "p99_ms")),
+    Level("flood_us_a_reading", 90.0, lambda x: middle(x, "cpu_us", what="flood")),
+    Level("bridge_50_streams_by_1", 1.3, lambda x: grown(x, "streams", 1, 50, ["bridge"])),
+    Level("clean_and_archive_50_streams_by_1", 1.3, lambda x: grown(x, "streams", 1, 50, LAKE)),
+    Level("bridge_10000_devices_by_10", 1.2, lambda x: grown(x, "devices", 10, 10_000, ["bridge"])),
+    Level("clean_and_archive_10000_devices_by_10", 1.2, lambda x: grown(x, "devices", 10, 10_000, LAKE)),
+    Level("bridge_restart_seconds", 1.5, lambda x: middle(x, "seconds", what="start", name="bridge")),
+    Level("archive_restart_seconds", 1.5, lambda x: middle(x, "seconds", what="start", name="archive")),
+    Level("clean_restart_seconds", 2.0, lambda x: middle(x, "seconds", what="start", name="clean")),
+    Level("150_partitions_seconds", 3.0, lambda x: middle(x, "seconds", what="start", name="150 partitions")),
     Level("largest_process_mb", 300.0, lambda x: largest(x, ["bridge", *LAKE])),
 )
 

@@ -50,7 +50,18 @@ compare its CPU time only.
 
 def text(lines: Sequence[Line]) -> str:
     """The page."""
-    parts = [HEAD, _machine(lines), _levels(lines), _runs(lines), WORDS, _steady(lines), _limits(lines), _failed(lines)]
+    parts = [
+        HEAD,
+        _machine(lines),
+        _levels(lines),
+        _runs(lines),
+        WORDS,
+        _steady(lines),
+        _flood(lines),
+        _growth(lines),
+        _limits(lines),
+        _failed(lines),
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -141,6 +152,45 @@ def _steady(lines: Sequence[Line]) -> str:
 
 def _seconds(lines: Sequence[Line]) -> float:
     return float(statistics.median(of(lines, "seconds", what="steady")) if of(lines, "seconds", what="steady") else 0)
+
+
+def _flood(lines: Sequence[Line]) -> str:
+    ran = [x for x in lines if x["what"] == "flood"]
+    if not ran:
+        return ""
+    rate, all_of_it = (spread(of(ran, figure)) for figure in ("rate", "cpu_us"))
+    words = (
+        f"{ran[-1]['count']:,} readings as fast as the broker took them, until the last was in the lake: "
+        f"{cell(rate, 0)} readings/s, {cell(all_of_it)} us of CPU a reading over all processes:"
+    )
+    rows = [f"| {name} | {cell(spread([x['processes'][name] for x in ran]))} |" for name in ran[0]["processes"]]
+    head = ["| process | CPU us a reading |", "|---|---|"]
+    return "\n".join(["## A flood through the whole stack", "", _wrapped(words), "", *head, *rows, ""])
+
+
+def _growth(lines: Sequence[Line]) -> str:
+    ran = [x for x in lines if x["what"] == "growth"]
+    started = [x for x in lines if x["what"] == "start"]
+    out = []
+    if ran:
+        out += [
+            "## How it grows", "", "IMU readings, all else equal.", "",
+            "| of what | how many | side | CPU us a reading | peak memory, MB | readings/s |",
+            "|---|---|---|---|---|---|",
+        ]  # fmt: skip
+        for kind, size, side in sorted(dict.fromkeys((x["kind"], x["size"], x["side"]) for x in ran)):
+            cpu, rss, rate = (spread(of(ran, f, kind=kind, size=size, side=side)) for f in ("cpu_us", "rss_mb", "rate"))
+            out.append(f"| {kind} | {size:,} | {NAMES[side]} | {cell(cpu)} | {cell(rss, 0)} | {cell(rate, 0)} |")
+        out.append("")
+    if started:
+        out += [
+            "## From a start to the first reading", "", "Clean looks back on 600,000 readings.", "",
+            "| service | seconds |", "|---|---|",
+        ]  # fmt: skip
+        for name in dict.fromkeys(x["name"] for x in started):
+            out.append(f"| {name} | {cell(spread(of(started, 'seconds', name=name)), 2)} |")
+        out.append("")
+    return "\n".join(out)
 
 
 def _limits(lines: Sequence[Line]) -> str:

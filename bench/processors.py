@@ -37,7 +37,7 @@ class Costs(NamedTuple):
     archive: float
 
 
-def datums(registry: Registry, stream: str = STREAM) -> list[bytes]:
+def datums(registry: Registry, stream: str = STREAM, devices: int = DEVICES) -> list[bytes]:
     """Framed readings, each with values of its own, of the contract that the registry has for the raw topic."""
     assert registry.username is not None
     assert registry.password is not None
@@ -50,19 +50,19 @@ def datums(registry: Registry, stream: str = STREAM) -> list[bytes]:
     out = []
     for i in range(VARIANTS):
         values = {k: round(rnd.gauss(0, 3), 4) for k in ("ax", "ay", "az", "gx", "gy", "gz")}
-        own = {"device_id": f"bench-{i % DEVICES}", "event_time": now + i * 1000, "temperature": 25.0}
+        own = {"device_id": f"bench-{i % devices}", "event_time": now + i * 1000, "temperature": 25.0}
         datum = io.BytesIO()
         fastavro.schemaless_writer(datum, schema, {**nothing, **values, **own, "sequence": i})
         out.append(frame(found["id"], datum.getvalue()))
     return out
 
 
-def records(count: int, values: list[bytes]) -> Iterator[Record]:
+def records(count: int, values: list[bytes], devices: int = DEVICES) -> Iterator[Record]:
     """`count` readings as the bridge writes them."""
     now = b"%d" % (time.time_ns() // 1000)
     for i in range(count):
         headers = [(EVENT_ID, os.urandom(16)), (RECEIVED_AT, now)]
-        yield b"bench-%d" % (i % DEVICES), values[i % VARIANTS], headers
+        yield b"bench-%d" % (i % devices), values[i % VARIANTS], headers
 
 
 def measure(state: Path, count: int) -> Costs:

@@ -18,68 +18,35 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from bench import figures, limits, machine, page, processors, sides, whole
+from bench import figures, growth, limits, machine, page, processors, sides, starts, whole
+from bench.chain import chain
 from bench.figures import Line
 from bench.load import Message, Record, fill, flood
-from bench.measure import MB, append, held, usage, wait
+from bench.measure import append
 from bench.peers import iceberg, quix, telegraf
-from bench.sides import Bench, Side
+from bench.sides import Bench
 from bench.workloads import LAKE, WORKLOADS, Workload
 from headrace.errors import HeadraceError
 
 RESULTS = Path(__file__).with_name("results.jsonl")
-SETTLE = 2.0  # seconds from ready until it counts as idle
-LONGEST = 180.0  # seconds for a backlog
-PARTS = ("bridge", "lake", "iceberg", "steady", "limits")
+PARTS = ("bridge", "lake", "iceberg", "steady", "flood", "growth", "starts", "limits")
 
 
 class Counts:
     """How much is sent, for a workload of so many readings over MQTT, so many in Kafka, so many seconds."""
 
-    def __init__(self, messages: int, readings: int, seconds: float) -> None:
+    def __init__(self, messages: int, readings: int, seconds: float, most: int = 1_000_000) -> None:
         self.messages, self.readings, self.seconds = messages, readings, seconds
+        self.most = most  # in Kafka, to see whether memory stays flat
 
     def of(self, name: str) -> int:
         """Messages of a workload over MQTT: fewer where they are large."""
         share = {"arrays": 0.05, "packed": 0.1, "environment": 0.5, "waveforms": 0.05}.get(name, 1.0)
         return max(200, int(self.messages * share))
-
-
-def chain(bench: Bench, them: Sequence[Side], load_all: Callable[[], object], count: int) -> list[Line]:
-    """Each side in turn on the same backlog, the next on what the one before it has made: rate, cost and memory."""
-    lines: list[Line] = []
-    with ExitStack() as rest:
-        started = [(it, rest.enter_context(bench.running(it))) for it in them]
-        time.sleep(SETTLE)
-        before = [(it.done(), usage(process.pid)) for it, process in started]
-        with ExitStack() as holding:
-            holds = [ExitStack() for _ in started]
-            for hold, (_, process) in zip(holds, started, strict=True):
-                hold.enter_context(held(process.pid))
-                holding.push(hold)
-            load_all()
-            for hold, (it, process), (had, at_start) in zip(holds, started, before, strict=True):
-                begun = time.monotonic()
-                hold.close()
-                wait(f"{it.name}: {count:,} passed on", partial(_passed, it, process, had + count), LONGEST, 0.05)
-                took, at_end = time.monotonic() - begun, usage(process.pid)
-                line = {"side": it.name, "rate": count / took, "cpu_us": (at_end.cpu - at_start.cpu) / count * 1e6}
-                lines.append({**line, "rss_mb": at_end.rss / MB, "count": count})
-                process.terminate()
-                process.wait(30)
-    return lines
-
-
-def _passed(side: Side, process: "subprocess.Popen[bytes]", count: int) -> bool:
-    if process.poll() is not None:
-        raise RuntimeError(f"{side.name} ended in the middle, with exit code {process.returncode}")
-    if not side.alive():
-        raise RuntimeError(f"{side.name} has given up, as its log says")
-    return side.done() >= count
 
 
 def over_mqtt(bench: Bench, name: str, side: str, messages: int) -> list[Line]:
@@ -90,7 +57,7 @@ def over_mqtt(bench: Bench, name: str, side: str, messages: int) -> list[Line]:
         return f"bench/{token}/{work.device(i)}/{work.contract}", work.make(i, time.time_ns() // 1000)
 
     if side == "bridge":
-        it, count = sides.bridge(bench, bench.own(work, token), work), messages * work.readings
+        it, count = sides.bridge(bench, bench.own(work, token), [work.stream]), messages * work.readings
         refused = bench.ends(sides.LETTERS) + (-(-messages // work.poison_every) if work.poison_every else 0)
     else:
         it, count = telegraf.telegraf(bench, token), messages
@@ -107,7 +74,7 @@ def over_kafka(bench: Bench, side: str, count: int) -> list[Line]:
     kafka, work = bench.servers.kafka, LAKE
     if side == "ours":
         path = bench.own(work, f"lake-{time.monotonic_ns()}")
-        them = [sides.clean(bench, path, work), sides.archive(bench, path, work)]
+        them = [sides.clean(bench, path, [work.stream]), sides.archive(bench, path, [work.stream])]
         values = processors.datums(bench.servers.registry, work.stream)
         return chain(bench, them, lambda: fill(kafka, f"{work.stream}.raw", processors.records(count, values)), count)
     if side == "quix":
@@ -150,6 +117,8 @@ def runs(
             pairs += [(name, s, partial(over_mqtt, bench, name, s, counts.of(name))) for s in ("bridge", "telegraf")]
     lakes = [*(["ours", "quix"] if "lake" in parts else []), *(["iceberg"] if "iceberg" in parts else [])]
     pairs += [("imu", side, partial(over_kafka, bench, side, counts.readings)) for side in lakes]
+    if "growth" in parts:
+        pairs += [("imu", it.side, it.run) for it in growth.sizes(bench, counts.messages, counts.readings, counts.most)]
     for number in rounds:
         for name, side, run in pairs:
             began = {"workload": name, "round": number, "load": os.getloadavg()[0]}
@@ -157,6 +126,10 @@ def runs(
                 yield from ({"what": "run", **began, **line} for line in run())
             except (HeadraceError, RuntimeError, TimeoutError, OSError, subprocess.SubprocessError) as e:
                 yield {"what": "failed", **began, "side": side, "why": f"{type(e).__name__}: {e}"}
+        if "starts" in parts:
+            yield from ({"round": number, "load": os.getloadavg()[0], **line} for line in starts.measured(bench))
+        if "flood" in parts:
+            yield {"round": number, "load": os.getloadavg()[0], **whole.flooded(bench, counts.messages)}
         if "steady" in parts:
             for rate in (0, 1000, 5000):
                 began = {"round": number, "load": os.getloadavg()[0]}
@@ -173,16 +146,19 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=150_000, help="over MQTT, in each round")
     parser.add_argument("--readings", type=int, default=300_000, help="in Kafka, in each round")
     parser.add_argument("--seconds", type=float, default=30.0, help="of a steady rate, and idle")
+    parser.add_argument(
+        "--most", type=int, default=1_000_000, help="in Kafka, to see how it grows; 10,000,000 take long"
+    )
     parser.add_argument("--only", choices=PARTS, action="append", help="a part; may be repeated")
     parser.add_argument("--workload", choices=[*WORKLOADS], action="append", help="over MQTT; may be repeated")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--append", action="store_true", help="further rounds, beside the results that are there")
     parser.add_argument("--page", type=Path, default=page.PAGE)
     args = parser.parse_args()
-    counts = Counts(args.messages, args.readings, args.seconds)
+    counts = Counts(args.messages, args.readings, args.seconds, args.most)
     if args.quick:
         args.rounds, counts = 2, Counts(60_000, 100_000, 10.0)
-    parts = args.only or (["bridge", "lake", "steady"] if args.quick else PARTS)
+    parts = args.only or (["bridge", "lake", "steady", "flood"] if args.quick else PARTS)
     names = args.workload or (["imu", "arrays"] if args.quick else [*WORKLOADS])
     lines: list[Line] = []
     results = Path(os.devnull) if args.quick else args.results

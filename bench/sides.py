@@ -67,11 +67,11 @@ class Bench:
         places = [(topic, n) for topic in topics for n in range(PARTITIONS)]
         return sum(end for _, end in ends_of(self.admin, places).values())
 
-    def committed(self, group: str, topic: str) -> int:
-        """How many records of the topic the group has done."""
+    def committed(self, group: str, topics: Sequence[str]) -> int:
+        """How many records of the topics the group has done."""
         if group not in self._groups:
             self._groups[group] = kafka.consumer(self.servers.kafka, group)
-        found = kafka.committed(self._groups[group], [(topic, n) for n in range(PARTITIONS)])
+        found = kafka.committed(self._groups[group], [(topic, n) for topic in topics for n in range(PARTITIONS)])
         return sum(offset or 0 for offset, _ in found.values())
 
     def joined(self, group: str) -> bool:
@@ -110,18 +110,25 @@ class Bench:
             it.wait()
             side.after()
 
-    def own(self, work: Workload, token: str) -> Path:
-        """A configuration for our services, with a stream for the workload and an MQTT session of its own."""
+    def own(self, work: Workload, token: str, streams: int = 1, **archive: Any) -> Path:
+        """A configuration for our services, with streams for the workload and an MQTT session of its own.
+
+        `archive`: settings of the archive beside those that all runs have.
+        """
         data = yaml.safe_load((self.state / "headrace.yaml").read_text())
         secret = State(self.state).secret("metrics")
-        route = {"filter": f"bench/{token}/{{device_id}}/{work.contract}", "unknown_fields": "ignore", **work.route}
+        made: dict[str, Any] = {}
+        for name in streams_of(work, streams):
+            where = f"bench/{token}/{name}/{{device_id}}" if streams > 1 else f"bench/{token}/{{device_id}}"
+            route = {"filter": f"{where}/{work.contract}", "unknown_fields": "ignore", **work.route}
+            made[name] = {"contract": work.contract, "partitions": PARTITIONS, "routes": [route]}
         http = {n: {"host": "127.0.0.1", "port": ports.free(set()), "token": secret} for n in ("b", "c", "a")}
         data |= {
-            "streams": {work.stream: {"contract": work.contract, "partitions": PARTITIONS, "routes": [route]}},
+            "streams": made,
             "dead_letters": {"topic": LETTERS, "partitions": PARTITIONS},
             "bridge": {"client_id": f"headrace-bench-{token}", "keepalive_seconds": 300, "http": http["b"]},
             "clean": {"group": "bench-clean", "http": http["c"]},
-            "archive": {"group": "bench-archive", "idle_seconds": 1, "http": http["a"]},
+            "archive": {"group": "bench-archive", "idle_seconds": 1, "http": http["a"], **archive},
         }
         data["kafka"]["librdkafka"] = {"session.timeout.ms": SESSION_MS}
         for unused in ("hub", "ingest", "derive"):
@@ -135,31 +142,51 @@ class Bench:
         return path
 
 
-def _service(name: str, path: Path, done: Callable[[], int]) -> Side:
-    section: dict[str, Any] = yaml.safe_load(path.read_text())[name]["http"]
+def streams_of(work: Workload, count: int) -> list[str]:
+    """The names of so many streams for a workload."""
+    return [work.stream] if count == 1 else [f"{work.stream}_{n}" for n in range(count)]
+
+
+def _service(name: str, path: Path, done: Callable[[], int], processes: int = 1) -> Side:
+    configs = [path, *(_copy(path, name, n) for n in range(1, processes))]
+    sections: list[dict[str, Any]] = [yaml.safe_load(it.read_text())[name]["http"] for it in configs]
 
     def ready() -> bool:
         try:
-            workers.ready(section["port"], section["token"])
+            for it in sections:
+                workers.ready(it["port"], it["token"])
         except HeadraceError:
             return False
         return True
 
     module = ["bridge"] if name == "bridge" else ["processors", name]
-    return Side(name, [sys.executable, "-m", *module, "--config", str(path)], ready, done)
+    argv = [sys.executable, "-m", *module, "--config"]
+    if processes > 1:
+        return Side(name, [sys.executable, "-m", "bench.several", *map(str, configs), "--", *argv], ready, done)
+    return Side(name, [*argv, str(path)], ready, done)
 
 
-def bridge(bench: Bench, path: Path, work: Workload) -> Side:
+def _copy(path: Path, name: str, number: int) -> Path:
+    """The configuration of a further process of a service: the same, on another port."""
+    data = yaml.safe_load(path.read_text())
+    data[name]["http"]["port"] = ports.free(set())
+    copy = path.with_suffix(f".{name}{number}.yaml")
+    copy.write_text(yaml.safe_dump(data))
+    copy.chmod(0o600)
+    return copy
+
+
+def bridge(bench: Bench, path: Path, streams: Sequence[str]) -> Side:
     """MQTT to Kafka. What it refused counts too: it is in Kafka, as a dead letter."""
-    raw = f"{work.stream}.raw"
-    return _service("bridge", path, lambda: bench.ends(raw, LETTERS))
+    return _service("bridge", path, lambda: bench.ends(*(f"{s}.raw" for s in streams), LETTERS))
 
 
-def clean(bench: Bench, path: Path, work: Workload) -> Side:
-    """The raw topic to the clean one."""
-    return _service("clean", path, lambda: bench.ends(f"{work.stream}.clean"))
+def clean(bench: Bench, path: Path, streams: Sequence[str], processes: int = 1) -> Side:
+    """The raw topics to the clean ones."""
+    return _service("clean", path, lambda: bench.ends(*(f"{s}.clean" for s in streams)), processes)
 
 
-def archive(bench: Bench, path: Path, work: Workload) -> Side:
-    """The clean topic to Parquet in the object store."""
-    return _service("archive", path, lambda: bench.committed("bench-archive", f"{work.stream}.clean"))
+def archive(bench: Bench, path: Path, streams: Sequence[str], processes: int = 1) -> Side:
+    """The clean topics to Parquet in the object store."""
+    topics = [f"{s}.clean" for s in streams]
+    return _service("archive", path, lambda: bench.committed("bench-archive", topics), processes)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import fastavro
 
 from bench.figures import Line, percentile
-from bench.load import Message, steady
-from bench.measure import family, services, usage
+from bench.load import Message, flood, steady
+from bench.measure import family, services, usage, wait
 from bench.sides import Bench
 from bench.workloads import WORKLOADS
 from headrace import kafka
@@ -68,6 +68,23 @@ def at_rate(bench: Bench, rate: int, seconds: float) -> list[Line]:
                 {"what": "latency", "rate": rate, "topic": topic.split(".")[1], "readings": len(late), **figures}
             )
     return lines
+
+
+def flooded(bench: Bench, count: int) -> Line:
+    """So many readings as fast as the broker takes them: until they are in the lake, and what all processes cost."""
+    them = processes(bench)
+    alone = {it.name: family(it.pid) for it in them if it.name != "supervisor"}
+    archive = services(bench.state)["archive"]
+
+    def stored() -> float:
+        return archive.total("headrace_archive_rows_total", stream=STREAM)
+
+    had, before, begun = stored(), _cpu(them, alone), time.monotonic()
+    asyncio.run(flood(bench.servers.mqtt, _message, count))
+    wait("all in the lake", lambda: stored() >= had + count)
+    took, after = time.monotonic() - begun, _cpu(them, alone)
+    costs = {name: (after[name] - before[name]) / count * 1e6 for name in after}
+    return {"what": "flood", "count": count, "rate": count / took, "cpu_us": sum(costs.values()), "processes": costs}
 
 
 def delays(bench: Bench, topic: str, begins: dict[int, int]) -> list[float]:

@@ -36,6 +36,11 @@ STEADY: list[Line] = [
       for name, core in (("bridge", 20.0), ("clean", 10.0), ("archive", 2.0), ("kafka", 30.0), ("mosquitto", 5.0),
                          ("supervisor", 1.0), ("hub", 7.0))),
     {"what": "latency", "rate": 5000, "topic": "clean", "p50_ms": 90.0, "p99_ms": 260.0, "readings": 5, "round": 1},
+    *({"what": "growth", "kind": "streams", "size": size, "side": side, "cpu_us": cpu, "rss_mb": 100.0, "rate": 9.0,
+       "round": 1} for size, side, cpu in ((1, "clean", 10.0), (1, "archive", 10.0), (50, "clean", 20.0),
+                                           (50, "archive", 30.0), (50, "bridge", 30.0))),
+    {"what": "start", "name": "clean", "seconds": 2.5, "round": 1},
+    {"what": "flood", "count": 1000, "rate": 9000.0, "cpu_us": 95.0, "processes": {"kafka": 60.0, "bridge": 35.0}},
     {"what": "limit", "name": "Parquet written", "us": 0.37},
     {"what": "failed", "side": "iceberg", "workload": "imu", "round": 1,
      "why": "iceberg did not start. Its output: /a/b\n\nat /c/d.jar: no"},
@@ -73,7 +78,10 @@ def test_ratios_are_told_one_a_line_with_their_levels() -> None:
     assert "ratio bridge_rate_by_telegraf 1.67 level 1.5" in told
     assert "ratio clean_and_archive_cpu_by_quix 0.10 level 0.12" in told
     assert "ratio largest_process_mb 310.00 level 300" in told
-    assert not any("iceberg" in x or "idle" in x for x in told)
+    assert "ratio clean_and_archive_50_streams_by_1 2.50 level 1.3" in told
+    assert "ratio clean_restart_seconds 2.50 level 2" in told
+    assert "ratio flood_us_a_reading 95.00 level 90" in told
+    assert not any("iceberg" in x or "idle" in x or "bridge_50" in x for x in told)
 
 
 def test_a_level_is_met_from_its_side() -> None:
@@ -96,6 +104,10 @@ def test_the_page_holds_every_result(tmp_path: Path) -> None:
     assert "| Headrace clean | 1,000 | 10.0 | 200 | 1 of 5,000 |" in text  # a single round has no spread
     assert "| 5,000/s, .clean | 90 | 260 |" in text
     assert "| Parquet written | 0.37 |" in text
+    assert "| streams | 50 | Headrace archive | 30.0 | 100 | 9 |" in text
+    assert "| clean | 2.50 |" in text
+    assert "9,000 readings/s, 95.0 us of CPU a reading" in text.replace("\n", " ")
+    assert "| kafka | 60.0 |" in text
     assert "- iceberg, imu, round 1: iceberg did not start: at ...: no\n" in text
     assert "commit abc" in text
     assert "without PGO" in text
