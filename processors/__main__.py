@@ -1,4 +1,4 @@
-"""`python -m processors clean|derive|archive|copy --config FILE`."""
+"""`python -m processors clean|derive|archive|compact|copy --config FILE`."""
 
 import importlib
 import os
@@ -11,6 +11,7 @@ SERVICES = {
     Service.CLEAN: "processors.clean.service",
     Service.DERIVE: "processors.derive.service",
     Service.ARCHIVE: "processors.archive.service",
+    Service.COMPACT: "processors.compact.service",
     Service.COPY: "processors.copy.service",
 }
 

@@ -90,6 +90,17 @@ ARCHIVE_UNREAD = Gauge(
     "headrace_archive_unread_records", "Records in Kafka not read yet: scale on this", ["topic", "partition"]
 )
 
+# Compact
+COMPACT_ROUNDS = Counter("headrace_compact_rounds_total", "Rounds that ended well")
+COMPACT_FAILURES = Counter("headrace_compact_failures_total", "Rounds that failed, and are tried again")
+COMPACT_SECONDS = Gauge("headrace_compact_round_seconds", "What the last round took")
+COMPACT_FILES = Gauge("headrace_compact_files", "Files that a query of the stream reads", ["stream"])
+COMPACT_SMALL = Gauge("headrace_compact_small_files", "Of those, the ones that wait to be merged", ["stream"])
+COMPACT_MERGED = Counter("headrace_compact_merged_files_total", "Files that a merged one has replaced", ["stream"])
+COMPACT_REMOVED = Counter("headrace_compact_removed_files_total", "Replaced files removed", ["stream"])
+COMPACT_ROWS = Counter("headrace_compact_rows_total", "Rows written into merged files", ["stream"])
+COMPACT_BYTES = Counter("headrace_compact_bytes_total", "Bytes of merged files written", ["stream"])
+
 # Ingest
 INGEST_REQUESTS = Counter("headrace_ingest_requests_total", "Requests answered, by their HTTP status", ["status"])
 INGEST_DEVICES = Gauge("headrace_ingest_devices", "Devices and gateways that may log in")

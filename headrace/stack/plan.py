@@ -30,7 +30,7 @@ DEFAULT_PORTS = {
 INNER_PORTS = (
     "kafka.controller", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer",
     "filer.grpc", "admin", "admin.grpc", "bridge.http", "clean.http", "archive.http", "hub.http", "agent.http",
-    "ingest.http", "derive.http",
+    "ingest.http", "derive.http", "compact.http",
 )  # fmt: skip
 WATCHED = tuple(name.removesuffix(".http") for name in INNER_PORTS if name.endswith(".http"))
 CONNECTIONS = ("mqtt", "kafka", "registry", "store", "hub")
@@ -221,7 +221,9 @@ def connections(
         },
         **{
             name: {"http": {"host": HOST, "port": chosen[f"{name}.http"], "token": secret["metrics"]}, **more}
-            for name, more in (("bridge", bridge), ("ingest", ingest), ("clean", {}), ("derive", {}), ("archive", {}))
+            for name, more in (
+                ("bridge", bridge), ("ingest", ingest), ("clean", {}), ("derive", {}), ("archive", {}), ("compact", {})
+            )
         },
         "hub": {
             "url": f"https://{_reached(listen)}:{chosen['hub.tls']}", "token": secret["hub_admin"],

@@ -22,7 +22,7 @@ STOP_ORDER = (
     ("bridge", "ingest", "agent"),
     ("hub",),
     ("clean", "derive"),  # what each makes, the other reads
-    ("archive",),
+    ("archive", "compact"),
     ("mosquitto", "kafka", "registry", "store"),
 )
 LOG_BYTES = 16 << 20

@@ -15,6 +15,7 @@ WORKERS = {
     "clean": (["processors", "clean"], ("kafka", "registry")),
     "derive": (["processors", "derive"], ("kafka", "registry", "store")),
     "archive": (["processors", "archive"], ("kafka", "registry", "store")),
+    "compact": (["processors", "compact"], ("store",)),
     "hub": (["hub"], ()),  # it answers while Kafka is away, and tells it later what has happened
     "ingest": (["bridge", "ingest"], ("kafka", "registry", "store", "hub")),
     "agent": (["headrace.operate.brokeragent"], ("mosquitto", "hub")),

@@ -112,7 +112,7 @@ def test_its_console_may_ask_how_the_services_are(render: Render, secrets: Path)
     objects = render("hub", "--set", "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus")
     watched = settings(objects, "hub", secrets).hub.serve.watch
     assert watched.pop("hub") == "http://127.0.0.1:8080"
-    assert set(watched) == {"bridge", "clean", "archive", "ingest"}
+    assert set(watched) == {"bridge", "clean", "archive", "compact", "ingest"}
     policies = named(objects, "NetworkPolicy")
     egress = policies[NAME]["spec"]["egress"]
     for name, url in watched.items():

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.parametrize("case", CASES)
 
 # Volumes that the pod security standard `restricted` admits, of those a chart could want.
 VOLUMES = {"configMap", "secret", "emptyDir", "projected", "downwardAPI", "persistentVolumeClaim"}
-BUDGETED = ("bridge", "ingest", "clean", "derive", "archive", "hub")
+BUDGETED = ("bridge", "ingest", "clean", "derive", "archive", "compact", "hub")
 
 
 def test_pods_are_restricted(case: str, render: Render) -> None:

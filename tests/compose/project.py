@@ -36,7 +36,7 @@ PORTS = (
     "GRAFANA_PORT",
 )
 SERVERS = ("mosquitto", "kafka", "registry", "store")
-WORKERS = ("bridge", "ingest", "clean", "derive", "archive", "hub", "agent")
+WORKERS = ("bridge", "ingest", "clean", "derive", "archive", "compact", "hub", "agent")
 
 
 @dataclass

@@ -252,7 +252,7 @@ def test_metrics_are_scraped(up: Project, images: dict[str, str], rendered: dict
 
     try:
         until(lambda: set(health().values()) == {"up"}, 60, "every service is scraped")
-        assert set(health()) == {"bridge", "ingest", "clean", "derive", "archive", "hub", "broker-metrics"}
+        assert set(health()) == {"bridge", "ingest", "clean", "derive", "archive", "compact", "hub", "broker-metrics"}
         with urllib.request.urlopen(f"{url}/rules", timeout=10) as answer:
             assert json.load(answer)["data"]["groups"]
     finally:

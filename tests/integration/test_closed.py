@@ -139,6 +139,7 @@ def _services(stack: Stack) -> list[str]:
     config = stack.config()
     each = (
         config.bridge.http, config.ingest.http, config.clean.http, config.derive.http, config.archive.http,
+        config.compact.http,
         config.hub.serve.http,
     )  # fmt: skip
     return [f"http://127.0.0.1:{http.port}" for http in each]

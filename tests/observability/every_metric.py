@@ -40,7 +40,7 @@ def every(job: str) -> list[Counter | Gauge]:
         owner = next(
             (
                 s
-                for s in ("bridge", "ingest", "clean", "derive", "archive", "copy", "hub")
+                for s in ("bridge", "ingest", "clean", "derive", "archive", "compact", "copy", "hub")
                 if metric._name.startswith(f"headrace_{s}_")
             ),
             job,

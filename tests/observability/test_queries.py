@@ -13,7 +13,7 @@ from tests.observability.prometheus import Prometheus, scraping
 from tests.observability.queries import FILES, queries
 from tests.waiting import running, until
 
-JOBS = ("bridge", "ingest", "clean", "derive", "archive", "hub", "broker-metrics")
+JOBS = ("bridge", "ingest", "clean", "derive", "archive", "compact", "hub", "broker-metrics")
 RULES = (FILES / "alerts.yaml").read_text()
 
 
@@ -49,7 +49,7 @@ def test_every_rule_is_evaluated(prometheus: Prometheus) -> None:
     assert {r["name"]: r.get("lastError", "") for r in rules if r["health"] != "ok"} == {}
     assert [r["name"] for r in rules if r["type"] == "recording" and not prometheus.query(r["name"])] == []
     lags = prometheus.query("service_stream:headrace_lag:seconds")
-    assert {s["metric"]["service"] for s in lags} == {"bridge", "ingest", "clean", "derive", "archive", "hub"}
+    assert {s["metric"]["service"] for s in lags} == {"bridge", "ingest", "clean", "derive", "archive", "compact", "hub"}
 
 
 def test_losses_are_told_of(prometheus: Prometheus) -> None:

@@ -43,6 +43,7 @@ QUIET = {
     "headrace_derive_readings_total": "no stream is made of another",
     "headrace_derive_rows_total": "no stream is made of another",
     'service="derive"': "no stream is made of another",
+    "headrace_compact_": "no round has come yet",
     "kubelet_volume_stats_available_bytes": "no kubelet here",
     "certmanager_certificate_expiration_timestamp_seconds": "no cert-manager here",
     "ALERTS": "no alert is pending",
@@ -72,7 +73,7 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
     folder = tmp_path_factory.mktemp("prometheus")
     cfg = stack.config()
     exporter = ports.free(set())
-    jobs = {s: [getattr(cfg, s).http.port] for s in ("bridge", "ingest", "clean", "derive", "archive")}
+    jobs = {s: [getattr(cfg, s).http.port] for s in ("bridge", "ingest", "clean", "derive", "archive", "compact")}
     jobs["hub"] = [cfg.hub.serve.http.port]
     config, token = str(stack.state / "headrace.yaml"), State(stack.state).secret("metrics")
     (folder / "token").write_text(token)

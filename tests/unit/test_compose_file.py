@@ -106,7 +106,7 @@ def test_the_store_is_reached_through_s3_alone() -> None:
     assert [port.rpartition(":")[2] for port in store["ports"]] == ["8333"]
     assert {"-ip.bind=127.0.0.1", "-s3.ip.bind=0.0.0.0", "-ip=127.0.0.1"} <= set(store["command"])
     on_it = {name for name, service in SERVICES.items() if "store" in service.get("networks", [])}
-    assert on_it == {"store", "provision", "bridge", "ingest", "clean", "derive", "archive", "headrace"}
+    assert on_it == {"store", "provision", "bridge", "ingest", "clean", "derive", "archive", "compact", "headrace"}
 
 
 def test_secrets_reach_only_their_readers() -> None:

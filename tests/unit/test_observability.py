@@ -205,7 +205,7 @@ def test_a_runbook_answers_its_four_questions(path: Path) -> None:
         assert problems(block) == [], block
 
 
-@pytest.mark.parametrize("job", ["bridge", "ingest", "clean", "derive", "archive", "hub"])
+@pytest.mark.parametrize("job", ["bridge", "ingest", "clean", "derive", "archive", "compact", "hub"])
 def test_the_process_that_moves_every_metric_knows_their_labels(job: str) -> None:
     """A label that it does not know ends it, and `make observability-test` waits for it in vain."""
     assert every_metric.every(job)

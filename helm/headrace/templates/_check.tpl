@@ -141,7 +141,8 @@
 {{- if and (eq (dig "kind" "" $token) "azure") (not (or $v.kafka.existingSecret $token.client_secret_file $token.client_assertion_file)) -}}
 {{- $workload = append $workload "config.kafka.sasl.token" -}}
 {{- end -}}
-{{- range $component := concat (list "bridge") $processors (list "provision") (include "headrace.ingest" . | empty | ternary list (list "ingest")) ((and $v.hub.enabled (has "config.kafka.sasl.token" $workload)) | ternary (list "hub") list) -}}
+{{- $asked := has "config.store.azure" $workload | ternary $processors (without $processors "compact") -}}
+{{- range $component := concat (list "bridge") $asked (list "provision") (include "headrace.ingest" . | empty | ternary list (list "ingest")) ((and $v.hub.enabled (has "config.kafka.sasl.token" $workload)) | ternary (list "hub") list) -}}
 {{- if and $workload (ne (get (include "headrace.podLabels" (dict "root" $ "of" (get $v $component)) | fromYaml) "azure.workload.identity/use") "true") -}}
 {{- $p = append $p (printf "%s.podLabels: azure.workload.identity/use: \"true\" is missing: without a key or a secret %s takes the pod's Workload Identity%s%s" $component (join " and " $workload) (has "config.kafka.sasl.token" $workload | ternary ". Or name the Secret with the application's client secret in kafka.existingSecret" "") (has "config.store.azure" $workload | ternary ". Or name the Secret with the storage account's key in store.existingSecret" "")) -}}
 {{- end -}}
@@ -199,7 +200,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- range $pods := list "bridge" "clean" "derive" "archive" "provision" -}}
+{{- range $pods := list "bridge" "clean" "derive" "archive" "compact" "provision" -}}
 {{- range (get $v $pods).extraEnv -}}
 {{- if and (regexMatch "(?i)(password|secret|access_key|token)$" .name) (hasKey . "value") -}}
 {{- $p = append $p (printf "%s.extraEnv: %s: a secret in plain. Name a Secret: valueFrom.secretKeyRef, or existingSecret of its connection" $pods .name) -}}
@@ -217,7 +218,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- range $service := $processors -}}
+{{- range $service := without $processors "compact" -}}
 {{- $a := (get $v $service).autoscaling -}}
 {{- $most := include "headrace.partitions" (dict "root" $ "service" $service) | int -}}
 {{- if ne $a.kind "none" -}}

@@ -110,7 +110,7 @@ null has its defaults), and without a token that the mechanism does not use. */}
 {{- /* Which connections a role has: it gets no other secret. */}}
 {{- define "headrace.parts" -}}
 {{- get (dict
-  "bridge" "mqtt kafka registry store" "broker-metrics" "mqtt" "clean" "kafka registry store" "archive" "kafka registry store" "derive" "kafka registry store"
+  "bridge" "mqtt kafka registry store" "broker-metrics" "mqtt" "clean" "kafka registry store" "archive" "kafka registry store" "derive" "kafka registry store" "compact" "store"
   "ingest" "kafka registry store" "hub" "kafka registry" "topics" "kafka" "contracts" "registry" "bucket" "store" "tools" "mqtt kafka registry store"
   "mosquitto" "") . -}}
 {{- end -}}
@@ -132,19 +132,20 @@ to a route, replaces no pod of this one. */}}
   "clean" (list "streams" "dead_letters" "max_message_bytes" "clean")
   "derive" (list "streams" "dead_letters" "max_message_bytes" "derive")
   "archive" (list "streams" "dead_letters" "max_message_bytes" "archive")
+  "compact" (list "streams" "compact")
   "hub" (list "streams" "contracts" "hub")
   "topics" (list "streams" "dead_letters" "max_message_bytes")
   "contracts" (list "streams" "contracts")
   "bucket" (list)
   "mosquitto" (list "streams" "bridge")
-  "tools" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge" "clean" "derive" "archive")) .role -}}
+  "tools" (list "streams" "dead_letters" "max_message_bytes" "contracts" "bridge" "clean" "derive" "archive" "compact")) .role -}}
 {{- range $sections -}}
 {{- if hasKey $config . }}{{ $_ := set $out . (get $config .) }}{{ end -}}
 {{- end -}}
 {{- if and $v.hub.enabled $out.streams (not (has .role (list "bridge" "ingest" "mosquitto"))) -}}
 {{- $_ := set $out "streams" (merge $out.streams (include "headrace.hubStreams" .root | fromYaml)) -}}
 {{- end -}}
-{{- if and $out.streams (has .role (list "clean" "derive" "archive" "topics")) -}}
+{{- if and $out.streams (has .role (list "clean" "derive" "archive" "compact" "topics")) -}}
 {{- $streams := dict -}}
 {{- range $name, $stream := $out.streams }}{{ $_ := set $streams $name (omit (default dict $stream) "routes") }}{{ end -}}
 {{- $_ := set $out "streams" $streams -}}
@@ -163,7 +164,7 @@ to a route, replaces no pod of this one. */}}
 {{- if and (has "contracts" $sections) (include "headrace.files" (dict "root" .root "kind" "contracts")) -}}
 {{- $_ := set $out "contracts" (prepend (default list $out.contracts) "/etc/headrace/contracts") -}}
 {{- end -}}
-{{- range list "bridge" "ingest" "clean" "derive" "archive" -}}
+{{- range list "bridge" "ingest" "clean" "derive" "archive" "compact" -}}
 {{- if has . $sections -}}
 {{- $http := dict "host" "0.0.0.0" "port" (include "headrace.port" (dict "root" $.root "service" .) | int) "token_file" "/run/secrets/headrace/metrics/token" -}}
 {{- $section := default dict (get $out .) -}}
@@ -260,7 +261,7 @@ to a route, replaces no pod of this one. */}}
 
 {{- /* The processors that run, parted by spaces: derive only where a stream is made of another. */}}
 {{- define "headrace.processors" -}}
-clean{{ if include "headrace.derived" . }} derive{{ end }} archive
+clean{{ if include "headrace.derived" . }} derive{{ end }} archive{{ if .Values.compact.enabled }} compact{{ end }}
 {{- end -}}
 
 {{- /* dict root, service: the port of /livez, /readyz and /metrics. */}}

@@ -17,7 +17,7 @@ command; and for services: env (YAML of a list), grace, service: true (probes an
 {{- $texts = append $texts (get $v $kind) -}}
 {{- end -}}
 {{- end -}}
-{{- $metrics := has .role (list "bridge" "ingest" "broker-metrics" "clean" "derive" "archive" "hub") -}}
+{{- $metrics := has .role (list "bridge" "ingest" "broker-metrics" "clean" "derive" "archive" "compact" "hub") -}}
 {{- /* What is said of a connection goes to the pods that have it: half a connection would end the others. */ -}}
 {{- $env := list -}}
 {{- range $of.extraEnv -}}
