@@ -15,7 +15,8 @@ def logs(
     service: Annotated[
         str,
         typer.Argument(
-            help="mosquitto, kafka, registry, store, bridge, ingest, clean, derive, archive, compact, hub, agent or stack."
+            help="mosquitto, kafka, registry, store, bridge, ingest, clean, derive, archive, compact, hub, agent or "
+            "stack."
         ),
     ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines as they come, until Ctrl-C.")] = False,

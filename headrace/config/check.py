@@ -44,6 +44,7 @@ class Service(StrEnum):
     CLEAN = "clean"
     DERIVE = "derive"
     ARCHIVE = "archive"
+    COMPACT = "compact"
     COPY = "copy"
     HUB = "hub"
     BROKER = "broker"
@@ -257,6 +258,7 @@ CHECKS: dict[Service, tuple[Check, ...]] = {
     ),
     Service.DERIVE: (_derived_problems, partial(_transform_problems, derived=True)),
     Service.ARCHIVE: (_archive_problems,),
+    Service.COMPACT: (),  # whatever its keys and types allow will do
     Service.COPY: (_copy_problems,),
     Service.HUB: (_hub_problems, _behaviour_problems),
     Service.PROVISION: (routes.contract_problems, _follow_problems, _derived_problems),

@@ -16,7 +16,8 @@ router = APIRouter()
 # What each does, in the order in which a reading meets them.
 ROLES = {
     "bridge": "MQTT to Kafka", "ingest": "HTTP to Kafka", "clean": "rules, repeats",
-    "derive": "derived streams", "archive": "the lake", "compact": "larger files", "hub": "devices, this page", "agent": "beside the broker",
+    "derive": "derived streams", "archive": "the lake", "compact": "larger files", "hub": "devices, this page",
+    "agent": "beside the broker",
 }  # fmt: skip
 TREND = 120  # looks in a small chart: four minutes
 _WIDE, _HIGH = 120, 26

@@ -56,9 +56,13 @@ def run_round(
 
 
 def _hear(output: IO[bytes], said: "queue.SimpleQueue[Counts | None]") -> None:
-    for line in output:
-        said.put(orjson.loads(line))
-    said.put(None)
+    try:
+        for line in output:
+            said.put(orjson.loads(line))
+    except ValueError:
+        pass  # it ended in the middle of a line
+    finally:
+        said.put(None)
 
 
 def _result(
@@ -88,10 +92,11 @@ def _result(
             code = child.wait()
             if stop.is_set():
                 return None
-            raise LostRoundError(f"ended by signal {-code}, at: {word}" if code < 0 else f"ended with {code}, at: {word}")
+            how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+            raise LostRoundError(f"it ended {how}, at: {word}")
         if "report" in it:
             counts: Counts = it["report"]
-            return None if counts["stopped"] else counts
+            return None if stop.is_set() else counts
         if "error" in it:
             raise _ERRORS[it["kind"]](it["error"])
         word = it["doing"]

@@ -1,8 +1,8 @@
 """compact: a round of `headrace.lake.compaction` every so often, each in a process of its own.
 
-That process takes the memory that sorting and Parquet need, and gives it back at its end: this one stays small, and what
-ends the other (its memory's limit, kill -9) leaves this one to begin the next round. A round that was interrupted anywhere
-has lost nothing, and several compactors at once do the same work twice, and no harm.
+That process takes the memory that sorting and Parquet need, and gives it back at its end. This one stays small, and
+what ends the other (its limit of memory, kill -9) leaves this one to begin the next round. A round that was interrupted
+anywhere has lost nothing; two compactors at once do the same work twice, and no harm.
 """
 
 import logging
@@ -10,7 +10,8 @@ import threading
 import time
 
 from headrace.config import Config
-from headrace.errors import TransientError
+from headrace.errors import ConfigError, TransientError
+from headrace.protocol.names import lake_folder
 from headrace.runtime import metrics
 from headrace.runtime.health import Health
 from headrace.store.open import open_store
@@ -19,7 +20,7 @@ from processors.group.hold import Hold, Stopped
 
 log = logging.getLogger(__name__)
 
-STORE, ROUND = "store", "round"  # the checks: the object store answers; the last round ended well
+STORE = "store"  # the check: the object store answers
 FIRST_SECONDS = 20.0  # before the first round: a stack that starts needs its cores for other things
 _LOOK_SECONDS = 1.0
 
@@ -49,10 +50,9 @@ class _Rounds:
         self._hold.repeat(STORE, "asking for the bucket", self._ask, self._wait)
         self._hold.admitted = True
         every = self._config.compact.every_seconds
-        if not self._config.compact.enabled:
-            log.info("nothing to do: compact.enabled is false")
-            every = float("inf")
-        self._wait(min(every, FIRST_SECONDS) if every < float("inf") else every)
+        self._wait(min(every, FIRST_SECONDS))
+        while not self._config.compact.enabled:
+            self._wait(every)
         while True:
             began = time.monotonic()
             self._hold.repeat(STORE, "compacting", self._round, self._wait)
@@ -70,7 +70,7 @@ class _Rounds:
             metrics.COMPACT_FAILURES.inc()
             log.warning("a round failed, and the next one does what it left", extra={"error": str(e)})
             return
-        except TransientError:
+        except (TransientError, ConfigError):
             metrics.COMPACT_FAILURES.inc()
             raise
         if counts is None:
@@ -82,9 +82,11 @@ class _Rounds:
         metrics.COMPACT_SECONDS.set(seconds)
         (metrics.COMPACT_ROUNDS if counts["good"] else metrics.COMPACT_FAILURES).inc()
         for topic, found in counts["topics"].items():
-            metrics.COMPACT_FILES.labels(topic).set(found["after"])
+            stream = lake_folder(topic)
+            metrics.COMPACT_FILES.labels(stream).set(found["after"])
+            metrics.COMPACT_SMALL.labels(stream).set(found["small"])
             for counter, name in _COUNTERS.items():
-                counter.labels(topic).inc(found[name])
+                counter.labels(stream).inc(found[name])
             if found["merges"] or found["removed"]:
                 log.info("compacted", extra={"topic": topic, **{k: v for k, v in found.items() if k != "problems"}})
             for problem in found["problems"]:

@@ -1,7 +1,8 @@
 """A round, as round.py starts it: `python -m processors.compact.work`.
 
-From standard input it takes the configuration; when that ends, whoever asked for the round wants no more of it, or is gone,
-and the round stops between two steps. To standard output it writes a line of JSON for each step, and one for what came of it.
+From standard input it takes the configuration; when that ends, whoever asked for the round wants no more of it, or is
+gone, and the round stops between two steps. To standard output it writes a line of JSON for each step, and one for what
+came of it.
 """
 
 import os
@@ -16,7 +17,7 @@ from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.runtime import logs
 from headrace.runtime.service import stopping
 
-_KIND = 10  # to the data path this is a background job
+_NICE = 10  # to the data path this is a background job
 
 
 def main() -> int:
@@ -24,7 +25,7 @@ def main() -> int:
     logs.setup("compact")
     stop = stopping()
     if hasattr(os, "nice"):
-        os.nice(_KIND)
+        os.nice(_NICE)
     out = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints is no line of ours
     config: Config = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that has started this one

@@ -121,7 +121,7 @@ def test_a_change_for_one_service_leaves_the_others_alone(render: Render) -> Non
 
 def test_a_changed_secret_replaces_what_reads_one(render: Render) -> None:
     before, after = render("external"), render("external", "--set", "secretsRevision=2027-01")
-    assert _replaced(before, after) == {f"plant-{role}" for role in (*ROLES, "hub")}
+    assert _replaced(before, after) == {f"plant-{role}" for role in (*ROLES, "compact", "hub")}
     renamed = render("external", "--set", "mqtt.existingSecret=other")
     assert _replaced(before, renamed) == {"plant-bridge"}
 

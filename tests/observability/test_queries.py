@@ -49,7 +49,7 @@ def test_every_rule_is_evaluated(prometheus: Prometheus) -> None:
     assert {r["name"]: r.get("lastError", "") for r in rules if r["health"] != "ok"} == {}
     assert [r["name"] for r in rules if r["type"] == "recording" and not prometheus.query(r["name"])] == []
     lags = prometheus.query("service_stream:headrace_lag:seconds")
-    assert {s["metric"]["service"] for s in lags} == {"bridge", "ingest", "clean", "derive", "archive", "compact", "hub"}
+    assert {s["metric"]["service"] for s in lags} == set(JOBS) - {"broker-metrics"}
 
 
 def test_losses_are_told_of(prometheus: Prometheus) -> None:

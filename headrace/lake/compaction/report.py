@@ -10,6 +10,7 @@ class Topic:
 
     before: int = 0  # files that queries read, when the round began
     after: int = 0  # and when it ended
+    small: int = 0  # of these, the ones that wait to be merged
     merges: int = 0  # compacted files that were made
     merged: int = 0  # files that they replace
     rows: int = 0  # in the files that were made

@@ -158,7 +158,7 @@ spec:
         name: {{ include "headrace.fullname" $root }}
         items: [{key: {{ .role }}.yaml, path: headrace.yaml}]
     - name: tmp
-      emptyDir: {sizeLimit: 256Mi}
+      emptyDir: {sizeLimit: {{ default "256Mi" $of.tmpSize }}}
     {{- if $metrics }}
     - name: metrics
       secret:
