@@ -1,5 +1,8 @@
 """The service compact: rounds in a process of their own, what it tells of them, and how it ends."""
 
+import os
+import pickle
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +16,7 @@ from prometheus_client import REGISTRY
 from headrace.config import Config
 from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.runtime.health import Health
+from headrace.runtime.service import IMPORT_PATH
 from processors.compact import round as rounds
 from processors.compact import service
 from processors.compact.round import LostRoundError, run_round
@@ -102,12 +106,10 @@ def test_a_real_round_on_a_folder(tmp_path: Path) -> None:
 
 def test_a_real_round_ends_with_who_asked_for_it(tmp_path: Path) -> None:
     """Its standard input ends: it stops before it has looked at anything."""
-    import pickle
-    import subprocess
-
     (tmp_path / "lake").mkdir()
     cfg = Config.model_validate({**IMU, "store": {"kind": "folder", "folder": str(tmp_path / "lake")}})
-    done = subprocess.run(rounds.ARGV, input=pickle.dumps(cfg), capture_output=True, timeout=60, check=False)
+    env = {**os.environ, "PYTHONPATH": IMPORT_PATH}
+    done = subprocess.run(rounds.ARGV, input=pickle.dumps(cfg), capture_output=True, timeout=60, check=False, env=env)
     assert done.returncode == 0
     assert b'"stopped":true' in done.stdout
 
