@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.deadletters import Letter, Stage
 from headrace.errors import PoisonError, Reason
-from headrace.kafka import Message, epoch_of, headers_of
+from headrace.kafka import Message, columns, epoch_of, headers_of
 from headrace.protocol.clean_note import CleanNote, Counts
 from headrace.protocol.names import clean_topic, stream_of
 from headrace.protocol.wire import (
@@ -108,12 +108,12 @@ def decided(b: RawBatch, judged: Judged, limits: Mapping[str, int]) -> Decided:
 
 def looked_back(messages: list[Message], schemas: Schemas[Known]) -> Values:
     """What the look-back keeps of messages that were dealt with already. TransientError while the registry is away."""
-    return values_of([m.value() for m in messages], append_ms_of(messages), offsets_of(messages), schemas)
+    return values_of(columns.values(messages), lambda: (append_ms_of(messages), offsets_of(messages)), schemas)
 
 
 def append_ms_of(messages: list[Message]) -> Ints:
     """When Kafka took each message, milliseconds since 1970 UTC."""
-    return np.fromiter([m.timestamp()[1] for m in messages], np.int64, len(messages))
+    return np.array(columns.appended_ms(messages), np.int64)
 
 
 def _decided(b: RawBatch, judged: Judged) -> Decided:

@@ -1,6 +1,6 @@
 """The verdict on each raw message: its bytes, its schema id, its append time and the look-back decide, nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, pairwise
 from typing import NamedTuple, TypeVar
@@ -81,10 +81,12 @@ def judge(parts: Sequence[Raw], schemas: Schemas[Known]) -> list[Judged]:
     ]
 
 
-def values_of(values: Sequence[bytes | None], append_ms: Ints, offsets: Ints, schemas: Schemas[Known]) -> Values:
+def values_of(
+    values: Sequence[bytes | None], times: Callable[[], tuple[Ints, Ints]], schemas: Schemas[Known]
+) -> Values:
     """What the look-back keeps of consecutive messages of a partition that were judged before it was assigned.
 
-    TransientError while the registry is away.
+    `times()`: append times in milliseconds, and offsets. TransientError while the registry is away.
     """
     out = Values()
     for prefix, rows in by_prefix(values).items():
@@ -94,6 +96,7 @@ def values_of(values: Sequence[bytes | None], append_ms: Ints, offsets: Ints, sc
             continue
         if known.rules.looks_back:
             frame = known.codec.decode(_chosen(values, rows)).frame
+            append_ms, offsets = times()
             for name, orders, found in known.rules.values(frame, append_ms[rows], offsets[rows]):
                 out.update({Key(schema_id(prefix), name, order): found for order in orders})
     return out
@@ -102,7 +105,7 @@ def values_of(values: Sequence[bytes | None], append_ms: Ints, offsets: Ints, sc
 def by_prefix(values: Sequence[bytes | None]) -> dict[bytes | None, Ints]:
     """The rows by the frame before their datum: that is, by schema id."""
     prefixes = [None if v is None else v[:FRAME_BYTES] for v in values]
-    if len(set(prefixes)) == 1:
+    if prefixes and prefixes.count(prefixes[0]) == len(prefixes):
         return {prefixes[0]: np.arange(len(values))}
     groups: dict[bytes | None, list[int]] = {}
     for i, prefix in enumerate(prefixes):

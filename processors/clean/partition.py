@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from headrace.kafka import Message
+from headrace.kafka import Message, columns
 from headrace.protocol.clean_note import CleanNote
 from processors.clean.event_ids import ids_of
 from processors.clean.lookback import Lookback, Seen, Values
-from processors.group.partition import Found, SourcePartition, event_id, offsets_of
+from processors.group.partition import Found, SourcePartition, event_ids, offsets_of
 from processors.group.token import Partition, Token
 
 
@@ -46,11 +46,12 @@ class RawPartition(SourcePartition):
 
     def remember(self, messages: list[Message]) -> None:
         """Take messages from before `next`: the look-back of those that follow."""
-        new = [m for m in messages if (m.offset() or 0) >= self.known]
+        new = messages[columns.before(messages, self.known) :]
         if new:
             offsets = offsets_of(new)
             end = int(offsets[-1]) + 1
-            self.lookback.add(Seen(end, ids_of([event_id(m) for m in new], offsets), self._values(new)))
+            ids = ids_of(event_ids(columns.headers(new)), offsets)
+            self.lookback.add(Seen(end, ids, self._values(new)))
             self.known = end
 
     def committed(self, offset: int, note: CleanNote) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from headrace import kafka
 from headrace.config.connect import Kafka
 from headrace.errors import ConfigError, FatalError, TransientError
-from headrace.kafka import Message
+from headrace.kafka import Message, columns
 from processors.group.token import Partition, Token
 
 log = logging.getLogger(__name__)
@@ -156,26 +156,29 @@ class Member:
         except kafka.KafkaException:
             return -1
 
-    def _usable(self, messages: Iterable[Message]) -> dict[Partition, list[Message]]:
+    def _usable(self, messages: list[Message]) -> dict[Partition, list[Message]]:
         """The messages of partitions that are read, by partition: the others were fetched before they went."""
+        errors = list(map(Message.error, messages))
+        good = messages
+        if any(errors):  # `None in errors` would fail: a KafkaError can't be compared with None
+            good = [m for m, error in zip(messages, errors, strict=True) if error is None]
+            for m, error in zip(messages, errors, strict=True):
+                if error is not None:
+                    self._failed(m, error)
         groups: dict[Partition, list[Message]] = {}
-        for m in messages:
-            error = m.error()
-            partition = (m.topic() or "", m.partition() or 0)
-            if error is None:
-                group = groups.get(partition)
-                if group is None:
-                    groups[partition] = [m]
-                else:
-                    group.append(m)
-            elif error.name() == "_PARTITION_EOF":
-                self._ends[partition] = m.offset() or 0
-            else:
-                self._problem(error, f"{m.topic()}/{m.partition()}")
+        for partition, found in columns.runs(good):
+            groups.setdefault(partition, []).extend(found)
         for known in (groups, self._ends):
             for partition in known.keys() - self._started:
                 del known[partition]
         return groups
+
+    def _failed(self, m: Message, error: kafka.KafkaError) -> None:
+        """What stands in a message's place: the end of its log, or an error."""
+        if error.name() == "_PARTITION_EOF":
+            self._ends[m.topic() or "", m.partition() or 0] = m.offset() or 0
+        else:
+            self._problem(error, f"{m.topic()}/{m.partition()}")
 
     def _problem(self, error: kafka.KafkaError, where: str = "") -> None:
         """Log what passes, raise what does not."""

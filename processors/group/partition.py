@@ -1,14 +1,15 @@
 """One assigned partition of a topic whose rows go to another topic: where we stand in it, and in which log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from headrace.errors import FatalError
-from headrace.kafka import Message, epoch_of, headers_of
+from headrace.kafka import Message, columns, epoch_of, headers_of
 from headrace.protocol.clean_note import CleanNote, Counts, decode
 from headrace.protocol.tail import Tail, fingerprint
-from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, Position, header
+from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, Headers, Position, header
 from processors.arrays import Ints
 from processors.group.token import Partition, Token
 
@@ -79,10 +80,10 @@ class SourcePartition:
         FatalError if the log is another one than the one that was read.
         """
         self._recognise(messages)
-        if (messages[0].offset() or 0) >= self.next:
+        count = columns.before(messages, self.next)
+        if not count:
             return messages
-        new = [m for m in messages if (m.offset() or 0) >= self.next]
-        old = messages[: len(messages) - len(new)]
+        old, new = messages[:count], messages[count:]
         if (at := old[-1].offset() or 0) > self._last:
             raise _fatal(self.source, f"there is a record at offset {at}, where none was: {_TRUNCATED}")
         self.remember(old)
@@ -122,10 +123,10 @@ class SourcePartition:
         tail = self._unseen
         if tail is None:
             return
-        found = next((m for m in messages if (m.offset() or 0) >= tail.offset), None)
-        if found is None:
+        place = columns.before(messages, tail.offset)
+        if place == len(messages):
             return
-        if tail_of(found) != tail:
+        if tail_of(messages[place]) != tail:
             raise _fatal(self.source, f"the record at offset {tail.offset} is not the one that was read: {_TRUNCATED}")
         self._unseen = None
 
@@ -137,12 +138,24 @@ def tail_of(m: Message) -> Tail:
 
 def offsets_of(messages: list[Message]) -> Ints:
     """The offset of each message."""
-    return np.fromiter([m.offset() for m in messages], dtype=np.int64, count=len(messages))
+    return np.array(columns.offsets(messages), dtype=np.int64)
+
+
+_NO_HEADER = ("", b"")
 
 
 def event_id(m: Message) -> bytes | None:
     """The message's event id; None if it has none, or one that can't be ours."""
     return checked_id(header(headers_of(m), EVENT_ID))
+
+
+def event_ids(headers: Sequence[Headers | None]) -> list[bytes | None]:
+    """The event id of each message, from its headers; None as for `event_id`."""
+    first = [it[0] if it else _NO_HEADER for it in headers]
+    ids = [value for name, value in first if name == EVENT_ID and value is not None]
+    if len(ids) == len(headers) and {EVENT_ID_BYTES}.issuperset(map(len, ids)):  # as the bridge writes them
+        return ids  # type: ignore[return-value]  # a list is invariant
+    return [checked_id(header(it, EVENT_ID)) for it in headers]
 
 
 def checked_id(data: bytes | None) -> bytes | None:
