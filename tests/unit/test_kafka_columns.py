@@ -21,12 +21,8 @@ IDS = [
 ]
 
 
-def message(
-    headers: Any = None, topic: str = "t", partition: int = 0, offset: int = 0, epoch: int | None = 3
-) -> Message:
-    return Message(
-        topic, partition, offset, key=b"k", value=b"v", headers=headers, timestamp=(2, 7), leader_epoch=epoch
-    )
+def message(headers: Any = None, topic: str = "t", partition: int = 0, offset: int = 0, **more: Any) -> Message:
+    return Message(topic, partition, offset, key=b"k", value=b"v", headers=headers, timestamp=(2, 7), **more)
 
 
 @pytest.mark.parametrize("some", [IDS, IDS[:1], IDS[:2], *([IDS[0], it] for it in IDS)])
@@ -49,7 +45,7 @@ def test_before_counts_the_messages_below_an_offset(offset: int, count: int) -> 
 
 
 def test_each_column_has_one_element_a_message() -> None:
-    messages = [message(IDS[0], offset=4), message(offset=5, epoch=None)]
+    messages = [message(IDS[0], offset=4, leader_epoch=3), message(offset=5)]
     assert columns.offsets(messages) == [4, 5]
     assert columns.epochs(messages) == [3, -1]
     assert columns.epochs(messages[:1]) == [3]
