@@ -91,7 +91,7 @@ ARCHIVE_UNREAD = Gauge(
 )
 
 # Compact
-COMPACT_ROUNDS = Counter("headrace_compact_rounds_total", "Rounds that ended well")
+COMPACT_ROUNDS = Counter("headrace_compact_rounds_total", "Rounds that ended well, those with nothing to do included")
 COMPACT_FAILURES = Counter("headrace_compact_failures_total", "Rounds that failed, and are tried again")
 COMPACT_SECONDS = Gauge("headrace_compact_round_seconds", "What the last round took")
 COMPACT_FILES = Gauge("headrace_compact_files", "Files that a query of the stream reads", ["stream"])

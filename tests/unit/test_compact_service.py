@@ -17,6 +17,7 @@ from headrace.config import Config
 from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.runtime.health import Health
 from headrace.runtime.service import IMPORT_PATH
+from headrace.store.base import ObjectInfo
 from processors.compact import round as rounds
 from processors.compact import service
 from processors.compact.round import LostRoundError, run_round
@@ -125,6 +126,7 @@ class Serving:
 
     def __init__(self, patch: pytest.MonkeyPatch, outcomes: list[Any], **settings: Any) -> None:
         self.ready: list[bool] = []
+        self.listed, self.grows = 0, True
         self._outcomes, self._stop = outcomes, threading.Event()
         self.config = Config.model_validate({**IMU, "compact": {**IMU["compact"], **settings}})
         patch.setattr(service, "run_round", self._round)
@@ -145,8 +147,9 @@ class Serving:
         service.run(self.config, self._stop)
 
     def list(self, _prefix: str) -> Any:
-        """Of the store."""
-        return iter(())
+        """Of the store: a file more each time, or always the same."""
+        self.listed += self.grows
+        return iter([ObjectInfo(f"imu/{self.listed}", 1, "")])
 
     def _round(self, _config: Config, stop: threading.Event, _alive: Callable[[], None]) -> Any:
         it = self._outcomes.pop(0)
@@ -193,6 +196,25 @@ def test_a_round_with_problems_has_failed(monkeypatch: pytest.MonkeyPatch) -> No
     failed = value("headrace_compact_failures_total")
     Serving(monkeypatch, [counts(good=False), counts()]).run()
     assert value("headrace_compact_failures_total") - failed == 1
+
+
+def test_where_nothing_comes_no_round_begins_after_one_that_did_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = counts()
+    nothing["topics"]["imu.clean"] |= {"merges": 0, "merged": 0, "removed": 0, "rows": 0, "bytes": 0}
+    it = Serving(monkeypatch, [counts(), nothing, counts(), counts()], grace_seconds=60)
+    it.grows = False
+    threading.Timer(1.0, it._stop.set).start()
+    it.run()
+    assert len(it._outcomes) == 2, "after the first, which merged, there is a second; then none"
+
+
+def test_a_round_is_made_anyway_when_the_time_of_grace_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = counts()
+    nothing["topics"]["imu.clean"] |= {"merges": 0, "merged": 0, "removed": 0, "rows": 0, "bytes": 0}
+    it = Serving(monkeypatch, [nothing, nothing, nothing], grace_seconds=0)
+    it.grows = False
+    it.run()
+    assert it._outcomes == []
 
 
 def test_a_fatal_error_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
