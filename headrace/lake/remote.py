@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.errors import ConfigError, HeadraceError, TransientError
+from headrace.lake import layout, manifest
+from headrace.protocol.names import lake_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,6 +46,34 @@ def attach(lake: "duckdb.DuckDBPyConnection", store: "Store") -> None:
         raise ConfigError(f"DuckDB does not take the store's settings ({type(e).__name__})") from None
     # To read small objects is mostly to wait: more threads than cores keep more requests under way.
     lake.execute(f"SET threads = {max(_THREADS, os.cpu_count() or 1)}")
+
+
+def visible(lake: "duckdb.DuckDBPyConnection", root: str, topic: str) -> manifest.Visible:
+    """As manifest.visible, through DuckDB: a query needs no second client of the store."""
+    listed = _glob(lake, root, f"{lake_folder(topic)}/date=*/*.parquet")
+    return manifest.judge(topic, listed, _states(lake, root, topic))
+
+
+def _states(lake: "duckdb.DuckDBPyConnection", root: str, topic: str) -> list[manifest.State]:
+    import duckdb
+
+    for last in (False, False, False, False, True):  # a state may be removed before it is read: there is a newer one
+        keys = manifest.newest(_glob(lake, root, f"{layout.state_prefix(topic)}*/*/*.json"))
+        if not keys:
+            return []
+        names = ", ".join(literal(f"{root}/{key}") for key in keys)
+        try:
+            found = lake.execute(f"SELECT content FROM read_text([{names}])").fetchall()  # noqa: S608 - quoted
+            return [manifest.from_json(content) for (content,) in found]
+        except (duckdb.IOException, duckdb.HTTPException):
+            if last:
+                raise
+    raise AssertionError
+
+
+def _glob(lake: "duckdb.DuckDBPyConnection", root: str, pattern: str) -> list[str]:
+    found = lake.execute("SELECT file FROM glob(?)", [f"{root}/{pattern}"]).fetchall()
+    return [file.removeprefix(f"{root}/") for (file,) in found]
 
 
 def refused(store: "Store", text: str) -> HeadraceError:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.config import Config
-from headrace.lake import layout, remote
+from headrace.lake import manifest, remote
+from headrace.lake.manifest import Visible
 from headrace.lake.remote import literal
-from headrace.protocol.names import lake_folder
 from headrace.store.base import ObjectStore
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # One pass over the files gives all that is asked of a topic's rows: to open a small file costs more than to read it.
 _ROWS = """
-SELECT filename AS file, regexp_extract(filename, '-p(\\d+)-o\\d+-s\\d+\\.parquet$', 1)::INT AS p,
-       regexp_replace(filename, '^.*/(.*)-p\\d+-o\\d+-s\\d+\\.parquet$', '\\1') AS log,
+SELECT filename AS file, regexp_extract(filename, '-p(\\d+)-[oc]\\d+[^/]*$', 1)::INT AS p,
+       regexp_replace(filename, '^.*/(.*)-p\\d+-[oc]\\d+[^/]*$', '\\1') AS log,
        _offset AS o, _src_epoch AS se, _src_offset AS so, _src_index AS si, _event_id AS id{numbers}
 FROM read_parquet([{files}], filename = true)
 """
@@ -45,8 +45,9 @@ SELECT p, count(*) FROM (
 
 @dataclass(frozen=True)
 class Rows:
-    """A topic's rows. Counts are by partition; `files` by object key."""
+    """A topic's rows. Counts are by partition; `files` by object key, of those that count."""
 
+    visible: Visible
     files: dict[str, int] = field(default_factory=dict)
     stored: dict[int, int] = field(default_factory=dict)
     duplicates: dict[int, int] = field(default_factory=dict)  # rows beyond the first of a reading or an offset
@@ -72,20 +73,18 @@ class Source:
 
         With `numbering` the table has the devices' numbers too, null in files whose schema has no such field.
         """
-        by_schema: dict[int, list[str]] = {}
-        for info in self._store.list(f"{lake_folder(topic)}/"):
-            key = layout.parse_data_key(info.key, topic)
-            if key is not None:
-                by_schema.setdefault(key.schema_id, []).append(literal(self._root + info.key))
+        visible = manifest.visible(self._store, topic)
+        by_schema = {n: [literal(self._root + f.key) for f in files] for n, files in visible.by_schema().items()}
         numbers = {schema: self._numbers(files[0], numbering) for schema, files in by_schema.items()}
         # As a parameter the list of files would import pandas first.
         parts = [_ROWS.format(numbers=numbers[n], files=", ".join(files)) for n, files in by_schema.items()]
         self._lake.execute(f"CREATE OR REPLACE TEMP TABLE found AS {' UNION ALL '.join(parts) or _NO_ROWS}")
         if not parts:
-            return Rows()
+            return Rows(visible)
         files = self.all("SELECT file, count(*) FROM found GROUP BY 1")
         twice = any(self.all(f"{sql} LIMIT 1") for sql in _TWICE)
         return Rows(
+            visible,
             {file.removeprefix(self._root): n for file, n in files},
             dict(self.all("SELECT p, count(*) FROM found GROUP BY 1")),
             dict(self.all(_EXCESS)) if twice else {},

@@ -1,7 +1,7 @@
 """The loss ledger: is every reading that reached Kafka in the lake exactly once, and if not, where is it not?"""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -160,7 +160,7 @@ def _part(
     part = Part(stored=rows.stored.get(number, 0), duplicates=rows.duplicates.get(number, 0))
     if part.duplicates:
         problems.append(f"{where}: {part.duplicates:,} rows are there more than once")
-    found = [*chain_gaps(entries, flow.ids.get(topic, ""), stage), *row_gaps(entries, rows.files)]
+    found = [*chain_gaps(entries, flow.ids.get(topic, ""), stage), *row_gaps(entries, rows.files, rows.visible.cover)]
     part.repeats_dropped = sum(ledger.count(e.repeats) for e in entries)
     part.refused = sum(ledger.count(e.refused) for e in entries)
     note = flow.archive_note(topic, number)
@@ -222,15 +222,19 @@ def chain_gaps(entries: Sequence[Entry], topic_id: str, stage: Stage | None) -> 
     return out
 
 
-def row_gaps(entries: Iterable[Entry], files: dict[str, int]) -> list[Gap]:
-    """Rows that the ledger names and that are not in the files (`files`: object key to rows)."""
-    out = []
+def row_gaps(
+    entries: Iterable[Entry], files: Mapping[str, int], cover: Callable[[str], str | None] = lambda _: None
+) -> list[Gap]:
+    """Rows that the ledger names and that are not in the files (`files`: object key to rows).
+
+    `cover`: the compacted file that holds the rows of a file, if one does. It must have those of all such together.
+    """
+    wanted: Counter[str] = Counter()
     for e in entries:
         for f in e.files:
-            missing = f.rows - files.get(f.key, 0)
-            if missing > 0:
-                out.append((missing, f"rows are missing in {f.key}"))
-    return out
+            wanted[cover(f.key) or f.key] += f.rows
+    short = {key: rows - files.get(key, 0) for key, rows in wanted.items()}
+    return [(missing, f"rows are missing in {key}") for key, missing in short.items() if missing > 0]
 
 
 def raw_gaps(raw: Stage, note: CleanNote, reader: str = "clean") -> list[Gap]:

@@ -19,7 +19,6 @@ from headrace.protocol.names import (
     QUALITY,
     TIME,
     clean_topic,
-    lake_folder,
     stream_of,
 )
 
@@ -121,22 +120,16 @@ def contract_of(cfg: Config, stream: str) -> Contract | None:
 
 
 def _stored(lake: "duckdb.DuckDBPyConnection", cfg: Config, topic: str) -> str:
-    """The SELECT over the topic's files; empty when there are none.
+    """The SELECT over the topic's files that count; empty when there are none.
 
     The files of one schema id have the same columns, so one footer describes them all; only the ids are united
     by column name. `union_by_name` over all files would read every footer first.
     """
-    root = f"{remote.literal(remote.root(cfg.store))[1:-1]}/{lake_folder(topic)}"
-    found = lake.execute(
-        "SELECT DISTINCT regexp_extract(file, '-s(\\d+)\\.parquet$', 1) AS id FROM glob(?) ORDER BY id",
-        [f"{root}/date=*/*.parquet"],
-    ).fetchall()
-    parts = [
-        f"FROM read_parquet('{root}/date=*/*-s{schema_id}.parquet', hive_partitioning = true, "
-        "hive_types = {'date': DATE})"
-        for (schema_id,) in found
-        if schema_id
-    ]
+    root = remote.root(cfg.store)
+    parts = []
+    for files in remote.visible(lake, root, topic).by_schema().values():
+        names = ", ".join(remote.literal(f"{root}/{f.key}") for f in files)
+        parts.append(f"FROM read_parquet([{names}], hive_partitioning = true, hive_types = {{'date': DATE}})")
     return " UNION ALL BY NAME ".join(parts)
 
 

@@ -17,7 +17,8 @@ import pytest
 from headrace.config import Config
 from headrace.config.connect import Store
 from headrace.errors import ConfigError, TransientError
-from headrace.lake import sql
+from headrace.lake import layout, sql
+from headrace.protocol.names import clean_topic
 from headrace.store.open import open_store
 from tests.secured import azurite
 from tests.secured.answers import answering
@@ -75,7 +76,7 @@ def test_rows_that_lie_there_are_queried(url: str, tmp_path: Path) -> None:
     stream = f"q{uuid.uuid4().hex[:6]}"
     file = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"device_id": ["a", "b"], "ax": [1.0, 2.0]}), file)
-    open_store(store(url)).put(f"{stream}/date=2026-01-02/x-s1.parquet", file.read_bytes())
+    open_store(store(url)).put(layout.data_key(clean_topic(stream), "x", 0, 0, 1, "2026-01-02"), file.read_bytes())
     config = Config.model_validate({"store": store(url), "streams": {stream: {"contract": "imu"}}})
     words = f"select device_id, ax, date::varchar as day from {stream} order by 1"
     with sql.connect(config, words) as lake:

@@ -13,7 +13,7 @@ import pytest
 from headrace.config import Config
 from headrace.config.connect import Store
 from headrace.errors import ConfigError, HeadraceError, TransientError
-from headrace.lake import sql
+from headrace.lake import layout, sql
 from headrace.operate import doctor
 from headrace.store.base import Encrypting
 from headrace.store.open import open_store
@@ -94,7 +94,9 @@ def lake(store: Store) -> Config:
 def test_sql_reads_over_tls(server: Server, certs: Certs, tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"device_id": ["a"]}), file)
-    open_store(settings(server, certs)).put("walks/date=2026-01-02/x-s1.parquet", file.read_bytes())
+    open_store(settings(server, certs)).put(
+        layout.data_key("walks.clean", "x", 0, 0, 1, "2026-01-02"), file.read_bytes()
+    )
     with sql.connect(lake(settings(server, certs)), SELECT) as db:
         assert sql.run(db, SELECT).fetchall() == [("a", "2026-01-02")]
 
