@@ -28,6 +28,7 @@ STEP_SECONDS = 60.0  # who is seen all the time is noted this often
 BEHIND = 1_000_000
 _AT_ONCE = 10_000
 _POLL_SECONDS = 1.0
+_SETTINGS = {"queued_max_messages_kbytes": 8 * 1024, "fetch_min_bytes": 1024 * 1024, "fetch_wait_max_ms": 1_000}
 _IDLE_SECONDS = 600.0
 
 Part = tuple[str, int]  # topic, partition
@@ -98,7 +99,7 @@ def watcher(config: Config, database: Database, report: Callable[[str], None]) -
             raise TransientError(f"Kafka has no topic {', '.join(missing)} yet; `headrace provision` creates them")
         ends = log_ends(config.kafka, [(t, p) for t, info in found.items() for p in range(info.partitions)])
         begin = starts(ends, _known(database))
-        client = kafka.consumer(config.kafka, "headrace-hub", queued_max_messages_kbytes=8 * 1024)
+        client = kafka.consumer(config.kafka, "headrace-hub", **_SETTINGS)
         try:
             client.assign([kafka.TopicPartition(t, p, at) for (t, p), at in begin.items()])
             _watch(client, Noted(database, config.hub.behaviour), report, lead, halt)

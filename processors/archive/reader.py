@@ -12,6 +12,8 @@ from processors.group.token import Partition
 _SETTINGS: dict[str, Any] = {
     "queued.max.messages.kbytes": 8 * 1024,  # of each partition
     "fetch.max.bytes": 32 * 1024 * 1024,
+    "fetch.min.bytes": 1024 * 1024,  # or what there is after the wait: the broker pays for each answer
+    "fetch.wait.max.ms": 500,
     "topic.metadata.refresh.interval.ms": 10_000,  # for topics that are yet to be made
 }
 _POLL_BYTES = 16 * 1024 * 1024  # of messages in one poll, about

@@ -52,6 +52,8 @@ _CONSUMER = {
     "queued.max.messages.kbytes": 64 * 1024,
     "fetch.max.bytes": 16 * 1024 * 1024,
     "fetch.message.max.bytes": 4 * 1024 * 1024,
+    "fetch.min.bytes": 8 * 1024,  # or what there is after the wait: the broker pays for each answer
+    "fetch.wait.max.ms": 200,
 }
 
 
