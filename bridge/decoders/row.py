@@ -37,10 +37,13 @@ class Row:
         self.path = source.path if source is not None else ""
         self.property = source.property if source is not None else ""  # of the message, which has the value
         self._keys = (field.name, *field.aliases)
+        # Whether a finite float is a value as it is: then nobody needs to read it.
+        self.plain = field.kind == "double" and not unit
         self._path = paths.parse(source.path, "path") if source is not None and source.path else ()
         self._explode = plan.explode
         self._parts = plan.device if field.name == DEVICE else ()
         self.pick: Pick = self._of_parts if self._parts else self._pick()
+        self.keys = self._keys if self.pick == self._of_names else ()  # it is at one of these, and nowhere else
         read = _reader(field, notes, source, plan.texts)
         if unit:
             read = _converted(read, unit, field.unit or "", plan.texts.mark)

@@ -67,21 +67,25 @@ class JsonDecoder:
         if plan.maps:
             self._as_struct = _no_struct
         self._fast_reads = tuple(_fast_reads(contract, self._objects, plan))
+        self._left_out = 0  # fields of the last payload: where it had such, the struct does not take the next one
         self._ours = [None] * len(OURS.intersection(f.name for f in contract.fields))
 
     def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:
         """As `Decoder` has it: an entry for the object, or for each object of the array."""
         if too_many(payload):
             return [Refused(TOO_MANY, payload)]
-        try:
-            found = self._as_struct(payload)
-            if type(found) is not list:
-                return [self._from_struct(found, source, received)]
-            return [self._from_struct(one, source, received) for one in found] or [Skipped("empty")]
-        except _REFUSED:
-            out = self._decode_exactly(payload, source, received)
-            self.ignored += self._objects.take_ignored()
-            return out
+        if not self._left_out:
+            try:
+                found = self._as_struct(payload)
+                if type(found) is not list:
+                    return [self._from_struct(found, source, received)]
+                return [self._from_struct(one, source, received) for one in found] or [Skipped("empty")]
+            except _REFUSED:
+                pass
+        out = self._decode_exactly(payload, source, received)
+        self._left_out = self._objects.take_ignored()
+        self.ignored += self._left_out
+        return out
 
     def element(self, payload: bytes, index: int) -> bytes:
         """An element of the array, or the whole object."""

@@ -114,7 +114,7 @@ def too_many(payload: bytes) -> bool:
     16 MB of `[1,1,1,` would become eight million dead letters. The elements are counted one by one, since a decoder
     would take hundreds of megabytes first. Payloads with fewer commas are not looked at.
     """
-    if len(payload) <= 2 * MAX_ELEMENTS or payload.count(b",") < MAX_ELEMENTS or not is_array(payload):
+    if len(payload) <= 2 * MAX_ELEMENTS or not is_array(payload) or payload.count(b",") < MAX_ELEMENTS:
         return False
     try:
         text = payload.decode()

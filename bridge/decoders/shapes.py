@@ -1,0 +1,105 @@
+"""Objects with the same keys are read alike: where each field is, is found out once for each set of keys.
+
+Only objects in which nothing is odd are read so. The exact way in `objects.py` reads the others, and finds the words.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bridge.decoders import unknown
+from bridge.decoders.base import Source
+from bridge.decoders.row import Row
+from bridge.decoders.unknown import Known
+
+_SCALARS = frozenset({str, int, float})
+_MAX_SHAPES = 1_000  # remembered
+_MAX_KEYS = 4_096  # characters of the keys of such a shape
+_INFINITE = float("inf")
+_NO_KEYS = ("\0",)
+
+
+class Shape(NamedTuple):
+    """What is the same for all objects with certain keys."""
+
+    reads: tuple[tuple[int, str | None, bool, Row], ...]  # position, key (None: ask the row), whether a double, the row
+    own: tuple[int, ...]  # positions of which one must have a value
+    more: tuple[str, ...]  # keys that the contract does not have
+    deep: tuple[str, ...]  # keys with others inside, which the contract may not have
+
+
+class Shapes:
+    """The shapes of one contract's objects. `own`: positions of the fields of which one must have a value.
+
+    `time`: the position of the field whose value stays as it came. `absent`: fields that an object need not have.
+    """
+
+    def __init__(self, rows: Sequence[Row], known: Known, own: Sequence[int], time: int, absent: frozenset[str]) -> None:
+        self._rows, self._known, self._own, self._time, self._absent = rows, known, own, time, absent
+        self._shapes: dict[tuple[str, ...], Shape | None] = {}
+
+    def values(self, found: Mapping[str, Any], source: Source, width: int, *, keeps: bool) -> tuple[list[Any], Shape] | None:
+        """The values of an object by position, as the exact way has them, and its shape; None: ask that way.
+
+        PoisonError: likewise. `keeps`: there is a field for what the contract does not have.
+        """
+        keys = tuple(found)
+        shape = self._shapes.get(keys) or self._learnt(keys)
+        if shape is None:
+            return None
+        known = source.unknown_fields
+        if shape.more and (known == "refuse" or (known == "keep" and not keeps)):
+            return None
+        if shape.deep and unknown.unknown({key: found[key] for key in shape.deep}, self._known):
+            return None
+        values: list[Any] = [None] * width
+        said = not self._own or (known == "keep" and bool(shape.more))
+        for i, key, double, row in shape.reads:
+            if key is not None:
+                value = found[key]
+                if double and type(value) is float and -_INFINITE < value < _INFINITE:
+                    values[i] = value
+                    continue
+            else:
+                value, given = row.pick(found)
+                if row.property:
+                    value = source.properties.get(row.property)
+                said = said or (given and value is not None and i in self._own)
+            if value is None:
+                if not row.nullable and row.name not in self._absent:
+                    return None
+            elif row.sentinels and type(value) in _SCALARS and value in row.sentinels:
+                return None
+            else:
+                values[i] = value if i == self._time else row.read(value)
+        if not said and all(values[i] is None for i in shape.own):
+            return None
+        return values, shape
+
+    def _learnt(self, keys: tuple[str, ...]) -> Shape | None:
+        if keys in self._shapes:
+            return None
+        shape = self._shape(keys)
+        if sum(map(len, keys)) <= _MAX_KEYS:
+            if len(self._shapes) >= _MAX_SHAPES:
+                self._shapes.clear()
+            self._shapes[keys] = shape
+        return shape
+
+    def _shape(self, keys: tuple[str, ...]) -> Shape | None:
+        reads: list[tuple[int, str | None, bool, Row]] = []
+        own = []
+        for i, row in enumerate(self._rows):
+            there = [key for key in row.keys if key in keys]
+            if len(there) > 1:
+                return None
+            if there:
+                reads.append((i, there[0], row.plain and i != self._time, row))
+                if i in self._own:
+                    own.append(i)
+            elif not row.keys or row.default is not None:
+                reads.append((i, None, False, row))
+            elif not row.nullable and row.name not in self._absent:
+                return None
+        more = tuple(key for key in keys if key not in self._known)
+        deep = tuple(key for key in keys if self._known.get(key) is not None)
+        return Shape(tuple(reads), tuple(own), more, deep)
