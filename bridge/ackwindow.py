@@ -52,7 +52,9 @@ class AckWindow(Generic[P]):
     def take(self) -> list[P]:
         """Remove and return the finished positions at the front, in order: they may be acknowledged now."""
         out: list[P] = []
-        while self._positions and self._first not in self._left:
-            out.append(self._positions.popleft())
-            self._first += 1
+        positions, left, first = self._positions, self._left, self._first
+        while positions and first not in left:
+            out.append(positions.popleft())
+            first += 1
+        self._first = first
         return out

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+import msgspec
 import orjson
 from prometheus_client import Counter
 
@@ -18,6 +19,8 @@ from headrace.protocol.names import DEVICE
 from headrace.protocol.wire import Headers
 from headrace.runtime.metrics import BRIDGE_IGNORED_FIELDS, BRIDGE_SKIPPED, DEAD_LETTERS
 
+_EVENT_ID = wire.EVENT_ID
+
 
 class Large(NamedTuple):
     """A dead letter that goes to the object store first."""
@@ -26,7 +29,7 @@ class Large(NamedTuple):
     counter: Counter
 
 
-class Became(NamedTuple):
+class Became(msgspec.Struct):
     """What a message became: records for Kafka, the headers of the dead letters among them, or why it was skipped."""
 
     records: list[Record | Large]
@@ -77,11 +80,13 @@ class Becoming:
         for lane in lanes:
             found = lane.read(payload, now, asked, births)
             ids = wire.event_ids(topic.name, payload, len(found), said)
+            raw, counter, last, key = lane.topic, lane.counter, "", b""
             for index, one in enumerate(found):
                 if isinstance(one, Reading):
+                    if one.device is not last:
+                        last, key = one.device, one.device.encode()
                     event_id = ids[index] if one.identified else wire.unique_event_id()
-                    headers = [(wire.EVENT_ID, event_id), *came]
-                    records.append(Record(lane.topic, one.device.encode(), one.value, headers, lane.counter))
+                    records.append(Record(raw, key, one.value, [(_EVENT_ID, event_id), *came], counter))
                 elif isinstance(one, Refused):
                     self._log.add(one.error, lane.stream, topic.text)
                     source = MqttSource(topic.text, index, ids[0])

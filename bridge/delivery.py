@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 from prometheus_client import Counter
 
 from bridge.ackwindow import AckWindow
@@ -50,7 +51,7 @@ class Origin(Protocol):
         """Some parts have finished: answer those messages that are whole."""
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A Kafka record, and the metric that counts it once Kafka has it."""
 
     topic: str
@@ -127,31 +128,41 @@ class Delivery:
         self._room = asyncio.Event()
         self._failure: Exception | None = None
 
-    def produce(self, link: Origin | None, ticket: int, record: Record) -> None:
-        """Give a record to the Kafka client. When Kafka has it, count it and finish a part of the ticket.
+    def produce(self, link: Origin | None, ticket: int, records: Sequence[Record]) -> int:
+        """Give a message's records to the Kafka client. When Kafka has one, count it and finish a part of the ticket.
 
-        `link`: None for a message of QoS 0 without a receipt, which has no ticket. BufferError: no room; wait with
-        `room` and try again. FatalError: the client refuses this record, or all records.
+        `link`: None for a message of QoS 0 without a receipt, which has no ticket. Returns how many it has taken: where
+        these are fewer, it has no room for the next; wait with `room` and try again. FatalError: the client refuses a
+        record, or all records.
         """
-        topic, key, value, headers, counter = record
-        append = self._done.append
+        produce = self.producer.produce
+        counter = delivered = None
+        taken = 0
         try:
-            self.producer.produce(
-                topic, value, key, on_delivery=lambda error, _: append((link, ticket, counter, error)), headers=headers
-            )
+            for it in records:
+                if delivered is None or it.counter is not counter:
+                    counter = it.counter
+                    delivered = self._delivered(link, ticket, counter)
+                produce(it.topic, it.value, it.key, on_delivery=delivered, headers=it.headers)
+                taken += 1
+        except BufferError:
+            pass
         except kafka.KafkaException as e:
-            raise FatalError(str(kafka.translate(e, f"producing to {topic}"))) from None
-        self.in_flight += 1
-        if link is None:
-            self.qos0_in_flight += 1
+            raise FatalError(str(kafka.translate(e, f"producing to {records[taken].topic}"))) from None
+        finally:
+            self.in_flight += taken
+            if link is None:
+                self.qos0_in_flight += taken
+        return taken
+
+    def _delivered(self, link: Origin | None, ticket: int, counter: Counter) -> Callable[[Any, Any], None]:
+        append, done = self._done.append, (link, ticket, counter, None)
+        return lambda error, _: append(done if error is None else (link, ticket, counter, error))
 
     async def produce_waiting(self, link: Origin | None, ticket: int, record: Record) -> None:
         """As `produce`, but waits for room."""
-        while True:
-            try:
-                return self.produce(link, ticket, record)
-            except BufferError:
-                await self.room()
+        while not self.produce(link, ticket, (record,)):
+            await self.room()
 
     async def room(self) -> None:
         """Wait until Kafka has taken something."""
@@ -199,6 +210,7 @@ class Delivery:
         counts: dict[Counter, int] = {}
         links: dict[Origin, None] = {}
         self.in_flight -= len(done)
+        before: Origin | None = None
         for link, ticket, count, error in done:
             if error is not None:
                 self.fail(FatalError(str(kafka.translate(error, "delivering a record"))))
@@ -206,9 +218,11 @@ class Delivery:
             counts[count] = counts.get(count, 0) + 1
             if link is None:
                 self.qos0_in_flight -= 1
-            else:
-                link.window.finish(ticket)
+                continue
+            if link is not before:
+                before, finish = link, link.window.finish
                 links[link] = None
+            finish(ticket)
         for count, n in counts.items():
             count.inc(n)
         for link in links:

@@ -14,7 +14,6 @@ from headrace.deadletters import Letter
 from headrace.errors import TransientError
 from headrace.mqtt import PublishPacket
 from headrace.protocol import wire
-from headrace.protocol.wire import Headers
 from headrace.runtime.metrics import BRIDGE_RECEIVED, BRIDGE_SKIPPED
 
 _QOS = tuple((wire.MQTT_QOS, b"%d" % i) for i in range(2))
@@ -30,8 +29,8 @@ class Producer(Protocol):
 
     qos0_in_flight: int
 
-    def produce(self, link: Link | None, ticket: int, record: Record) -> None:
-        """Give a record to Kafka. BufferError: no room."""
+    def produce(self, link: Link | None, ticket: int, records: Sequence[Record]) -> int:
+        """Give records of one message to Kafka. Returns for how many there was room."""
 
     async def produce_waiting(self, link: Link | None, ticket: int, record: Record) -> None:
         """The same, but wait for room."""
@@ -79,7 +78,7 @@ class Intake:
             if qos > 1:
                 raise TransientError("the MQTT broker sent a message of QoS 2, though it was asked for QoS 1 at most")
             per_qos[qos] += 1
-            became = self._read(topic, packet, now, [stamp, topic.header, _QOS[qos]])
+            became = self._read(topic, packet, now, stamp, qos)
             records = became.records
             source: Link | None = None
             ticket = 0
@@ -92,13 +91,11 @@ class Intake:
                 nothing = nothing or not records
             if asked:
                 link.promise(ticket, self._receipt(topic, packet, became), 0 if qos else len(records))
-            for record in records:
+            taken = 0 if became.letters else produce(source, ticket, records)  # type: ignore[arg-type]  # none is large
+            for record in records[taken:] if taken < len(records) else ():
                 if isinstance(record, Large):
                     await self._store(source, ticket, record)
-                    continue
-                try:
-                    produce(source, ticket, record)
-                except BufferError:
+                else:
                     await self._delivery.produce_waiting(source, ticket, record)
         for counter, n in zip(self._received, per_qos, strict=True):
             counter.inc(n)
@@ -116,10 +113,10 @@ class Intake:
         fate = Fate(len(became.records) - len(became.letters), became.letters, became.skipped, became.asked)
         return self._desk.answer(packet, topic.name, topic.identity, topic.standing, fate)
 
-    def _read(self, topic: Topic, packet: PublishPacket, now: int, came: Headers) -> Became:
+    def _read(self, topic: Topic, packet: PublishPacket, now: int, stamp: tuple[str, bytes], qos: int) -> Became:
         """What a message becomes in the lanes that it is for.
 
-        `now`: microseconds since 1970 UTC. `came`: headers that say when, where and at which QoS it came.
+        `now`: microseconds since 1970 UTC. `stamp`: the header that says so.
         """
         payload, retain = packet.payload, packet.retain
         lanes = self._lanes.own(topic, packet.subscription_ids) if topic.copies else topic.lanes
@@ -133,7 +130,7 @@ class Intake:
             if not lanes:
                 return _skip("retained")
         properties = packet.user_properties if topic.asks else ()
-        headers = [*came, _DUP[packet.duplicate], _RETAIN[retain]]
+        headers = [stamp, topic.header, _QOS[qos], _DUP[packet.duplicate], _RETAIN[retain]]
         return self._becoming.read(topic, lanes, packet, payload, now, headers, properties, births)
 
     async def _store(self, link: Link | None, ticket: int, large: Large) -> None:

@@ -81,16 +81,19 @@ class Lane:
         bridge again each time the broker sent it, and with the bridge the readings of all devices.
         """
         try:
-            return self._read(payload, received, properties, births)
+            source = self.source
+            if self.asks or self.learns:
+                source = source._replace(properties=properties, births=births if self.learns else source.births)
+            found = self.decoder.decode(payload, source, received)
+            for one in found:
+                if type(one) is Reading and len(one.value) > self.limit:
+                    return self._without_large(found, payload)
         except Exception as e:  # noqa: BLE001 - see above
             _DEFECTS.tell(e, self.stream, len(payload))
             return [Refused(PoisonError(Reason.MALFORMED, _DEFECT), payload)]
+        return found
 
-    def _read(self, payload: bytes, received: int, properties: Mapping[str, str], births: Births | None) -> list[Found]:
-        source = self.source._replace(properties=properties) if self.asks else self.source
-        if self.learns:
-            source = source._replace(births=births)
-        found = self.decoder.decode(payload, source, received)
+    def _without_large(self, found: list[Found], payload: bytes) -> list[Found]:
         for index, one in enumerate(found):
             if isinstance(one, Reading) and len(one.value) > self.limit:
                 words = (

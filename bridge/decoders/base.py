@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from headrace.config.route import Unknown
 from headrace.errors import PoisonError
 
 _NO_VALUES: Mapping[str, str] = {}
 
 
-class Reading(NamedTuple):
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """A reading, ready for Kafka. `identified`: the payload differs from that of every other reading of the device."""
 
     device: str

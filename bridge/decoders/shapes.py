@@ -3,7 +3,7 @@
 Only objects in which nothing is odd are read so. The exact way in `objects.py` reads the others, and finds the words.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bridge.decoders import unknown
@@ -15,7 +15,6 @@ _SCALARS = frozenset({str, int, float})
 _MAX_SHAPES = 1_000  # remembered
 _MAX_KEYS = 4_096  # characters of the keys of such a shape
 _INFINITE = float("inf")
-_NO_KEYS = ("\0",)
 
 
 class Shape(NamedTuple):
@@ -33,26 +32,25 @@ class Shapes:
     `time`: the position of the field whose value stays as it came. `absent`: fields that an object need not have.
     """
 
-    def __init__(self, rows: Sequence[Row], known: Known, own: Sequence[int], time: int, absent: frozenset[str]) -> None:
+    def __init__(
+        self, rows: Sequence[Row], known: Known, own: Sequence[int], time: int, absent: frozenset[str]
+    ) -> None:
         self._rows, self._known, self._own, self._time, self._absent = rows, known, own, time, absent
         self._shapes: dict[tuple[str, ...], Shape | None] = {}
 
-    def values(self, found: Mapping[str, Any], source: Source, width: int, *, keeps: bool) -> tuple[list[Any], Shape] | None:
-        """The values of an object by position, as the exact way has them, and its shape; None: ask that way.
-
-        PoisonError: likewise. `keeps`: there is a field for what the contract does not have.
-        """
+    def of(self, found: Mapping[str, Any]) -> Shape | None:
+        """The shape of an object; None where the exact way is to be asked."""
         keys = tuple(found)
         shape = self._shapes.get(keys) or self._learnt(keys)
-        if shape is None:
-            return None
-        known = source.unknown_fields
-        if shape.more and (known == "refuse" or (known == "keep" and not keeps)):
-            return None
-        if shape.deep and unknown.unknown({key: found[key] for key in shape.deep}, self._known):
-            return None
-        values: list[Any] = [None] * width
-        said = not self._own or (known == "keep" and bool(shape.more))
+        if shape is None or not shape.deep:
+            return shape
+        return None if unknown.unknown({key: found[key] for key in shape.deep}, self._known) else shape
+
+    def fill(self, values: list[Any], found: Mapping[str, Any], shape: Shape, source: Source, *, said: bool) -> bool:
+        """Put the values of an object of this shape into `values`, by position, as the exact way has them.
+
+        False: ask that way. PoisonError: likewise. `said`: it says something that is no field of its own.
+        """
         for i, key, double, row in shape.reads:
             if key is not None:
                 value = found[key]
@@ -66,14 +64,12 @@ class Shapes:
                 said = said or (given and value is not None and i in self._own)
             if value is None:
                 if not row.nullable and row.name not in self._absent:
-                    return None
+                    return False
             elif row.sentinels and type(value) in _SCALARS and value in row.sentinels:
-                return None
+                return False
             else:
                 values[i] = value if i == self._time else row.read(value)
-        if not said and all(values[i] is None for i in shape.own):
-            return None
-        return values, shape
+        return said or any(values[i] is not None for i in shape.own)
 
     def _learnt(self, keys: tuple[str, ...]) -> Shape | None:
         if keys in self._shapes:

@@ -30,8 +30,8 @@ class Producer(Protocol):
 
     moved: float
 
-    def produce(self, link: Origin | None, ticket: int, record: Record) -> None:
-        """Give a record to Kafka. BufferError: no room."""
+    def produce(self, link: Origin | None, ticket: int, records: Sequence[Record]) -> int:
+        """Give records of one message to Kafka. Returns for how many there was room."""
 
     async def produce_waiting(self, link: Origin | None, ticket: int, record: Record) -> None:
         """The same, but wait for room."""
@@ -118,8 +118,8 @@ class Posts:
                 for record in records:
                     if isinstance(record, Large):
                         await self._shelve(post, record)
-                    else:
-                        self._delivery.produce(post, 0, record)
+                    elif not self._delivery.produce(post, 0, (record,)):
+                        raise BufferError
                 self._delivery.wake()
                 await post.done.wait()
         except BufferError:

@@ -53,8 +53,11 @@ def event_ids(mqtt_topic: bytes, payload: bytes, count: int, asked: bytes = b"")
 
     `asked`: what else the readings are made of, the user properties that routes ask for.
     """
-    key = blake2b(asked, digest_size=EVENT_ID_BYTES).digest() if asked else b""  # no payload can look like it
-    whole = blake2b(b"%b\0%b" % (mqtt_topic, payload), digest_size=EVENT_ID_BYTES, key=key)
+    it = mqtt_topic + b"\0" + payload
+    if asked:  # the key: no payload can look like it
+        whole = blake2b(it, digest_size=EVENT_ID_BYTES, key=blake2b(asked, digest_size=EVENT_ID_BYTES).digest())
+    else:
+        whole = blake2b(it, digest_size=EVENT_ID_BYTES)
     out = [whole.digest()]
     for index in range(1, count):
         h = whole.copy()

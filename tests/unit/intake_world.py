@@ -1,7 +1,7 @@
 """An intake for tests: messages go in, and Kafka's client is a list."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,17 +56,17 @@ class Kafka:
         self.room = asyncio.Event()
         self.failed: list[Exception] = []
 
-    def produce(self, link: Link | None, ticket: int, record: Record) -> None:
-        if not self.left:
-            raise BufferError
-        self.left -= 1
-        self.qos0_in_flight += link is None
-        self.produced.append(Produced(link, ticket, record.topic, record.key, record.value, dict(record.headers)))
+    def produce(self, link: Link | None, ticket: int, records: Sequence[Record]) -> int:
+        taken = records[: self.left]
+        self.left -= len(taken)
+        self.qos0_in_flight += len(taken) if link is None else 0
+        self.produced += [Produced(link, ticket, r.topic, r.key, r.value, dict(r.headers)) for r in taken]
+        return len(taken)
 
     async def produce_waiting(self, link: Link | None, ticket: int, record: Record) -> None:
         if not self.left:
             await self.room.wait()
-        self.produce(link, ticket, record)
+        self.produce(link, ticket, (record,))
 
     def wake(self) -> None:
         """Nothing sleeps here."""

@@ -229,3 +229,10 @@ def test_a_full_kafka_client_holds_the_bridge_back_and_loses_nothing() -> None:
 def test_a_packet_that_was_never_asked_for_ends_the_connection(packet: Packet) -> None:
     with pytest.raises(TransientError):
         World().take(packet)
+
+
+def test_readings_beside_a_refused_one_keep_their_key() -> None:
+    world = World()
+    first, letter, last = world.take(Packet("sensors/w-1/imu", b"[%b,3,%b]" % (dumps(), dumps(sequence=2))))
+    assert [first.key, last.key] == [b"w-1", b"w-1"]
+    assert (first.topic, letter.topic, last.topic) == ("imu.raw", "dead-letters", "imu.raw")

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -37,19 +37,20 @@ class Kafka:
         self.records: list[Record] = []
         self.moved, self.away, self.room = time.monotonic(), False, 1000
 
-    def produce(self, link: Origin | None, ticket: int, record: Record) -> None:
-        if len(self.records) >= self.room:
-            raise BufferError
-        self.records.append(record)
+    def produce(self, link: Origin | None, ticket: int, records: Sequence[Record]) -> int:
+        taken = records[: self.room - len(self.records)]
+        self.records += taken
         if link is not None and not self.away:
-            asyncio.get_running_loop().call_soon(self._finish, link, ticket)
+            for _ in taken:
+                asyncio.get_running_loop().call_soon(self._finish, link, ticket)
+        return len(taken)
 
     def _finish(self, link: Origin, ticket: int) -> None:
         link.window.finish(ticket)
         link.acknowledge()
 
     async def produce_waiting(self, link: Origin | None, ticket: int, record: Record) -> None:
-        self.produce(link, ticket, record)
+        self.produce(link, ticket, (record,))
 
     def wake(self) -> None:
         pass
