@@ -15,8 +15,8 @@ from headrace import kafka
 from headrace.config import Config
 from headrace.errors import TransientError
 from headrace.kafka import partition
-from headrace.lake import layout
-from headrace.protocol.names import clean_topic, lake_folder, raw_topic
+from headrace.lake import layout, manifest
+from headrace.protocol.names import clean_topic, raw_topic
 from headrace.protocol.wire import EVENT_ID, POSITION, header, unpack_position
 from headrace.schema_registry.client import Registry
 from headrace.store.open import open_store
@@ -124,22 +124,28 @@ def _letters(cfg: Config, begin: Ends) -> pl.DataFrame:
 
 
 def _rows(cfg: Config, begin: Ends) -> pl.DataFrame:
-    """The lake's rows from `begin` on. Of a file that lies across it, those behind it."""
+    """The lake's rows from `begin` on, of the files that count. Of one that lies across it, those behind it."""
     store, frames = open_store(cfg.store), [pl.DataFrame(schema=ROWS)]
     columns = ["device_id", "boot_id", "sequence", "event_time", *AXES, "_quality"]
     kept = {"_partition": "partition", "_offset": "offset", "_src_epoch": "src_epoch",
             "_src_offset": "src_offset", "_src_index": "src_item"}  # fmt: skip
-    found = [(key, info.key) for info in store.list(f"{lake_folder(CLEAN)}/")
-             if (key := layout.parse_data_key(info.key, CLEAN)) is not None]  # fmt: skip
+    found = [(f.partition, _last_batch(f.key), f.key) for f in manifest.visible(store, CLEAN).files]
     # The last batch that starts at or before `first` may lie across it; those before it end before it.
     across = {
-        p: max((k.start for k, _ in found if k.partition == p and k.start <= first), default=first)
+        p: max((start for number, start, _ in found if number == p and start <= first), default=first)
         for (topic, p), first in begin.items() if topic == CLEAN
     }  # fmt: skip
-    for key, name in found:
-        if key.start < across[key.partition]:
+    for number, start, name in found:
+        if start < across[number]:
             continue
         table = pq.read_table(io.BytesIO(store.get(name)), columns=[*columns, *kept])
-        frame = pl.DataFrame(pl.from_arrow(table)).rename(kept).filter(pl.col("offset") >= begin[CLEAN, key.partition])
+        frame = pl.DataFrame(pl.from_arrow(table)).rename(kept).filter(pl.col("offset") >= begin[CLEAN, number])
         frames.append(frame.with_columns(pl.col("event_time").dt.epoch("us")).select(*ROWS).cast(ROWS))
     return pl.concat(frames)
+
+
+def _last_batch(key: str) -> int:
+    """Where the last batch begins of which a file holds rows."""
+    stored, merged = layout.parse_data_key(key, CLEAN), layout.parse_merged_key(key, CLEAN)
+    assert stored is not None or merged is not None, key
+    return stored.start if stored is not None else merged.end - 1 if merged is not None else -1

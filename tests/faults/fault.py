@@ -12,13 +12,17 @@ class Fault:
     """Something that goes wrong. `strike` makes it go wrong, and returns when it has ended."""
 
     name: str
-    group: int  # 1 services, 2 servers, 3 the archive's protocol, 4 MQTT sessions, 5 data, 6 machine, 7 hub, 8 derive
+    # 1 services, 2 servers, 3 the archive's protocol, 4 MQTT sessions, 5 data, 6 machine, 7 hub, 8 derive, 9 compact
+    group: int
     says: str  # for the table
     strike: Callable[[World], None]
     shape: Shape = field(default_factory=Shape)
     seeds: int = 5
     bound: bool = False  # Mosquitto's own: what it acknowledged and had not written may be lost, and is counted
     unordered: bool = False  # devices' readings may lie in another order than that of sending
-    setting: str = "plain"  # the stack that it needs, of settings.py: plain, disks, clocks, brokers, postgres, derived
+    # The stack that it needs, of settings.py: plain, disks, clocks, brokers, postgres, derived, compact.
+    setting: str = "plain"
+        "plain"  # the stack that it needs, of settings.py: plain, disks, clocks, brokers, postgres, derived, compact
+    )
     touches: tuple[str, ...] = ()  # files beside the data path that make its results stale
     needs: Callable[[], str] = lambda: ""  # why it can't be run on this machine; empty when it can

@@ -1,7 +1,20 @@
 """All faults, in the order of the table."""
 
-from tests.faults import cluster, data, derived, hostile, hub, machine, protocol, servers, services, sessions, sharing
+from tests.faults import (
+    cluster,
+    compacted,
+    data,
+    derived,
+    hostile,
+    hub,
+    machine,
+    protocol,
+    servers,
+    services,
+    sessions,
+    sharing,
+)
 from tests.faults.fault import Fault
 
-GROUPS = (services, servers, cluster, protocol, sessions, sharing, hostile, data, machine, hub, derived)
+GROUPS = (services, servers, cluster, protocol, sessions, sharing, hostile, data, machine, hub, derived, compacted)
 ALL: list[Fault] = [fault for group in GROUPS for fault in group.FAULTS]

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from headrace.config import Config
 from headrace.kafka import headers_of
-from headrace.lake import layout
-from headrace.protocol.names import clean_topic, lake_folder
+from headrace.lake import manifest
+from headrace.protocol.names import clean_topic
 from headrace.protocol.wire import header
 from headrace.store.open import open_store
 from tests.faults import evidence
@@ -195,11 +195,10 @@ def _lake(cfg: Config, stream: str, columns: list[str]) -> list[tuple[Any, ...]]
     """Columns of all rows that a stream has in the lake; times in microseconds."""
     store, topic = open_store(cfg.store), clean_topic(stream)
     out: list[tuple[Any, ...]] = []
-    for info in store.list(f"{lake_folder(topic)}/"):
-        if layout.parse_data_key(info.key, topic) is not None:
-            table = pq.read_table(io.BytesIO(store.get(info.key)), columns=columns)
-            whole = [c.cast("int64") if n == "event_time" else c for n, c in zip(columns, table.columns, strict=True)]
-            out += zip(*(c.to_pylist() for c in whole), strict=True)
+    for file in manifest.visible(store, topic).files:
+        table = pq.read_table(io.BytesIO(store.get(file.key)), columns=columns)
+        whole = [c.cast("int64") if n == "event_time" else c for n, c in zip(columns, table.columns, strict=True)]
+        out += zip(*(c.to_pylist() for c in whole), strict=True)
     return out
 
 

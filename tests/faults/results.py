@@ -147,6 +147,10 @@ DERIVED = {
     "readings of the source": "derived_from", "rows": "derived_rows", "dead letters": "derived_letters",
     "lost": "derived_lost", "stored twice": "derived_doubled",
 }  # fmt: skip
+COMPACTED = {
+    "files stored": "compact_stored", "read afterwards": "compact_left", "removed": "compact_removed",
+    "questions answered": "compact_polls", "answers that fell": "compact_fell", "with a row twice": "compact_doubled",
+}  # fmt: skip
 
 
 def figures_table(faults: list[Fault], results: list[Result], columns: dict[str, str]) -> str:
@@ -165,7 +169,7 @@ def write_table(faults: list[Fault], results: list[Result], page: Path = PAGE) -
     """Replace the table in the page."""
     head, rest = page.read_text().split(BEGIN)
     _, tail = rest.split(END)
-    further = (figures_table(faults, results, columns) for columns in (ACTS, DERIVED))
+    further = (figures_table(faults, results, columns) for columns in (ACTS, DERIVED, COMPACTED))
     tables = "\n\n".join(text for text in (table(faults, results), *further) if text)
     page.write_text(f"{head}{BEGIN}\n{tables}\n{END}{tail}")
 

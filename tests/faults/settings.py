@@ -1,4 +1,4 @@
-"""Stacks that some faults need: small disks, clocks that jump, three brokers, hub on PostgreSQL, a derived stream."""
+"""Stacks that some faults need: small disks, clocks that jump, three brokers, PostgreSQL, a derived stream, small files."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ import yaml
 from headrace.config import load
 from headrace.stack.process import MARK
 from tests import postgres
-from tests.faults import parts
+from tests.faults import parts, small
 from tests.faults.cluster import brokers
 from tests.faults.world import ROOT, World, attached
 from tests.stack import turn
@@ -95,6 +95,8 @@ def setting(kind: str, folder: Path) -> Iterator[World]:
             }
         if kind == "derived":
             over = parts.placed(folder / "derived")
+        if kind == "compact":
+            over = small.OVER
         database: postgres.Server | None = None
         if kind == "postgres":
             database = cleanup.enter_context(postgres.running())
