@@ -22,7 +22,5 @@ class Fault:
     unordered: bool = False  # devices' readings may lie in another order than that of sending
     # The stack that it needs, of settings.py: plain, disks, clocks, brokers, postgres, derived, compact.
     setting: str = "plain"
-        "plain"  # the stack that it needs, of settings.py: plain, disks, clocks, brokers, postgres, derived, compact
-    )
     touches: tuple[str, ...] = ()  # files beside the data path that make its results stale
     needs: Callable[[], str] = lambda: ""  # why it can't be run on this machine; empty when it can
