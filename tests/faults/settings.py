@@ -1,4 +1,4 @@
-"""Stacks that some faults need: small disks, jumping clocks, three brokers, PostgreSQL, a derived stream, small files."""
+"""Stacks that some faults need: small disks, other clocks, three brokers, PostgreSQL, a derived stream, small files."""
 
 import os
 import shutil
