@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 STORE = "store"  # the check: the object store answers
 FIRST_SECONDS = 20.0  # before the first round: a stack that starts needs its cores for other things
-ANYWAY_SECONDS = 3600.0  # a round is made, though nothing came or went: a day may have ended, or a time of grace
+ANYWAY_SECONDS = 3600.0  # a round is made, though nothing came or went: a day may have ended
 _LOOK_SECONDS = 1.0
 
 
@@ -48,6 +48,7 @@ class _Rounds:
         self._hold = Hold(health)
         self._store = open_store(config.store)
         self._known, self._due = b"", 0.0  # what lay there when a round did nothing, and how long that is to hold
+        self._merged = time.monotonic()  # the last time that a file was replaced: it goes when its grace is over
 
     def run(self) -> None:
         """Ends with Stopped, or with an error that is not to be waited out."""
@@ -93,9 +94,13 @@ class _Rounds:
         if counts is None:
             raise Stopped
         self._tell(counts, time.monotonic() - began)
-        quiet = counts["good"] and not any(t["merges"] or t["removed"] for t in counts["topics"].values())
+        now, topics = time.monotonic(), counts["topics"].values()
+        if any(t["merges"] for t in topics):
+            self._merged = now
+        quiet = counts["good"] and not any(t["merges"] or t["removed"] for t in topics)
         self._known = found if quiet else b""
-        self._due = time.monotonic() + min(ANYWAY_SECONDS, self._config.compact.grace_seconds)
+        over = self._merged + self._config.compact.grace_seconds + _LOOK_SECONDS
+        self._due = min(over if over > now else float("inf"), now + ANYWAY_SECONDS)
 
     def _tell(self, counts: Counts, seconds: float) -> None:
         """In the metrics, and in the log where something was done."""

@@ -201,7 +201,7 @@ def test_a_round_with_problems_has_failed(monkeypatch: pytest.MonkeyPatch) -> No
 def test_where_nothing_comes_no_round_begins_after_one_that_did_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = counts()
     nothing["topics"]["imu.clean"] |= {"merges": 0, "merged": 0, "removed": 0, "rows": 0, "bytes": 0}
-    it = Serving(monkeypatch, [counts(), nothing, counts(), counts()], grace_seconds=60)
+    it = Serving(monkeypatch, [counts(), nothing, counts(), counts()], grace_seconds=3600)
     it.grows = False
     threading.Timer(1.0, it._stop.set).start()
     it.run()
@@ -211,10 +211,11 @@ def test_where_nothing_comes_no_round_begins_after_one_that_did_nothing(monkeypa
 def test_a_round_is_made_anyway_when_the_time_of_grace_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = counts()
     nothing["topics"]["imu.clean"] |= {"merges": 0, "merged": 0, "removed": 0, "rows": 0, "bytes": 0}
-    it = Serving(monkeypatch, [nothing, nothing, nothing], grace_seconds=0)
+    it = Serving(monkeypatch, [counts(), nothing, nothing, counts()], grace_seconds=0.5)
     it.grows = False
+    threading.Timer(1.5, it._stop.set).start()
     it.run()
-    assert it._outcomes == []
+    assert len(it._outcomes) == 1, "one that merges, one that finds nothing yet, one that finds it when it is time"
 
 
 def test_a_fatal_error_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
