@@ -21,13 +21,16 @@ ARGV = (sys.executable, "-P", "-m", "processors.compact.work")
 SILENT_SECONDS = 600.0  # without a word: the process is taken for hung
 END_SECONDS = 30.0  # after `stop`, for the step that it is at
 _LOOK_SECONDS = 0.5
-_ERRORS: dict[str, type[HeadraceError]] = {e.__name__: e for e in (ConfigError, TransientError, FatalError)}
-
 Counts = dict[str, Any]  # as Report.to_json of headrace.lake.compaction
 
 
 class LostRoundError(HeadraceError):
     """The process ended without its report, or had to be ended: what it was at, the next round does."""
+
+
+_ERRORS: dict[str, type[HeadraceError]] = {
+    e.__name__: e for e in (ConfigError, TransientError, FatalError, LostRoundError)
+}
 
 
 def run_round(

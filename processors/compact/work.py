@@ -8,6 +8,7 @@ came of it.
 import os
 import pickle
 import sys
+import tempfile
 import threading
 
 import orjson
@@ -17,6 +18,7 @@ from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.runtime import logs
 from headrace.runtime.service import stopping
 
+LOST = "LostRoundError"  # of round.py
 _NICE = 10  # to the data path this is a background job
 
 
@@ -44,6 +46,9 @@ def main() -> int:
         say(kind=_kind(e), error=str(e))
     except BrokenPipeError:
         return 1  # nobody listens any more
+    except OSError as e:
+        remedy = "Make room there, or name another folder in TMPDIR"
+        say(kind=LOST, error=f"the temporary folder {tempfile.gettempdir()}: {e.strerror or e}. {remedy}")
     return 0
 
 

@@ -41,10 +41,9 @@ def test_it_has_the_store_and_nothing_of_kafka(render: Render) -> None:
 
 
 def test_it_knows_what_the_archive_stores_and_no_more_of_it(helm4: Helm) -> None:
-    given = "config.archive.topics={imu.clean,alien},config.archive.max_records=7"
-    assert _settings(helm4.render("minimal", "--set", given), "compact")["archive"] == {
-        "topics": ["imu.clean", "alien"]
-    }
+    given = "config.archive.topics={imu.clean,alien},config.archive.max_records=7,config.archive.compression_level=5"
+    found = _settings(helm4.render("minimal", "--set", given), "compact")["archive"]
+    assert found == {"topics": ["imu.clean", "alien"], "compression_level": 5}
     assert "archive" not in _settings(helm4.render("minimal", "--set", "config.archive.max_records=7"), "compact")
 
 

@@ -50,7 +50,7 @@ def test_it_gets_the_whole_configuration_secrets_too() -> None:
     assert run_round(cfg, threading.Event(), lambda: None, script(text)) is not None
 
 
-@pytest.mark.parametrize("error", [ConfigError, TransientError, FatalError])
+@pytest.mark.parametrize("error", [ConfigError, TransientError, FatalError, LostRoundError])
 def test_its_error_is_ours(error: type[Exception]) -> None:
     with pytest.raises(error, match="no bucket"):
         ask(f"""say('{{"kind":"{error.__name__}","error":"no bucket"}}\\n')""")

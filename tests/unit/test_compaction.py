@@ -187,6 +187,21 @@ def test_the_files_of_today_are_merged_when_they_are_many(tmp_path: Path) -> Non
     world.checked()
 
 
+def test_what_waits_is_counted(tmp_path: Path) -> None:
+    """Two of a date don't wait for anything; what a round has merged waits no more, and what it may not merge does."""
+    world = World(tmp_path, files=4)
+    world.time = (FIRST + DAY / 2) / SECOND
+    for _ in range(2):
+        world.lake.batch(0, {(0, 7): 10})
+    assert world.round().small == 0
+    for _ in range(8):
+        world.lake.batch(0, {(0, 7): 10})
+    assert world.round(dry_run=True).small <= 2
+    keys = [f.key for f in manifest.visible(world.store, TOPIC).files]
+    world.store.put(keys[0], b"no longer what was stored")
+    assert world.round().small == 10
+
+
 def test_rows_are_sorted_by_device_and_time(world: World) -> None:
     world.round()
     for s in manifest.read(world.store, TOPIC):

@@ -10,7 +10,7 @@ class Topic:
 
     before: int = 0  # files that queries read, when the round began
     after: int = 0  # and when it ended
-    small: int = 0  # of these, the ones that wait to be merged
+    small: int = 0  # of these, the archive's of dates that have as many as are merged together: they wait
     merges: int = 0  # compacted files that were made
     merged: int = 0  # files that they replace
     rows: int = 0  # in the files that were made

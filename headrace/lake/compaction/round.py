@@ -6,7 +6,7 @@ reads, after it there are files that nobody reads any more. docs/decisions/compa
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -72,6 +72,8 @@ class _Round:
             states.setdefault(place, State(self.topic, *place))
         count = sum(len(s.files) for s in states.values()) + sum(map(len, loose.values()))
         self.report.before = self.report.after = count
+        piles = Counter((place, k.date, k.schema_id) for place, found in loose.items() for k, _ in found)
+        self.report.small = sum(n for n in piles.values() if n >= self.cfg.compact.files)
         removal = clear.removable(self.topic, listed, states.values(), self.now(), self.cfg.compact.grace_seconds)
         self._remove(removal.keys)
         for place in sorted(states):
@@ -153,6 +155,7 @@ class _Round:
         it = self.report
         it.merges, it.merged, it.after = it.merges + 1, it.merged + len(merge.items), it.after - len(merge.items) + 1
         it.rows, it.bytes = it.rows + rows, it.bytes + size
+        it.small = max(0, it.small - sum(i.merged is None for i in merge.items))
 
     def _name(self, state: State) -> str:
         return f"{self.topic}/{state.partition}"

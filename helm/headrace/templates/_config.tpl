@@ -175,7 +175,8 @@ to a route, replaces no pod of this one. */}}
 {{- end -}}
 {{- end -}}
 {{- if eq .role "mosquitto" }}{{ $_ := unset $out.bridge "http" }}{{ end -}}
-{{- if and (eq .role "compact") (dig "archive" "topics" list $config) }}{{ $_ := set $out "archive" (pick $config.archive "topics") }}{{ end -}}
+{{- $archive := pick (dig "archive" dict $config) "topics" "compression_level" -}}
+{{- if and (eq .role "compact") $archive }}{{ $_ := set $out "archive" $archive }}{{ end -}}
 {{- if eq .role "ingest" -}}
 {{- $_ := set $out "bridge" (pick $out.bridge "unrouted" "receipts") -}}
 {{- $_ := set $out "ingest" (merge (dict "host" "0.0.0.0" "port" 8091) $out.ingest) -}}
