@@ -266,4 +266,4 @@ def _dead(incarnation: Incarnation, chunk: Chunk, refused: Refused) -> DeadRow:
     if chunk.has_position[row]:
         headers.append((wire.POSITION, chunk.positions[row].tobytes()))
     source = KafkaSource(*incarnation, int(chunk.epochs[row]), int(chunk.offsets[row]))
-    return DeadRow(refused.error, chunk.values[row] or b"", source, headers)
+    return DeadRow(refused.error, chunk.values.at(row), source, headers)

@@ -16,6 +16,7 @@ from processors.archive.chunk import Chunk
 from processors.arrays import Bools, Ints
 from processors.avro.codec import Codec
 from processors.group.schemas import Schemas
+from processors.joined import Joined
 from processors.positions import sources
 
 _UTC_US = pa.timestamp("us", "UTC")
@@ -81,8 +82,7 @@ def decode(chunk: Chunk, wanted: Bools, codecs: Schemas[Codec]) -> tuple[list[Gr
         except PoisonError as e:
             refused += [Refused(int(row), e) for row in rows]
             continue
-        values = chunk.values if len(rows) == len(chunk) else [chunk.values[row] for row in rows]
-        decoded = found.decode([v or b"" for v in values])
+        decoded = found.decode_joined(chunk.values.pick(rows))
         refused += [Refused(int(rows[i]), e) for i, e in decoded.bad]
         times = _event_times(decoded.frame, chunk.times[rows])
         sound = (days(times) >= _FIRST_DAY) & (days(times) <= _LAST_DAY)
@@ -131,12 +131,15 @@ def date(day: int) -> str:
     return str(np.datetime64(int(day), "D"))
 
 
-def _schema_ids(values: list[bytes | None]) -> Ints:
+def _schema_ids(values: Joined) -> Ints:
     """The schema id of each value, -1 where it isn't framed."""
-    heads = b"".join([v[:FRAME_BYTES] if v is not None and len(v) >= FRAME_BYTES else b"\xff" * 5 for v in values])
-    head = np.frombuffer(heads, np.uint8).reshape(len(values), FRAME_BYTES).astype(np.int64)
-    ids = (head[:, 1] << 24) | (head[:, 2] << 16) | (head[:, 3] << 8) | head[:, 4]
-    return np.where(head[:, 0] == 0, ids, -1)
+    begins = values.begins
+    framed = values.ends - begins >= FRAME_BYTES
+    if not framed.any():
+        return np.full(len(values), -1)
+    first, *number = (values.block.take(begins + k, mode="clip").astype(np.int64) for k in range(FRAME_BYTES))
+    ids = (number[0] << 24) | (number[1] << 16) | (number[2] << 8) | number[3]
+    return np.where(framed & (first == 0), ids, -1)
 
 
 def _event_times(frame: pl.DataFrame, kafka_times: Ints) -> Ints:

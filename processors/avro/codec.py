@@ -16,6 +16,7 @@ from headrace.protocol.wire import FRAME_BYTES, NOT_AVRO, frame
 from processors.arrays import Bools, Bytes, Ints
 from processors.avro import container, lengths
 from processors.avro.physical import physical_dtype, restore, stored
+from processors.joined import Joined
 
 _SYNC = b"headrace headrac"
 _FEW = 32  # up to so many messages may be read one by one
@@ -61,6 +62,10 @@ class Codec:
         {key, value}. Numbers are exactly those written. What a message decodes to depends on its bytes alone, whatever
         it shares a batch with.
         """
+        return self.decode_joined(Joined.of(values))
+
+    def decode_joined(self, values: Joined) -> Decoded:
+        """The same for values in one buffer: none is cut out of it unless it has to be read by itself."""
         good = np.ones(len(values), dtype=np.bool_)
         table = self._columns(values)
         if table is not None:
@@ -69,13 +74,13 @@ class Codec:
             return self._in_parts(values)
         rows: list[dict[str, Any]] = []
         bad: list[tuple[int, PoisonError]] = []
-        for i, value in enumerate(values):
+        for i, value in enumerate(values.list()):
             try:
                 rows.append(self.read(value))
             except PoisonError as e:
                 good[i] = False
                 bad.append((i, e))
-        table = self._columns([self.write(0, row) for row in rows])
+        table = self._columns(Joined.of([self.write(0, row) for row in rows]))
         if table is None:
             table = pl.DataFrame(
                 {m.name: [stored(row[m.name], m.type) for row in rows] for m in self.node.members},
@@ -87,11 +92,11 @@ class Codec:
         table = restore(table, self.node)
         return Decoded(table, good, bad)
 
-    def _in_parts(self, values: Sequence[bytes]) -> Decoded:
+    def _in_parts(self, values: Joined) -> Decoded:
         """The same in smaller batches, so that a bad message costs its near neighbours only."""
         step = max(_FEW, -(-len(values) // 16))
         starts = range(0, len(values), step)
-        parts = [self.decode(values[i : i + step]) for i in starts]
+        parts = [self.decode_joined(values.cut(i, min(len(values), i + step))) for i in starts]
         return Decoded(
             pl.concat([part.frame for part in parts]),
             np.concatenate([part.good for part in parts]),
@@ -125,19 +130,19 @@ class Codec:
 
         Each message of it is in the shortest encoding, as `write` makes it.
         """
-        return self._read(values, wanted) if values and self._fast else None
+        return self._read(Joined.of(values), wanted) if values and self._fast else None
 
-    def _columns(self, values: Sequence[bytes]) -> pl.DataFrame | None:
+    def _columns(self, values: Joined) -> pl.DataFrame | None:
         """The batch read in columns, or None when the schema or a message needs a closer look."""
-        if not self._fast or not values:
-            return None if values else self._empty()
+        if not self._fast or not len(values):
+            return None if len(values) else self._empty()
         found = self._read(values)
         return None if found is None else found.frame
 
-    def _read(self, values: Sequence[bytes], wanted: Collection[str] = ()) -> Located | None:
-        ends = np.cumsum(np.fromiter(map(len, values), dtype=np.int64, count=len(values)))
+    def _read(self, values: Joined, wanted: Collection[str] = ()) -> Located | None:
+        ends = values.ends
         head = b"".join((self._head, container.long_bytes(len(values)), container.long_bytes(int(ends[-1]))))
-        file = b"".join((head, *values, _SYNC))
+        file = b"".join((head, values.data, _SYNC))
         try:
             table = pl.read_avro(io.BytesIO(file))
         except Exception:  # noqa: BLE001 - polars raises many kinds; row by row will tell what is wrong
