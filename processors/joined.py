@@ -59,12 +59,12 @@ class Joined:
 
     def pick(self, which: Ints) -> "Joined":
         """Those at these places, in this order."""
-        return self if len(which) == len(self) and (np.diff(which) == 1).all() else Joined.of(self._list(which))
+        return self if len(which) == len(self) and (np.diff(which) == 1).all() else Joined.of(self._some(which))
 
-    def list(self) -> list[bytes]:
+    def separate(self) -> list[bytes]:
         """Each as an object of its own."""
-        return self._list(np.arange(len(self)))
+        return self._some(np.arange(len(self)))
 
-    def _list(self, which: Ints) -> "list[bytes]":
+    def _some(self, which: Ints) -> list[bytes]:
         data = self.data
         return [data[a:b] for a, b in zip(self.begins[which].tolist(), self.ends[which].tolist(), strict=True)]

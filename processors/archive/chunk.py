@@ -1,7 +1,7 @@
 """Messages on their way to the lake, in columns. Values are still as they came."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ _DIGITS = 18  # of a number that surely fits 64 bits
 # Bytes of memory that a message takes beside its value, in the columns; and that a chunk takes beside its messages.
 OVERHEAD = 8 + EVENT_ID_BYTES + POSITION_BYTES + 3 * 8 + 4 + 2
 OF_CHUNK = 1500
+_NO_VALUES = Joined.of([])
 
 
 class _Headers(NamedTuple):
@@ -48,7 +49,7 @@ class Chunk:
     values: Joined  # a message without a value has an empty one
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.offsets)
 
     @property
     def size(self) -> int:
@@ -64,9 +65,14 @@ class Chunk:
         """The messages from row `first` to before row `end`, in memory of their own."""
         if first == 0 and end == len(self):
             return self
-        return Chunk(*(column[first:end].copy() for column in self._columns()), self.values.cut(first, end))
+        return _chunk([column[first:end].copy() for column in self.columns()], self.values.cut(first, end))
 
-    def _columns(self) -> tuple[Any, ...]:
+    def without_values(self) -> "Chunk":
+        """The same messages, with all columns but their values."""
+        return replace(self, values=_NO_VALUES)
+
+    def columns(self) -> tuple[Any, ...]:
+        """All columns but the values, in the order of the fields."""
         return (
             self.offsets,
             self.times,
@@ -94,12 +100,21 @@ def take(messages: Sequence[Message]) -> Chunk:
     )
 
 
-def join(chunks: Sequence[Chunk]) -> Chunk:
-    """At least one chunk, one after the other, as one chunk."""
+def join(chunks: list[Chunk]) -> Chunk:
+    """At least one chunk, one after the other, as one chunk. The list is empty then, so that they need not stay."""
     if len(chunks) == 1:
-        return chunks[0]
-    columns = zip(*(c._columns() for c in chunks), strict=True)  # noqa: SLF001 - of this module
-    return Chunk(*map(np.concatenate, columns), Joined.concat([c.values for c in chunks]))
+        return chunks.pop()
+    values = [c.values for c in chunks]
+    columns = [list(column) for column in zip(*(c.columns() for c in chunks), strict=True)]
+    chunks.clear()
+    joined = []
+    while columns:  # column by column: never all of them twice
+        joined.append(np.concatenate(columns.pop(0)))
+    return _chunk(joined, Joined.concat(values))
+
+
+def _chunk(columns: list[Any], values: Joined) -> Chunk:
+    return Chunk(*[*columns, values])
 
 
 def _same_headers(headers: list[Any]) -> _Headers | None:

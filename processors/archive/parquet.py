@@ -1,6 +1,7 @@
 """A table as the bytes of a Parquet file: the same bytes for the same rows, schema and level."""
 
 import io
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -11,17 +12,22 @@ from headrace.protocol import provenance
 ROW_GROUP = 131_072
 
 
-def write(table: pa.Table, level: int) -> bytes:
-    """Parquet with zstd at `level` and statistics in each row group. Nothing in it depends on when it was written."""
+def write(row_groups: Iterable[pa.Table], level: int) -> bytes:
+    """Parquet with zstd at `level` and statistics in each row group. Nothing in it depends on when it was written.
+
+    At least one group, each of ROW_GROUP rows but the last; no more than one is needed in memory at a time.
+    """
     sink = io.BytesIO()
-    text = [f.name for f in table.schema if pa.types.is_string(f.type) or f.name == provenance.PARTITION.name]
+    groups = iter(row_groups)
+    first = next(groups)
+    schema: pa.Schema = first.schema
+    text = [f.name for f in schema if pa.types.is_string(f.type) or f.name == provenance.PARTITION.name]
     # Offsets and times climb slowly: differences are a fraction of a dictionary.
-    steps = {f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_integer(f.type) and f.name not in text}
-    steps |= {f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_timestamp(f.type)}
-    pq.write_table(
-        table,
+    steps = {f.name: "DELTA_BINARY_PACKED" for f in schema if pa.types.is_integer(f.type) and f.name not in text}
+    steps |= {f.name: "DELTA_BINARY_PACKED" for f in schema if pa.types.is_timestamp(f.type)}
+    with pq.ParquetWriter(
         sink,
-        row_group_size=ROW_GROUP,
+        schema,
         version="2.6",
         compression="zstd",
         compression_level=level,
@@ -29,7 +35,11 @@ def write(table: pa.Table, level: int) -> bytes:
         column_encoding=steps or None,
         write_statistics=True,
         store_schema=False,
-    )
+    ) as out:
+        out.write_table(first, row_group_size=ROW_GROUP)
+        del first
+        for group in groups:
+            out.write_table(group, row_group_size=ROW_GROUP)
     return sink.getvalue()
 
 

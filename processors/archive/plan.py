@@ -4,6 +4,7 @@ The objects of a batch derive from its messages, its bounds and its settings onl
 batch again, after a crash or as a zombie, stores the same objects.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,19 +12,21 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.deadletters import KafkaSource
-from headrace.errors import FatalError, PoisonError, Reason
+from headrace.errors import FatalError, PoisonError
 from headrace.lake import layout
 from headrace.lake.ledger import Entry, Ranges, StoredFile, ranges
 from headrace.protocol import wire
 from headrace.protocol.archive_note import FORMAT, ArchiveNote, Intent
 from headrace.protocol.names import CLEAN
+from headrace.protocol.tail import Tail
 from processors.archive import parquet, tables
-from processors.archive.chunk import Chunk
+from processors.archive.chunk import Chunk, join
+from processors.archive.rows import Decoded, Patient, Rows, sort_out
 from processors.archive.tables import Group, Refused
-from processors.arrays import Bools, Ints
+from processors.arrays import Ints
 from processors.avro.codec import Codec
 from processors.group.schemas import Schemas
-from processors.positions import new_rows, sources
+from processors.positions import sources
 
 # Event times may alternate between far ends (a device with a dead clock): cut no smaller batch than this for them.
 LEAST_SPLIT = 1_000
@@ -103,38 +106,40 @@ class Shape:
     level: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    chunk: Chunk
-    groups: list[Group]
-    refused: list[Refused]
-    repeats: Bools
-    moved: Bools  # rows after which the last source is theirs: all but repeats and strangers
-
-
 def batch_plans(
-    incarnation: Incarnation, note: ArchiveNote, span: Span, chunk: Chunk, codecs: Schemas[Codec], shape: Shape
+    incarnation: Incarnation,
+    note: ArchiveNote,
+    span: Span,
+    chunks: list[Chunk],
+    codecs: Schemas[Codec],
+    shape: Shape,
+    patient: Patient[Decoded] = lambda call: call(),
 ) -> list[BatchPlan]:
-    """The batches that `chunk` is stored in: the messages of `span`, at least one. `note` is the note for its start.
+    """The batches that `chunks` are stored in: the messages of `span`, at least one. `note` is the note for its start.
 
-    If the note has an intent, there is one batch, with the intent's end and settings, and `chunk` ends before it.
-    FatalError where a reading is missing between two; TransientError while the registry is away.
+    If the note has an intent, there is one batch, with the intent's end and settings, and `chunks` end before it. The
+    list is empty after the call: the messages leave memory as they become rows. FatalError where a reading is missing
+    between two; TransientError while the registry is away, unless `patient` waits.
     """
+    intent = note.intent
+    if intent is not None and intent.format != FORMAT:
+        raise FatalError(
+            f"format {intent.format} of the intent is not this Headrace's {FORMAT}: finish with that version"
+        )
     if span.low > span.start:
         note = replace(note, loose=True)
-    rows = _sort_out(incarnation, note, chunk, codecs)
-    if note.intent is not None:
-        if note.intent.format != FORMAT:
-            raise FatalError(
-                f"format {note.intent.format} of the intent is not this Headrace's {FORMAT}: finish with that version"
-            )
-        return [replace(_plan(incarnation, note, span.start, note.intent, rows, 0, len(chunk)), low=span.low)]
+    rows = sort_out(join(chunks), note, codecs, patient, positioned=incarnation.positioned)
+    ends = [len(rows.chunk)] if intent is not None else _ends(rows, shape)
+    tails = [rows.chunk.tail(end - 1) for end in ends]
+    rows = rows.without_values()
+    if intent is not None:
+        return [replace(_plan(incarnation, note, span.start, intent, rows, 0, ends[0], tails[0]), low=span.low)]
     out: list[BatchPlan] = []
     start, first = span.start, 0
-    for end_row in _ends(rows, shape):
-        end = span.end if end_row == len(chunk) else int(chunk.offsets[end_row - 1]) + 1
+    for end_row, tail in zip(ends, tails, strict=True):
+        end = span.end if end_row == len(rows.chunk) else int(rows.chunk.offsets[end_row - 1]) + 1
         intent = Intent(end, FORMAT, shape.level)
-        out.append(_plan(incarnation, note, start, intent, rows, first, end_row))
+        out.append(_plan(incarnation, note, start, intent, rows, first, end_row, tail))
         note, start, first = out[-1].after, intent.end, end_row
     return out
 
@@ -173,21 +178,7 @@ def cuts(event_times: Ints, max_records: int, max_span_hours: float) -> list[int
     return out
 
 
-def _sort_out(incarnation: Incarnation, note: ArchiveNote, chunk: Chunk, codecs: Schemas[Codec]) -> _Rows:
-    repeats = np.zeros(len(chunk), np.bool_)
-    strangers: list[Refused] = []
-    wanted = np.ones(len(chunk), np.bool_)
-    if incarnation.positioned:
-        there = np.flatnonzero(chunk.has_position)
-        repeats[there] = ~new_rows(chunk.positions[there], note.last, loose=note.loose)
-        error = PoisonError(Reason.MALFORMED, "no position header: headrace's clean did not write this message")
-        strangers = [Refused(int(row), error) for row in np.flatnonzero(~chunk.has_position)]
-        wanted = chunk.has_position & ~repeats
-    groups, refused = tables.decode(chunk, wanted, codecs)
-    return _Rows(chunk, groups, sorted([*strangers, *refused], key=lambda r: r.row), repeats, wanted)
-
-
-def _ends(rows: _Rows, shape: Shape) -> list[int]:
+def _ends(rows: Rows, shape: Shape) -> list[int]:
     """Where the batches end, as rows of the chunk. Messages between two kept rows go with the first of the two."""
     kept = np.concatenate([g.rows for g in rows.groups]) if rows.groups else np.zeros(0, np.int64)
     times = np.concatenate([g.event_times for g in rows.groups]) if rows.groups else kept
@@ -198,7 +189,14 @@ def _ends(rows: _Rows, shape: Shape) -> list[int]:
 
 
 def _plan(
-    incarnation: Incarnation, note: ArchiveNote, start: int, intent: Intent, rows: _Rows, first: int, end: int
+    incarnation: Incarnation,
+    note: ArchiveNote,
+    start: int,
+    intent: Intent,
+    rows: Rows,
+    first: int,
+    end: int,
+    tail: Tail,
 ) -> BatchPlan:
     chunk = rows.chunk
     mine = chunk.offsets[first:end]
@@ -206,7 +204,7 @@ def _plan(
     last, loose = note.last, note.loose
     if incarnation.positioned and len(moved):
         last, loose = sources(chunk.positions[moved[-1:]]).at(0), False
-    after = ArchiveNote(incarnation.topic_id, last, chunk.tail(end - 1) if end > first else note.tail, None, loose)
+    after = ArchiveNote(incarnation.topic_id, last, tail, None, loose)
     refused = [r for r in rows.refused if first <= r.row < end]
     files = tuple(f for g in rows.groups for f in _files(incarnation, start, g, chunk, intent.level, first, end))
     entry = Entry(
@@ -234,18 +232,30 @@ def _files(
     a, b = (int(i) for i in np.searchsorted(group.rows, [first, end]))
     if a == b:
         return []
-    part = Group(group.schema_id, group.rows[a:b], group.table.slice(a, b - a), group.event_times[a:b])
-    table = tables.with_provenance(
-        part, chunk, incarnation.topic, incarnation.partition, positioned=incarnation.positioned
-    )
-    days, begins = np.unique(np.sort(days_of := tables.days(part.event_times)), return_index=True)
-    order = np.argsort(days_of, kind="stable")  # by date, and within a date in Kafka's order
-    ordered = table if len(days) == 1 else table.take(pa.array(order))
+    rows, table = group.rows[a:b], group.table.slice(a, b - a)
+    days_of = tables.days(group.event_times[a:b])
+    days, begins = np.unique(np.sort(days_of), return_index=True)
+    if len(days) > 1:
+        order = np.argsort(days_of, kind="stable")  # by date, and within a date in Kafka's order
+        rows, table = rows[order], table.take(pa.array(order))
+
+    def row_groups(begin: int, stop: int) -> Iterator[pa.Table]:
+        for i in range(begin, stop, parquet.ROW_GROUP):
+            n = min(parquet.ROW_GROUP, stop - i)
+            part = table.slice(i, n).combine_chunks()  # the file's bytes depend on the chunks of a column
+            yield tables.with_provenance(
+                part,
+                chunk,
+                rows[i : i + n],
+                incarnation.topic,
+                incarnation.partition,
+                positioned=incarnation.positioned,
+            )
+
     out: list[File] = []
-    for day, begin, stop in zip(days, begins, [*begins[1:], len(order)], strict=True):
-        data = parquet.write(ordered.slice(int(begin), int(stop - begin)), level)
+    for day, begin, stop in zip(days, begins.tolist(), [*begins[1:].tolist(), len(rows)], strict=True):
         key = layout.data_key(*incarnation, start, group.schema_id, tables.date(day))
-        out.append(File(key, int(stop - begin), data))
+        out.append(File(key, stop - begin, parquet.write(row_groups(begin, stop), level)))
     return out
 
 
@@ -266,4 +276,4 @@ def _dead(incarnation: Incarnation, chunk: Chunk, refused: Refused) -> DeadRow:
     if chunk.has_position[row]:
         headers.append((wire.POSITION, chunk.positions[row].tobytes()))
     source = KafkaSource(*incarnation, int(chunk.epochs[row]), int(chunk.offsets[row]))
-    return DeadRow(refused.error, chunk.values.at(row), source, headers)
+    return DeadRow(refused.error, refused.value, source, headers)

@@ -64,6 +64,7 @@ class Refused:
 
     row: int  # of the chunk
     error: PoisonError
+    value: bytes
 
 
 def decode(chunk: Chunk, wanted: Bools, codecs: Schemas[Codec]) -> tuple[list[Group], list[Refused]]:
@@ -74,32 +75,38 @@ def decode(chunk: Chunk, wanted: Bools, codecs: Schemas[Codec]) -> tuple[list[Gr
     groups: list[Group] = []
     ids = _schema_ids(chunk.values)
     unframed = PoisonError(Reason.MALFORMED, "the message does not start with a zero byte and a schema id")
-    refused = [Refused(int(row), unframed) for row in np.flatnonzero(wanted & (ids < 0))]
+
+    def refuse(row: int, error: PoisonError) -> Refused:
+        return Refused(row, error, chunk.values.at(row))
+
+    refused = [refuse(int(row), unframed) for row in np.flatnonzero(wanted & (ids < 0))]
     for schema_id in np.unique(ids[wanted & (ids >= 0)]).tolist():
         rows = np.flatnonzero(wanted & (ids == schema_id))
         try:
             found = codecs.get(schema_id)
         except PoisonError as e:
-            refused += [Refused(int(row), e) for row in rows]
+            refused += [refuse(int(row), e) for row in rows]
             continue
         decoded = found.decode_joined(chunk.values.pick(rows))
-        refused += [Refused(int(rows[i]), e) for i, e in decoded.bad]
+        refused += [refuse(int(rows[i]), e) for i, e in decoded.bad]
         times = _event_times(decoded.frame, chunk.times[rows])
         sound = (days(times) >= _FIRST_DAY) & (days(times) <= _LAST_DAY)
         for i in np.flatnonzero(decoded.good & ~sound):
             error = PoisonError(
                 Reason.OUT_OF_RANGE, "the time is outside the range of dates", field="event_time", value=str(times[i])
             )
-            refused.append(Refused(int(rows[i]), error))
+            refused.append(refuse(int(rows[i]), error))
         good = decoded.good & sound
         frame = decoded.frame if good.all() else decoded.frame.filter(pl.Series(good))
         groups.append(Group(schema_id, rows[good], _plain(frame.to_arrow()), times[good]))
     return groups, sorted(refused, key=lambda r: r.row)
 
 
-def with_provenance(group: Group, chunk: Chunk, topic: str, partition: int, *, positioned: bool) -> pa.Table:
-    """The group's columns, then those that say where each row came from."""
-    rows, n = group.rows, len(group.rows)
+def with_provenance(
+    table: pa.Table, chunk: Chunk, rows: Ints, topic: str, partition: int, *, positioned: bool
+) -> pa.Table:
+    """The columns of `table`, then those that say where each row came from: from the messages `rows` of the chunk."""
+    n = len(rows)
     columns: list[pa.Array] = [
         pa.repeat(pa.scalar(topic), n),
         pa.repeat(pa.scalar(partition, pa.int32()), n),
@@ -115,7 +122,6 @@ def with_provenance(group: Group, chunk: Chunk, topic: str, partition: int, *, p
         _null_where(ids, ~chunk.has_event_id[rows]),
         pa.array(chunk.received[rows], mask=chunk.received[rows] < 0).cast(_UTC_US),
     ]
-    table = group.table
     for field, column in zip(PROVENANCE_FIELDS, columns, strict=True):
         table = table.append_column(field, column)
     return table

@@ -1,9 +1,10 @@
 """What the archive does off the poll thread: assess a partition, make batches, store them. See service.py."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from headrace.config.model import Archive
@@ -15,7 +16,7 @@ from headrace.protocol.names import stream_of
 from headrace.runtime import metrics
 from processors.archive import salvage
 from processors.archive.buffer import Cause
-from processors.archive.chunk import Chunk, join
+from processors.archive.chunk import Chunk
 from processors.archive.plan import BatchPlan, DeadRow, File, Incarnation, Shape, Span, batch_plans, gap
 from processors.archive.put import WriteOnce
 from processors.archive.recovery import Action, Asked, Finish, Lost, decide, gather
@@ -74,9 +75,9 @@ class Work:
         return self._jobs.submit(self._recover, token, topic, partition)
 
     def prepare(
-        self, token: Token, incarnation: Incarnation, note: ArchiveNote, span: Span, chunks: Sequence[Chunk]
+        self, token: Token, incarnation: Incarnation, note: ArchiveNote, span: Span, chunks: list[Chunk]
     ) -> Future[list[BatchPlan]]:
-        """Make the batches that a span of the log is stored in; `chunks` are its messages, if it has any."""
+        """Make the batches that a span of the log is stored in. Its messages, if any, are taken out of `chunks`."""
         return self._jobs.submit(self._prepare, token, incarnation, note, span, chunks)
 
     def store(self, token: Token, plan: BatchPlan) -> Future[Entry]:
@@ -96,14 +97,14 @@ class Work:
         return Assessment(it, action)
 
     def _prepare(
-        self, token: Token, it: Incarnation, note: ArchiveNote, span: Span, chunks: Sequence[Chunk]
+        self, token: Token, it: Incarnation, note: ArchiveNote, span: Span, chunks: list[Chunk]
     ) -> list[BatchPlan]:
         if it.topic_id != self._hold(token, "reading the topic's id", lambda: self._deps.asked.topic_id(it.topic)):
             raise FatalError(f"{it.topic} was deleted and created again: it has other readings at the same offsets")
         if not chunks:
             return [gap(it, note, span, self._shape.level)]
-        chunk = join(chunks)
-        return self._hold(token, "decoding", lambda: batch_plans(it, note, span, chunk, self._deps.codecs, self._shape))
+        patient = partial(self._hold, token, "decoding")
+        return batch_plans(it, note, span, chunks, self._deps.codecs, self._shape, patient)
 
     def _store(self, token: Token, plan: BatchPlan) -> Entry:
         if plan.dead:

@@ -74,7 +74,7 @@ class Codec:
             return self._in_parts(values)
         rows: list[dict[str, Any]] = []
         bad: list[tuple[int, PoisonError]] = []
-        for i, value in enumerate(values.list()):
+        for i, value in enumerate(values.separate()):
             try:
                 rows.append(self.read(value))
             except PoisonError as e:

@@ -48,7 +48,9 @@ def made(
     messages: list[Message], incarnation: Incarnation = CLEAN, note: ArchiveNote | None = None, shape: Shape = SHAPE
 ) -> list[BatchPlan]:
     span = Span(offset_of(messages[0]), offset_of(messages[-1]) + 1)
-    return batch_plans(incarnation, note or ArchiveNote(ID), span, chunk_of(messages), Schemas(lookup, codec_of), shape)
+    return batch_plans(
+        incarnation, note or ArchiveNote(ID), span, [chunk_of(messages)], Schemas(lookup, codec_of), shape
+    )
 
 
 def rows_of(file: File) -> list[dict[str, Any]]:
@@ -172,10 +174,10 @@ def test_a_file_is_never_replaced_by_other_rows(conditional: bool) -> None:
 
 def test_rows_are_compared_whatever_wrote_them() -> None:
     table = pa.table({"x": np.array([1.0, float("nan"), 3.0]), "s": ["a", None, "c"]})
-    assert parquet.same_rows(parquet.write(table, 1), parquet.write(table, 19))
-    assert not parquet.same_rows(parquet.write(table, 1), parquet.write(table.slice(0, 2), 1))
-    assert not parquet.same_rows(parquet.write(table, 1), parquet.write(table.drop(["s"]), 1))
-    assert not parquet.same_rows(parquet.write(table, 1), b"no parquet")
+    assert parquet.same_rows(parquet.write([table], 1), parquet.write([table], 19))
+    assert not parquet.same_rows(parquet.write([table], 1), parquet.write([table.slice(0, 2)], 1))
+    assert not parquet.same_rows(parquet.write([table], 1), parquet.write([table.drop(["s"])], 1))
+    assert not parquet.same_rows(parquet.write([table], 1), b"no parquet")
 
 
 def test_a_days_edge_belongs_to_the_next_day() -> None:

@@ -21,6 +21,7 @@ from headrace.errors import ConfigError, Reason
 from headrace.protocol.wire import frame
 from processors.avro.codec import Codec, Decoded
 from processors.avro.container import long_bytes, plain
+from processors.joined import Joined
 from tests.profiles import examples
 
 LONG = {"type": "long", "logicalType": "timestamp-micros"}
@@ -249,7 +250,7 @@ def test_a_waveform_is_read_in_columns() -> None:
     wave = np.sin(np.arange(12_000)).astype("<f4")
     body = long_bytes(len(wave)) + wave.tobytes() + b"\0"
     codec = Codec(schema)
-    assert codec._columns([frame(1, body)] * 3) is not None
+    assert codec._columns(Joined.of([frame(1, body)] * 3)) is not None
     assert np.array_equal(one(schema, body, body).frame["s"][1].to_numpy(), wave)
 
 
