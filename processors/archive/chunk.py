@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from headrace.kafka import Message
+from headrace.kafka import Message, columns
 from headrace.protocol.tail import Tail, fingerprint
 from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, POSITION, POSITION_BYTES, RECEIVED_AT
 from processors.arrays import Bools, Bytes, Ints
@@ -87,16 +87,13 @@ class Chunk:
 
 def take(messages: Sequence[Message]) -> Chunk:
     """The messages of one partition, in Kafka's order and none with an error, as a chunk."""
-    n = len(messages)
-    headers = [h or [] for h in map(Message.headers, messages)]
-    found = _same_headers(headers) or _any_headers(headers)
-    epochs = [-1 if e is None else e for e in map(Message.leader_epoch, messages)]
+    headers = [h or [] for h in columns.headers(messages)]
     return Chunk(
-        np.fromiter(map(Message.offset, messages), np.int64, n),
-        np.array([t for _, t in map(Message.timestamp, messages)], np.int64) * 1000,
-        np.array(epochs, np.int32),
-        *found,
-        Joined.of(list(map(Message.value, messages))),
+        np.array(columns.offsets(messages), np.int64),
+        np.array(columns.appended_ms(messages), np.int64) * 1000,
+        np.array(columns.epochs(messages), np.int32),
+        *(_same_headers(headers) or _any_headers(headers)),
+        Joined.of(columns.values(messages)),
     )
 
 
@@ -105,16 +102,16 @@ def join(chunks: list[Chunk]) -> Chunk:
     if len(chunks) == 1:
         return chunks.pop()
     values = [c.values for c in chunks]
-    columns = [list(column) for column in zip(*(c.columns() for c in chunks), strict=True)]
+    left = list(zip(*(c.columns() for c in chunks), strict=True))
     chunks.clear()
     joined = []
-    while columns:  # column by column: never all of them twice
-        joined.append(np.concatenate(columns.pop(0)))
+    while left:  # column by column: never all of them twice
+        joined.append(np.concatenate(left.pop(0)))
     return _chunk(joined, Joined.concat(values))
 
 
-def _chunk(columns: list[Any], values: Joined) -> Chunk:
-    return Chunk(*[*columns, values])
+def _chunk(but_values: list[Any], values: Joined) -> Chunk:
+    return Chunk(*[*but_values, values])
 
 
 def _same_headers(headers: list[Any]) -> _Headers | None:

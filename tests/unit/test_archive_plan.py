@@ -202,6 +202,59 @@ def test_headers_are_read_alike_in_columns_and_one_by_one() -> None:
         assert set(found.received.tolist()) == {-1}
 
 
+def test_headers_that_only_look_alike_one_after_the_other_stay_with_their_messages() -> None:
+    """Two of one message and four of the next: in one row they are those of two messages of clean's."""
+    first, second = headers_of(message(0, row(0))), headers_of(message(1, row(1)))
+    found = chunk_of([record(0, row(0), first[:2]), record(1, row(1), [first[2], *second])])
+    assert found.has_position.tolist() == [False, True]
+    assert found.positions[1].tobytes() == second[2][1]
+
+
+@pytest.mark.parametrize("texts", [[b"17", b"-5"], [b"1", b"22"], [b"0" * 20, b"1" * 18], [b" 7", b"+8"]])
+def test_receive_times_of_any_length_are_numbers(texts: list[bytes]) -> None:
+    whole = [headers_of(message(i, row(i))) for i in range(2)]
+    pairs = enumerate(zip(whole, texts, strict=True))
+    found = chunk_of([record(i, row(i), [h[0], (RECEIVED_AT, text), h[2]]) for i, (h, text) in pairs])
+    assert [max(-1, n) for n in found.received.tolist()] == [max(-1, int(text)) for text in texts]
+
+
+def test_a_batch_makes_the_same_bytes_however_it_was_read_and_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = [message(i, row(i, day=i % 3) if i % 50 else b"bad") for i in range(400)]
+    (whole,) = made(messages)
+    monkeypatch.setattr("processors.archive.rows._PIECE_ROWS", 7)
+    parts = [chunk_of(messages[i : i + 13]) for i in range(0, 400, 13)]
+    (again,) = batch_plans(CLEAN, ArchiveNote(ID), Span(0, 400), parts, Schemas(lookup, codec_of), SHAPE)
+    assert (again.files, again.entry, again.before, again.after) == (
+        whole.files, whole.entry, whole.before, whole.after,
+    )  # fmt: skip
+    assert [(d.value, d.source, d.headers) for d in again.dead] == [(d.value, d.source, d.headers) for d in whole.dead]
+    assert not parts  # they leave memory
+
+
+def test_a_files_row_groups_are_those_of_one_table_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "ROW_GROUP", 64)
+    table = pa.table({"x": np.arange(200.0), "s": ["a", None] * 100, "n": np.arange(200)})
+    parts = [table.slice(i, 64) for i in range(0, 200, 64)]
+    assert parquet.write(parts, 3) == parquet.write([table], 3)
+
+
+def test_the_registry_away_costs_a_piece_not_the_batch() -> None:
+    asked: list[object] = []
+    away = [TransientError("away"), None]
+
+    def patient(call: Any) -> Any:
+        asked.append(call)
+        if away and away.pop(0):
+            return patient(call)
+        return call()
+
+    messages = [message(i, row(i)) for i in range(5)]
+    codecs = Schemas(lookup, codec_of)
+    (found,) = batch_plans(CLEAN, ArchiveNote(ID), Span(0, 5), [chunk_of(messages)], codecs, SHAPE, patient)
+    assert asked[0] is asked[1]
+    assert found == made(messages)[0]
+
+
 @given(st.lists(st.integers(0, 100 * DAY), max_size=50), st.integers(1, 60))
 def test_cuts_cover_all_and_hold_the_limit(times: list[int], most: int) -> None:
     ends = cuts(np.array(times, np.int64), most, 1.0)
