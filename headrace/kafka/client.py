@@ -37,6 +37,7 @@ __all__ = [
     "TopicSpec",
     "admin",
     "commit",
+    "commit_all",
     "committed",
     "consumer",
     "describe",
@@ -233,13 +234,23 @@ def headers_of(m: Message) -> Headers:
 
 def commit(client: Consumer, topic: str, partition: int, offset: int, metadata: str) -> None:
     """Commit one partition's offset with its metadata, and wait until the broker confirms it."""
+    commit_all(client, {(topic, partition): (offset, metadata)})
+
+
+def commit_all(client: Consumer, positions: Mapping[tuple[str, int], tuple[int, str]]) -> None:
+    """Commit (offset, metadata) of each (topic, partition) in one request, and wait until the broker confirms it.
+
+    If it raises, some of them may be committed and others not: make the same call again.
+    """
+    (topic, partition), (offset, _) = next(iter(positions.items()))
+    others = f" and {len(positions) - 1} others" if len(positions) > 1 else ""
     try:
-        done = client.commit(offsets=[TopicPartition(topic, partition, offset, metadata)], asynchronous=False)
+        done = client.commit(offsets=[TopicPartition(*p, *it) for p, it in positions.items()], asynchronous=False)
     except KafkaException as e:
-        raise translate(e, f"committing {topic}/{partition} at {offset}") from None
+        raise translate(e, f"committing {topic}/{partition} at {offset}{others}") from None
     for tp in done or ():
         if tp.error is not None:
-            raise translate(tp.error, f"committing {topic}/{partition} at {offset}")
+            raise translate(tp.error, f"committing {tp.topic}/{tp.partition} at {tp.offset}")
 
 
 def meet_group(cfg: Kafka, group: str) -> None:

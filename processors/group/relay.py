@@ -28,7 +28,7 @@ from headrace.protocol.clean_note import CleanNote, encode
 from headrace.runtime.health import Checks
 from headrace.runtime.metrics import LAG
 from processors.group import beginning, topics
-from processors.group.commits import Commits
+from processors.group.commits import Commits, Wanted
 from processors.group.emit import Emitter, Row
 from processors.group.hold import Hold, PollHold, Stopped
 from processors.group.member import Member, consumer
@@ -262,8 +262,9 @@ class Relay(Generic[P]):
             self.emitter.letters(self._settings.letters, o.letters)
         self.emitter.flush()
         self.wait.delivered()
+        done = self._commit([(o.partition, o.offset, o.note) for o in outcomes])
         for o in outcomes:
-            if self._commit(o.partition, o.offset, o.note):
+            if o.partition.source in done:
                 o.done()
         self.wait.working = False
 
@@ -295,23 +296,27 @@ class Relay(Generic[P]):
 
     def _pass_over(self, ends: Mapping[Partition, int]) -> None:
         """Commit over control records at the end of logs: else they would count as waiting until a reading comes."""
+        over: list[tuple[P, int, CleanNote]] = []
         for p, end in ends.items():
             it = self._partitions.get(p)
-            if it is None or not it.token.live:
-                continue
-            note, count = it.ended(end), end - it.next
-            if note is not None and self._commit(it, end, note):
+            if it is not None and it.token.live and (note := it.ended(end)) is not None:
+                over.append((it, end, note))
+        counts = [end - it.next for it, end, _ in over]
+        done = self._commit(over)
+        for (it, _, _), count in zip(over, counts, strict=True):
+            if it.source in done:
                 self._step.skipped(it, count)
 
-    def _commit(self, it: SourcePartition, offset: int, note: CleanNote) -> bool:
-        """Whether it was committed: not if the partition is another member's by now."""
-        try:
-            commit = partial(self._commits.commit, it.token, it.source, offset, encode(note))
-            self.wait.hold("kafka", "committing", commit)
-        except Revoked:
-            return False
-        it.committed(offset, note)
-        return True
+    def _commit(self, wanted: Sequence[tuple[SourcePartition, int, CleanNote]]) -> set[Partition]:
+        """Commit offset and note of these, and return those that were: not what is another member's by now."""
+        if not wanted:
+            return set()
+        encoded = [Wanted(it.token, it.source, offset, encode(note)) for it, offset, note in wanted]
+        done = self.wait.hold("kafka", "committing", lambda: self._commits.commit_all(encoded))
+        for it, offset, note in wanted:
+            if it.source in done:
+                it.committed(offset, note)
+        return done
 
     def _called(self, topic: str) -> str:
         return self._settings.targets[topic] if self._settings.by_target else topic

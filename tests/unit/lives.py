@@ -61,11 +61,20 @@ def wake(zombie: Process) -> None:
 
 
 def change_hands(
-    world: World, make: Make, partition: Partition, turns: int, how: str, *, back: bool, work: int
+    world: World,
+    make: Make,
+    partition: Partition,
+    turns: int,
+    how: str,
+    *,
+    back: bool,
+    work: int,
+    torn: int | None = None,
 ) -> None:
     """Kafka confirms late; while a process waits, another one gets the partition, deals with it, may hand it back.
 
     `how`: the partition is taken by `revoke` or `lose`, in one of the first `turns`; `work`: turns of the other one.
+    `torn`: Kafka confirms at once, but takes only so many partitions of a commit, and fails the rest of it.
     """
     first, second = Process(world, make), Process(world, make, given=False)
 
@@ -83,7 +92,7 @@ def change_hands(
             first.client.give(partition)
 
     for _ in range(turns):
-        first.producer.stall = 3
+        first.producer.stall, first.client.torn = (3, []) if torn is None else (0, [torn] * 3)
         first.interlude = away
         first.turn()
         if world.kafka.owners.get(partition) is not first.client:

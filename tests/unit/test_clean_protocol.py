@@ -105,6 +105,32 @@ def test_a_partition_taken_away_in_the_middle_of_a_batch_is_not_committed(
     check_whole(world)
 
 
+@given(
+    RECORDS,
+    RECORDS,
+    st.integers(0, 1),
+    st.sampled_from(PARTITIONS),
+    st.integers(1, 4),
+    st.sampled_from(["revoke", "lose"]),
+    st.booleans(),
+    st.integers(0, 9),
+)
+def test_a_partition_taken_away_while_a_torn_commit_is_repeated_is_left_out_of_it(
+    one: list[tuple[str, int]],
+    two: list[tuple[str, int]],
+    torn: int,
+    partition: Partition,
+    turns: int,
+    how: str,
+    back: bool,
+    work: int,
+) -> None:
+    """Of a commit of two partitions Kafka takes one or none; before we repeat it, one is another member's."""
+    world = world_of(one, two)
+    change_hands(world, cleaning, partition, turns, how, back=back, work=work, torn=torn)
+    check_whole(world)
+
+
 @given(RECORDS, st.integers(1, 40), st.integers(0, 12), RECORDS)
 def test_a_truncated_log_stops_clean_or_nothing_of_it_was_committed(
     before: list[tuple[str, int]], until: int, high: int, after: list[tuple[str, int]]

@@ -16,8 +16,8 @@ from headrace.kafka import KafkaError, KafkaException, TopicInfo
 from headrace.runtime import backoff
 from headrace.runtime.health import Health
 from processors.group import startup
-from processors.group.commits import PROBE, Commits, prove
-from processors.group.token import Revoked, Token
+from processors.group.commits import PROBE, Commits, Wanted, prove
+from processors.group.token import Partition, Revoked, Token
 from tests.unit.toy_kafka import ToyConsumer, ToyKafka
 
 TOPICS = ["imu.raw"]
@@ -39,8 +39,10 @@ class Broker(ToyConsumer):
         super().__init__(self.cluster)
         self._room, self._refusal, self._deleted = room, refusal, deleted
         self.asked = 0
+        self.requests: list[int] = []  # partitions of each commit
 
     def commit(self, *, offsets: list[kafka.TopicPartition], asynchronous: bool = False) -> Any:  # type: ignore[override]
+        self.requests.append(len(offsets))
         if self._refusal is not None:
             raise KafkaException(self._refusal)
         return super().commit(offsets=offsets, asynchronous=asynchronous)
@@ -200,6 +202,58 @@ def test_a_void_token_commits_nothing() -> None:
     with pytest.raises(Revoked):
         Commits(client).commit(token, ONE, 1, "note")
     assert client.cluster.committed == {}
+
+
+def several(count: int) -> list[Wanted]:
+    """What to commit of so many partitions."""
+    return [Wanted(Token(), ("imu.raw", n), 10 + n, f"note {n}") for n in range(count)]
+
+
+def noted(wanted: Sequence[Wanted]) -> dict[Partition, tuple[int, str]]:
+    """What Kafka is to have of them."""
+    return {it.partition: (it.offset, it.metadata) for it in wanted}
+
+
+def test_partitions_are_committed_together_and_those_taken_away_are_left_out() -> None:
+    client, wanted = Broker(100), several(4)
+    wanted[1].token.void()
+    ours = [it for it in wanted if it.token.live]
+    assert Commits(client).commit_all(wanted) == {it.partition for it in ours}
+    assert client.cluster.committed == noted(ours)
+    assert client.requests == [3]
+
+
+def test_a_commit_of_nothing_that_is_ours_asks_kafka_nothing() -> None:
+    client, wanted = Broker(100), several(2)
+    for it in wanted:
+        it.token.void()
+    assert Commits(client).commit_all(wanted) == set()
+    assert (client.requests, client.asked) == ([], 0)
+
+
+def test_many_partitions_take_several_requests_each_well_below_what_kafka_takes() -> None:
+    client, wanted = Broker(100), several(450)
+    assert len(Commits(client).commit_all(wanted)) == 450
+    assert client.cluster.committed == noted(wanted)
+    assert client.requests == [200, 200, 50]
+
+
+def test_after_a_failure_the_same_call_commits_the_rest() -> None:
+    client, wanted = Broker(100), several(3)
+    client.torn = [1]
+    commits = Commits(client)
+    with pytest.raises(TransientError, match=r"committing imu\.raw/0 at 10 and 2 others"):
+        commits.commit_all(wanted)
+    assert client.cluster.committed == noted(wanted[:1])
+    assert commits.commit_all(wanted) == {it.partition for it in wanted}
+    assert client.cluster.committed == noted(wanted)
+
+
+def test_of_a_first_commit_of_several_each_is_read_back() -> None:
+    client = Broker(6)
+    longer = [*several(2), Wanted(Token(), ("imu.raw", 2), 5, "a longer note")]
+    with pytest.raises(FatalError, match=r"imu\.raw/2.*this broker can't be used"):
+        Commits(client).commit_all(longer)
 
 
 def test_a_commit_from_another_thread_than_the_one_that_polls_is_never_made() -> None:

@@ -86,6 +86,7 @@ class ToyConsumer(kafka.Consumer):
         self.paused: set[Partition] = set()
         self.fenced = False  # the group goes on without us, and we have not seen it yet
         self.closed = False
+        self.torn: list[int] = []  # how many partitions of each of the next commits are taken, before it fails
         self._told: dict[Partition, int] = {}
         self._errors: list[Message] = []
 
@@ -177,13 +178,16 @@ class ToyConsumer(kafka.Consumer):
         self._before("commit")
         if self.fenced or any(name == "on_lost" for name, _ in self._events):
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID))
-        for tp in offsets:
+        taken = self.torn.pop() if self.torn else len(offsets)
+        for tp in offsets[:taken]:
             # The broker would take it from any live member: that only an owner commits is for us to see to.
             owner = self.cluster.owners.get((tp.topic, tp.partition))
             assert owner is self or not self.topics, (
                 f"{tp.topic}/{tp.partition}: a commit of a partition that was taken away"
             )
             self.cluster.committed[tp.topic, tp.partition] = (tp.offset, tp.metadata or "")
+        if taken < len(offsets):  # as seen: the call fails as a whole, and the others are committed
+            raise KafkaException(KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS))
         self._before("committed")
         return offsets
 
