@@ -11,7 +11,7 @@ from processors.arrays import Bools, Ints
 _Keys = npt.NDArray[np.uint64]
 _PIECE = 16_384  # rows dealt with at a time
 _EMPTY = -1
-_SMALL = 2 * _PIECE
+_LEAST = 1024  # places in a ring: there may be hundreds of partitions with little in each
 
 
 class Ids(NamedTuple):
@@ -46,7 +46,7 @@ class EventIds:
     def __init__(self, length: int) -> None:
         self._length = length
         self._first: int | None = None  # the first offset added
-        self._allocate(_SMALL)
+        self._allocate(_LEAST)
 
     def repeats(self, batch: Ids) -> Bools:
         """Which messages repeat one that was added, or one before them in `batch`."""
@@ -93,16 +93,18 @@ class EventIds:
         self._table = np.full(4 * ring_size, _EMPTY, dtype=np.int32)
         self._used = 0
 
-    def _grow(self, first: int, last: int) -> None:
-        """Make room before an id that is still within the look-back would be overwritten."""
-        need = _power_of_two(min(self._length, last - first) + _SMALL)
+    def _grow(self, first: int, offsets: Ints) -> None:
+        """Make room for these before an id that is still within the look-back would be overwritten."""
+        last = int(offsets[-1])
+        more = min(last + 1 - int(offsets[0]), 2 * _PIECE)  # more are far apart: they do not need each other
+        need = _power_of_two(min(self._length, last - first) + more)
         if need <= len(self._offsets):
             return
-        ids, offsets = self._ids, self._offsets
+        ids, kept = self._ids, self._offsets
         self._allocate(need)
-        live = np.flatnonzero(offsets >= 0)
-        place = self._place(offsets[live])
-        self._ids[:, place], self._offsets[place] = ids[:, live], offsets[live]
+        live = np.flatnonzero(kept >= 0)
+        place = self._place(kept[live])
+        self._ids[:, place], self._offsets[place] = ids[:, live], kept[live]
         self._link(self._ids[0][place], place)
 
     def _place(self, offsets: Ints) -> Ints:
@@ -111,7 +113,7 @@ class EventIds:
     def _insert(self, keys: _Keys, offsets: Ints) -> None:
         if self._first is None:
             self._first = int(offsets[0])
-        self._grow(self._first, int(offsets[-1]))
+        self._grow(self._first, offsets)
         if self._used + len(keys) > len(self._table) // 2:
             self._rebuild()
         if _may_repeat(keys):  # of equal ids the last counts

@@ -49,7 +49,7 @@ _TURN_SECONDS = 10.0  # to decide a batch in: while one stream's readings take l
 _MADE_BYTES, _ROW_BYTES = 64 * 1024 * 1024, 1000  # of the rows that a batch becomes; of one beside its value
 _FIRST_COUNT = _LEAST_COUNT = 16  # messages to ask for at once: few, until it is known what they are and become
 _CONSUMER = {
-    "queued.max.messages.kbytes": 64 * 1024,
+    "queued.max.messages.kbytes": 16 * 1024,  # of all partitions; in memory it is about three times as much
     "fetch.max.bytes": 16 * 1024 * 1024,
     "fetch.message.max.bytes": 4 * 1024 * 1024,
     "fetch.min.bytes": 8 * 1024,  # or what there is after the wait: the broker pays for each answer
