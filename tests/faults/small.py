@@ -106,7 +106,7 @@ def judge(world: World, polling: Polling, *, steady: bool) -> list[str]:
     }  # fmt: skip
     wrong = [f"count(*) fell: {', '.join(fell[:3])}"] * bool(fell)
     wrong += [f"rows twice: {', '.join(doubled[:3])}"] * bool(doubled)
-    wrong += [f"{len(away)} questions without an answer: {away[0]}"] * bool(steady and away)
+    wrong += [f"{len(away)} questions without an answer: {away[:1]}"] * bool(steady and away)
     wrong += ["a question was answered fewer than 5 times: this proves nothing"] * (answers < 5 * len(polls))
     wrong += [f"{left} files of {stored} are still read: nothing was merged"] * (left >= stored)
     return wrong + verified(world)
