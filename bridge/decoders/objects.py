@@ -94,6 +94,22 @@ class ObjectReader:
             e.device = self._named(found)
             raise
 
+    def read_columns(self, columns: Mapping[str, Sequence[Any]], source: Source, received: int) -> list[Reading]:
+        """The readings of objects with the same keys, of each key the values; none where one of them is odd."""
+        shape = self._shapes.of(columns)
+        if shape is None or (shape.more and source.unknown_fields != "ignore") or self._captured:
+            return []
+        self._notes.clear()
+        try:
+            found = self._shapes.columns(columns, shape, self._width)
+            if found is None or self._notes:
+                return []
+            readings = [self.finish(list(values), source, received) for values in zip(*found)]  # noqa: B905 - None ends not
+        except PoisonError:
+            return []
+        self._ignored += len(shape.more) * len(readings)
+        return readings
+
     def finish(self, values: list[Any], source: Source, received: int) -> Reading:
         """The reading of these values, in the contract's order, as `values.reader` makes them; the time as it came.
 

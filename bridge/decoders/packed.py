@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.decoders import times
 from bridge.decoders.copies import MAX_ELEMENTS
-from bridge.decoders.parsed import Parser
+from bridge.decoders.parsed import Parser, Table
 from headrace.config import packed
 from headrace.config.packed import Item, Packed
 from headrace.errors import PoisonError, Reason
@@ -23,7 +23,8 @@ Take = Callable[[Sequence[Any]], list[Any]]
 
 def parser(layout: Packed) -> Parser:
     """The parser of payloads with this layout."""
-    return Parser(_Payload(layout).parse)
+    table = _Payload(layout).table
+    return Parser(lambda payload: table(payload).objects(), table=table)
 
 
 class _Payload:
@@ -39,24 +40,25 @@ class _Payload:
         self._consumed = {layout.count, layout.time} - {""}
         self._consumed |= {told for told in (layout.step, layout.rate) if told and isinstance(told, str)}
 
-    def parse(self, payload: bytes) -> list[dict[str, Any]]:
-        """An object for each sample, in order, with `event_time` where the layout has a time. Raises PoisonError."""
+    def table(self, payload: bytes) -> Table:
+        """The samples, in order, with `event_time` where the layout has a time. Raises PoisonError."""
         header, sample, trailer = self._header, self._sample, self._trailer
         least = header.size + trailer.size
         if len(payload) < least:
             words = f"{len(payload):,} bytes: header and trailer of the layout alone take {least:,}. {_CORRECT}"
             raise PoisonError(Reason.MALFORMED, words)
         end = len(payload) - trailer.size
-        common = header.read(payload[: header.size])[0] | trailer.read(payload[end:])[0]
+        head, tail = header.read(payload[: header.size]), trailer.read(payload[end:])
+        common = {name: column[0] for name, column in (head | tail).items()}
         count = self._count(common, end - header.size)
-        rows = sample.read(payload[header.size : end]) if sample.size else [{} for _ in range(count)]
-        moments = self._moments(common, rows)
-        rest = {k: v for k, v in common.items() if k not in self._consumed}
-        if self._each:
-            rest.pop(self._layout.time, None)
-        if not moments:
-            return [rest | row for row in rows]
-        return [rest | row | {"event_time": at} for row, at in zip(rows, moments, strict=True)]
+        samples = sample.read(payload[header.size : end])
+        moments = self._moments(common, samples, count)
+        left_out = self._consumed if not self._each else {*self._consumed, self._layout.time}
+        columns: dict[str, Sequence[Any]] = {k: (v,) * count for k, v in common.items() if k not in left_out}
+        columns |= samples
+        if moments:
+            columns["event_time"] = moments
+        return Table(columns, count)
 
     def _count(self, common: dict[str, Any], size: int) -> int:
         """How many samples there are in `size` bytes. PoisonError where that is none, too many, or no whole number."""
@@ -74,13 +76,13 @@ class _Payload:
             raise PoisonError(Reason.TOO_LARGE, words)
         return count
 
-    def _moments(self, common: dict[str, Any], rows: list[dict[str, Any]]) -> list[datetime]:
+    def _moments(self, common: dict[str, Any], samples: dict[str, Sequence[Any]], count: int) -> list[datetime]:
         name, unit = self._layout.time, self._layout.unit
         if not name:
             return []
         if self._each:
-            return times.at(times.instant(name, row.pop(name), unit) for row in rows)
-        return times.moments(times.instant(name, common[name], unit), self._between(common), len(rows))
+            return times.at(times.instant(name, v, unit) for v in samples.pop(name, ()))
+        return times.moments(times.instant(name, common[name], unit), self._between(common), count)
 
     def _between(self, common: dict[str, Any]) -> Fraction:
         layout = self._layout
@@ -107,14 +109,12 @@ class _Part:
         self._struct = struct.Struct(_SIGNS[main] + "".join(code for code, _ in read))
         self.size = self._struct.size
 
-    def read(self, payload: bytes) -> list[dict[str, Any]]:
-        """An object for each time that the fields follow one another in `payload`; one, without fields."""
-        if not self.size:
-            return [{}]
-        if not payload:
-            return []
+    def read(self, payload: bytes) -> dict[str, Sequence[Any]]:
+        """The values of each field, as often as the fields follow one another in `payload`."""
+        if not self.size or not payload:
+            return {}
         columns = zip(*self._struct.iter_unpack(payload), strict=True)
-        found = {
+        found: dict[str, Sequence[Any]] = {
             name: column if take is None else take(column)
             for (name, take), column in zip(self._takes, columns, strict=True)
         }
@@ -122,9 +122,7 @@ class _Part:
             if any(value != must for value in found.pop(name)):
                 words = f"{name}: the layout is for {must}, and the payload has another number there"
                 raise PoisonError(Reason.MALFORMED, words, field=name)
-        if not found:
-            return [{} for _ in range(len(payload) // self.size)]
-        return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+        return found
 
 
 def _reader(item: Item, main: str) -> tuple[str, Take | None]:

@@ -13,8 +13,21 @@ from bridge.decoders.wording import empty
 from headrace.errors import PoisonError, Reason
 
 
+class Table(NamedTuple):
+    """Objects that have the same keys: the values of each key, one for each object."""
+
+    columns: Mapping[str, Sequence[Any]]
+    count: int
+
+    def objects(self) -> list[dict[str, Any]]:
+        """The objects, one by one."""
+        if not self.columns:
+            return [{} for _ in range(self.count)]
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(*self.columns.values(), strict=True)]
+
+
 class Parser(NamedTuple):
-    """How a format is read. Both functions are pure.
+    """How a format is read. All functions are pure.
 
     `parse`: the objects of a payload, in their order: one for each reading, at most a little over MAX_ELEMENTS; or why
     one of them can't be read, where `split` is there. PoisonError, and no other, for bytes that are not the format. It
@@ -22,10 +35,13 @@ class Parser(NamedTuple):
 
     `split`: the bytes of each object as a payload of its own, which `parse` takes. None where a payload can't be split:
     then one bad element makes the whole payload a dead letter.
+
+    `table`: where all objects of a payload have the same keys, what `parse` gives, as a table.
     """
 
     parse: Callable[[bytes], Sequence[dict[str, Any] | PoisonError]]
     split: Callable[[bytes], list[bytes]] | None = None
+    table: Callable[[bytes], Table] | None = None
 
 
 class ParsedDecoder:
@@ -33,7 +49,7 @@ class ParsedDecoder:
 
     def __init__(self, parser: Parser, reader: ObjectReader) -> None:
         self.ignored = 0
-        self._parse, self._split = parser
+        self._parse, self._split, self._table = parser
         self._reader = reader
 
     def decode(self, payload: bytes, source: Source, received: int) -> list[Found]:
@@ -41,7 +57,15 @@ class ParsedDecoder:
         if not payload:
             return [Refused(empty(), payload)]
         try:
-            objects = self.objects(payload, source)
+            if self._table is None:
+                objects = self.objects(payload, source)
+            else:
+                table = self._table(payload)
+                alike = self._reader.read_columns(table.columns, source, received)
+                if alike and sum(len(one.value) for one in alike) <= MAX_BYTES:
+                    self.ignored += self._reader.take_ignored()
+                    return [*alike]
+                objects = table.objects()
             if len(objects) > MAX_ELEMENTS:
                 why = f"more than {MAX_ELEMENTS:,} readings in one message: send them in several"
                 raise PoisonError(Reason.TOO_LARGE, why)

@@ -3,7 +3,10 @@
 Only objects in which nothing is odd are read so. The exact way in `objects.py` reads the others, and finds the words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from itertools import repeat
+from math import isfinite
 from typing import Any, NamedTuple
 
 from bridge.decoders import unknown
@@ -12,6 +15,7 @@ from bridge.decoders.row import Row
 from bridge.decoders.unknown import Known
 
 _SCALARS = frozenset({str, int, float})
+_FLOATS = {float}
 _MAX_SHAPES = 1_000  # remembered
 _MAX_KEYS = 4_096  # characters of the keys of such a shape
 _INFINITE = float("inf")
@@ -70,6 +74,27 @@ class Shapes:
             else:
                 values[i] = value if i == self._time else row.read(value)
         return said or any(values[i] is not None for i in shape.own)
+
+    def columns(self, found: Mapping[str, Sequence[Any]], shape: Shape, width: int) -> list[Iterable[Any]] | None:
+        """As `fill`, for many objects at once: the values of each position; of one at least these are no end of None.
+
+        None, PoisonError: ask the exact way.
+        """
+        if shape.deep or not shape.reads:
+            return None
+        values: list[Iterable[Any]] = [repeat(None)] * width
+        for i, key, double, row in shape.reads:
+            if key is None:
+                return None
+            column = found[key]
+            kinds = set(map(type, column))
+            if double and kinds == _FLOATS and all(map(isfinite, column)):
+                values[i] = column
+            elif type(None) in kinds or timedelta in kinds or (row.sentinels and kinds & _SCALARS):
+                return None
+            else:
+                values[i] = column if i == self._time else [row.read(v) for v in column]
+        return values if shape.own or not self._own else None
 
     def _learnt(self, keys: tuple[str, ...]) -> Shape | None:
         if keys in self._shapes:

@@ -17,6 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _YEAR_10000 = 253_402_300_800  # its first second, since 1970 UTC
 _NUMBER = re.compile(r"-?\d{1,19}(?:\.\d{0,19})?", re.ASCII)
+_MOST = 10**39  # whole numbers below it have fewer digits than these:
 _DIGITS = 40  # before and after the point: 1e999999999 as an exact number would fill the memory
 
 
@@ -107,6 +108,8 @@ def exact(name: str, value: Any) -> Fraction:
 
     `value`: a whole number, a decimal or a float, which stands for the shortest text that it is the nearest float to.
     """
+    if type(value) is int and abs(value) < _MOST:
+        return Fraction(value)
     if type(value) in {int, float, Decimal}:
         try:
             number = Decimal(repr(value) if type(value) is float else value)
