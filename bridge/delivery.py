@@ -143,7 +143,8 @@ class Delivery:
                 if delivered is None or it.counter is not counter:
                     counter = it.counter
                     delivered = self._delivered(link, ticket, counter)
-                produce(it.topic, it.value, it.key, on_delivery=delivered, headers=it.headers)
+                # By position, all eight: by keyword it takes half a microsecond longer.
+                produce(it.topic, it.value, it.key, -1, delivered, None, 0, it.headers)
                 taken += 1
         except BufferError:
             pass

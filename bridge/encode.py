@@ -10,6 +10,7 @@ from typing import Any
 
 from headrace.contracts.avro import Node
 from headrace.contracts.model import Contract
+from headrace.protocol.names import DEVICE
 
 Writer = Callable[[Any], bytes]
 Encoder = Callable[[Sequence[Any]], bytes]
@@ -19,6 +20,7 @@ _FLOAT = struct.Struct("<f")
 _SOME_DOUBLE = struct.Struct("<Bd")
 _SOME_FLOAT = struct.Struct("<Bf")
 _MAX_HIGH = 4096  # upper parts of longs remembered
+_MAX_TEXTS = 10_000  # ids of devices remembered
 _BOOLEAN = (b"\0", b"\1")
 
 
@@ -42,7 +44,10 @@ def encoder(contract: Contract, prefix: bytes = b"") -> Encoder:
             parts.append(f"w{i}({', '.join(f'v{j}' for j in range(i, run))})")
             i = run
             continue
-        if not field.nullable:
+        if field.name == DEVICE:
+            names["device"] = _Remembered()
+            parts.append(f"device[v{i}]")
+        elif not field.nullable:
             names[f"w{i}"] = writer(field.type)
             parts.append(f"w{i}(v{i})")
         elif field.kind in {"double", "float"}:
@@ -120,6 +125,16 @@ def string(text: str) -> bytes:
     data = text.encode()
     size = len(data)
     return (_WHOLE[size << 1] if size < 0x2000 else long(size)) + data
+
+
+class _Remembered(dict[str, bytes]):
+    """Texts that come again and again, as `string` gives them."""
+
+    def __missing__(self, text: str) -> bytes:
+        if len(self) >= _MAX_TEXTS:
+            self.clear()
+        found = self[text] = string(text)
+        return found
 
 
 def _bytes(data: bytes) -> bytes:

@@ -17,12 +17,12 @@ class Table(NamedTuple):
     """Objects that have the same keys: the values of each key, one for each object."""
 
     columns: Mapping[str, Sequence[Any]]
-    count: int
+    length: int
 
     def objects(self) -> list[dict[str, Any]]:
         """The objects, one by one."""
         if not self.columns:
-            return [{} for _ in range(self.count)]
+            return [{} for _ in range(self.length)]
         return [dict(zip(self.columns, row, strict=True)) for row in zip(*self.columns.values(), strict=True)]
 
 

@@ -1,5 +1,6 @@
 """What is given to Kafka's client is counted once Kafka has it; what it refuses ends the bridge, unacknowledged."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,13 +22,14 @@ class Client:
     def __init__(self, room: int) -> None:
         self.room, self.reports = room, list[Report]()
 
-    def produce(self, topic: str, value: bytes, key: bytes, *, on_delivery: Report, headers: Any) -> None:
+    def produce(self, topic: str, value: bytes, key: bytes, partition: int, delivered: Report, *rest: Any) -> None:
+        assert (partition, rest) == (-1, (None, 0, []))
         if topic == "refused":
             raise kafka.KafkaException(kafka.KafkaError(kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED))
         if not self.room:
             raise BufferError
         self.room -= 1
-        self.reports.append(on_delivery)
+        self.reports.append(delivered)
 
     def poll(self, timeout: float) -> None:
         """Nothing comes by itself."""
@@ -87,3 +89,24 @@ def test_what_kafka_refuses_ends_it_and_nothing_is_acknowledged(
     with pytest.raises(FatalError, match="producing to refused"):
         it.produce(link, 1, [Record("t", b"k", b"v", [], counters[0]), Record("refused", b"k", b"v", [], counters[0])])
     assert it.in_flight == 1, "the one before it"
+
+
+def test_the_client_takes_its_arguments_by_position(counters: list[Counter]) -> None:
+    config = Config.model_validate({"kafka": {"librdkafka": {"test.mock.num.brokers": 1}}})
+    it = Delivery(config, 1 << 20, 1 << 20, lambda _: None)
+    wire = Wire()
+    link = Link(wire)  # type: ignore[arg-type]
+    headers = [("a", b"1"), ("a", b"2")]
+    it.produce(link, link.window.hand_out(7, 1), [Record("t", b"k", b"v", headers, counters[0])])
+    until = time.monotonic() + 30
+    while it.in_flight and time.monotonic() < until:
+        it.producer.poll(0.1)
+        it.poll()
+    assert (wire.acknowledged, value(counters[0])) == ([7], 1)
+    (broker,) = it.producer.list_topics(timeout=10).brokers.values()
+    reading = Config.model_validate({"kafka": {"bootstrap": f"{broker.host}:{broker.port}"}}).kafka
+    client = kafka.consumer(reading, "g")
+    client.assign([kafka.TopicPartition("t", n, 0) for n in range(it.partitions(["t"])["t"])])
+    (m,) = client.consume(1, 20)
+    client.close()
+    assert (m.key(), m.value(), kafka.headers_of(m), m.timestamp()[1] > 0) == (b"k", b"v", headers, True)
