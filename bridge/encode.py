@@ -5,6 +5,7 @@ datum or an exception.
 """
 
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ _FLOAT = struct.Struct("<f")
 _SOME_DOUBLE = struct.Struct("<Bd")
 _SOME_FLOAT = struct.Struct("<Bf")
 _MAX_HIGH = 4096  # upper parts of longs remembered
+_OURS = "" if sys.byteorder == "little" else "<"  # floats and doubles alone: the machine's own take half the time
+_INFINITE = (struct.pack("<f", float("inf")), struct.pack("<f", -float("inf")))
 _MAX_TEXTS = 10_000  # ids of devices remembered
 _BOOLEAN = (b"\0", b"\1")
 
@@ -40,7 +43,7 @@ def encoder(contract: Contract, prefix: bytes = b"") -> Encoder:
         while run < len(fields) and fields[run].kind == "double" and not fields[run].nullable:
             run += 1
         if run > i:
-            names[f"w{i}"] = struct.Struct(f"<{run - i}d").pack
+            names[f"w{i}"] = struct.Struct(f"{_OURS}{run - i}d").pack
             parts.append(f"w{i}({', '.join(f'v{j}' for j in range(i, run))})")
             i = run
             continue
@@ -82,10 +85,22 @@ def _present(node: Node) -> Writer:
 
 def _array(items: Node) -> Writer:
     if items.kind in {"double", "float"}:
-        code = "d" if items.kind == "double" else "f"
-        return lambda v: long(len(v)) + struct.pack(f"<{len(v)}{code}", *v) + b"\0" if v else b"\0"
+        pack = _doubles if items.kind == "double" else _floats
+        return lambda v: long(len(v)) + pack(v) + b"\0" if v else b"\0"
     item = writer(items)
     return lambda v: long(len(v)) + b"".join([item(x) for x in v]) + b"\0" if v else b"\0"
+
+
+def _doubles(numbers: Sequence[float]) -> bytes:
+    return struct.pack(f"{_OURS}{len(numbers)}d", *numbers)
+
+
+def _floats(numbers: Sequence[float]) -> bytes:
+    """OverflowError where one is beyond 32 bits, which `struct` sees in its own order only."""
+    found = struct.pack(f"{_OURS}{len(numbers)}f", *numbers)
+    if _INFINITE[0] in found or _INFINITE[1] in found:
+        return struct.pack(f"<{len(numbers)}f", *numbers)
+    return found
 
 
 def varint(number: int) -> bytes:

@@ -12,7 +12,7 @@ from bridge.receipts import Fate, ReceiptDesk
 from headrace.config import Config
 from headrace.deadletters import Letter
 from headrace.errors import TransientError
-from headrace.mqtt import PublishPacket
+from headrace.mqtt import AT_LEAST_ONCE, PublishPacket
 from headrace.protocol import wire
 from headrace.runtime.metrics import BRIDGE_RECEIVED, BRIDGE_SKIPPED
 
@@ -74,7 +74,7 @@ class Intake:
         per_qos = [0, 0]
         for packet in packets:
             topic = topics.get(packet.topic) or self._lanes.find(packet.topic, packet.content_type)
-            qos = int(packet.qos)
+            qos = 1 if packet.qos is AT_LEAST_ONCE else int(packet.qos)
             if qos > 1:
                 raise TransientError("the MQTT broker sent a message of QoS 2, though it was asked for QoS 1 at most")
             per_qos[qos] += 1

@@ -3,6 +3,7 @@
 from headrace.mqtt.connection import Connection
 from headrace.mqtt.handshake import connect
 from headrace.mqtt.packets import (
+    AT_LEAST_ONCE,
     MAX_SUBSCRIPTION_ID,
     MAX_TOPIC_AND_PROPERTIES,
     PublishPacket,
@@ -13,6 +14,7 @@ from headrace.mqtt.packets import (
 )
 
 __all__ = [
+    "AT_LEAST_ONCE",
     "MAX_SUBSCRIPTION_ID",
     "MAX_TOPIC_AND_PROPERTIES",
     "Connection",

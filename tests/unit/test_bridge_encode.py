@@ -70,3 +70,21 @@ def test_a_float_beyond_32_bits_is_an_error_and_never_infinity() -> None:
     it = parse("r", json.dumps({"type": "record", "name": "r", "fields": [*BASE, *fields, QUALITY]}))
     with pytest.raises((OverflowError, struct.error)):
         encoder(it)(["d", 0, *values, None])
+
+
+@pytest.mark.parametrize("kind", ["float", "double"])
+def test_lists_of_numbers_are_little_endian_and_a_float_beyond_32_bits_is_an_error(kind: str) -> None:
+    fields = [{"name": "a", "type": {"type": "array", "items": kind}, "max_items": 9}]
+    encode = encoder(parse("r", json.dumps({"type": "record", "name": "r", "fields": [*BASE, *fields, QUALITY]})))
+    for values in (
+        [1.5, -2.25],
+        [2.3418052e-38, 1.401298464324817e-45],
+        [float("inf"), -float("inf")],
+        [0.0, 2.350989e-38],
+    ):
+        body = struct.pack(f"<2{kind[0]}", *values)
+        assert encode(["d", 0, values, None]) == b"\2d\0\4" + body + b"\0\0"
+    for beyond in (1e39, -1e39):
+        if kind == "float":
+            with pytest.raises(OverflowError):
+                encode(["d", 0, [1.0, beyond, 2.0], None])
