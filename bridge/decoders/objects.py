@@ -80,7 +80,7 @@ class ObjectReader:
         self._own = tuple(i for i, f in enumerate(fields) if f.name not in given)
         self._told = self._own[0] if own else self._time  # which field had a value last: it will have one again
         self._ids: dict[str, str] = {}  # of devices, by what payloads call them
-        self._shapes = Shapes(self.rows, self._known, self._own, self._time, frozenset({DEVICE, *captures}))
+        self._shapes = Shapes(self.rows, self._known, self._own, self._time, frozenset({DEVICE, TIME, *captures}))
 
     def read(self, found: Mapping[str, Any], source: Source, received: int) -> Reading:
         """The reading of an object. PoisonError: there is none, with the field, why, and the device if it is named."""

@@ -1,5 +1,6 @@
 """Objects with the same keys, read alike: the exact way gives the same for every payload, good or mutated."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,34 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     it.read({"a": 1.5, "k" * 5_000: 1}, pf.LOOSE, pf.NOW)
     assert not shapes, "keys that long are not kept"
     assert it.take_ignored() == 31
+
+
+@pytest.mark.parametrize("unknown", ["refuse", "ignore", "keep"])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"a": [1.5, 2.5], "n": [1, 2]}, {"a": [1.5, 2], "event_time": [pf.NOW, pf.NOW + 1]}, {"n": [1.0, 2.0]},
+        {"a": [1.5, float("nan")], "n": [1, 2]}, {"a": [1.5, None], "n": [1, 2]}, {"a": ["NA", 1.5], "n": [1, 2]},
+        {"a": [1.5, 2**60 + 1]}, {"a": [1.5, True]}, {"n": [1, 2**63]}, {"label": ["x", "-"], "n": [1, 2]},
+        {"a": [1.5, 2.5], "more": [1, 2]}, {"more": [1, 2]}, {"event_time": [pf.NOW, pf.NOW]}, {}, {"a": [], "n": []},
+        {"a": [1.5, 2.5], "alpha": [1.5, 2.5]}, {"a": [1.5, 2.5], "event_time": [pf.NOW, "no"]},
+        {"place": [{"x": 1.5}, {"x": 1.5, "y": 1}]}, {"a": [1.5, 2.5], "device_id": ["d-1", "d-1"]},
+        {"a": [1.5, 2.5], "device_id": ["d-1", "d-2"]}, {"a": [1.5, 2.5], "event_time": [timedelta(1), timedelta(2)]},
+    ],
+)  # fmt: skip
+def test_columns_are_read_as_their_objects_or_not_at_all(columns: dict[str, list[Any]], unknown: Any) -> None:
+    source, it = Source({"device_id": "d-1"}, unknown), ObjectReader(IT, 7, ("device_id",))
+    found = it.read_columns(columns, source, pf.NOW)
+    ignored = it.take_ignored()
+    if not found:
+        assert ignored == 0
+        return
+    objects = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    assert found == [it.read(one, source, pf.NOW) for one in objects]
+    assert ignored == it.take_ignored()
+
+
+def test_columns_of_good_samples_are_read_at_once() -> None:
+    it = ObjectReader(IT, 7, ("device_id",))
+    assert len(it.read_columns({"a": [1.5, 2.5], "n": [1, 2], "more": [1, 2]}, pf.LOOSE, pf.NOW)) == 2
+    assert it.take_ignored() == 2
