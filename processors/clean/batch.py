@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.deadletters import Letter, Stage
 from headrace.errors import PoisonError, Reason
-from headrace.kafka import Message, columns, epoch_of, headers_of
+from headrace.kafka import Message, columns
 from headrace.protocol.clean_note import CleanNote, Counts
 from headrace.protocol.names import clean_topic, stream_of
 from headrace.protocol.wire import (
@@ -28,7 +28,7 @@ from processors.clean.lookback import Seen, Values
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import Known
 from processors.group.emit import Row
-from processors.group.partition import checked_id, offsets_of
+from processors.group.partition import event_ids, offsets_of
 from processors.group.refusal import refusal
 from processors.group.schemas import Schemas
 from processors.positions import new_messages, position_headers
@@ -68,11 +68,8 @@ class Decided:
 
 def raw_batch(partition: RawPartition, messages: list[Message]) -> RawBatch:
     """The messages in columns. At least one. FatalError where rows have positions and one of them is missing."""
-    headers, ids = [], []
-    for m in messages:
-        kept, event = _kept_headers(m)
-        headers.append(kept)
-        ids.append(event)
+    headers = columns.headers(messages)
+    ids = event_ids(headers)
     offsets = offsets_of(messages)
     with_ids = ids_of(ids, offsets)
     repeats, taken = partition.lookback.repeats(with_ids), None
@@ -82,9 +79,9 @@ def raw_batch(partition: RawPartition, messages: list[Message]) -> RawBatch:
     return RawBatch(
         partition,
         messages,
-        [m.value() for m in messages],
-        [m.key() for m in messages],
-        headers,
+        columns.values(messages),
+        columns.keys(messages),
+        _kept_headers(headers, ids),
         offsets,
         append_ms_of(messages),
         with_ids,
@@ -126,7 +123,7 @@ def _decided(b: RawBatch, judged: Judged) -> Decided:
     offset, note = b.partition.advance(b.messages[-1], last, counts, b.taken)
     return Decided(
         b,
-        [(b.keys[i], rewritten.get(i) or b.values[i], [*b.headers[i], (POSITION, at)]) for i, at in emitted],
+        _rows(b, rewritten, *emitted),
         [refusal(b.partition, b.messages[i], error, Stage.CLEAN, stream) for i, error in sorted(refused.items())],
         counts,
         Counter(error.reason for error in refused.values()),
@@ -136,18 +133,29 @@ def _decided(b: RawBatch, judged: Judged) -> Decided:
     )
 
 
-def _emitted(b: RawBatch, refused: dict[int, PoisonError]) -> tuple[list[tuple[int, bytes]], Position]:
-    """(each message that becomes a row, with its `position` header; the source of the last row emitted so far)."""
+def _rows(b: RawBatch, rewritten: Mapping[int, bytes], chosen: Ints, positions: Sequence[bytes]) -> list[Row]:
+    """The rows of the chosen messages, which have these positions."""
+    if len(chosen) == len(b.messages) and not rewritten:  # as is nearly always the case
+        whole = zip(b.keys, b.values, b.headers, positions, strict=True)
+        return [(key, value, [*kept, (POSITION, at)]) for key, value, kept, at in whole]
+    return [
+        (b.keys[i], rewritten.get(i) or b.values[i], [*b.headers[i], (POSITION, at)])
+        for i, at in zip(chosen.tolist(), positions, strict=True)
+    ]
+
+
+def _emitted(b: RawBatch, refused: dict[int, PoisonError]) -> tuple[tuple[Ints, list[bytes]], Position]:
+    """(the messages that become rows, and their `position` headers; the source of the last row emitted so far)."""
     emitted = ~b.repeats
     emitted[list(refused)] = False
     chosen = np.flatnonzero(emitted)
     last = b.partition.note.last
     if not len(chosen):
-        return [], last
+        return (chosen, []), last
     offsets = b.offsets[chosen]
-    epochs = np.fromiter((epoch_of(b.messages[i]) for i in chosen), np.int64, len(chosen))
+    epochs = np.array(columns.epochs(b.messages), np.int64)[chosen]
     positions = position_headers(epochs, offsets, last)
-    return list(zip(chosen.tolist(), positions, strict=True)), Position(int(epochs[-1]), int(offsets[-1]), 0)
+    return (chosen, positions), Position(int(epochs[-1]), int(offsets[-1]), 0)
 
 
 def _refuse_too_large(b: RawBatch, judged: Judged, limit: int) -> Judged:
@@ -170,19 +178,20 @@ def _refuse_too_large(b: RawBatch, judged: Judged, limit: int) -> Judged:
     return Judged(refused, rewritten, judged.values)
 
 
-def _kept_headers(m: Message) -> tuple[Headers, bytes | None]:
-    """The headers that a clean row keeps, and the event id. A header that can't be what its name says is left out."""
-    headers = headers_of(m)
-    if len(headers) > 1 and headers[0][0] == EVENT_ID and headers[1][0] == RECEIVED_AT:  # as the bridge writes them
-        event = checked_id(headers[0][1])
-        if event is not None and _is_short(headers[1][1]):
-            return headers[:2], event
-    kept: Headers = []
-    event = checked_id(next((v for n, v in headers if n == EVENT_ID and v is not None), None))
-    if event is not None:
-        kept.append((EVENT_ID, event))
-    kept += [(n, v) for n, v in headers if n == RECEIVED_AT and _is_short(v)][:1]
-    return kept, event
+def _kept_headers(headers: Sequence[Headers | None], ids: Sequence[bytes | None]) -> list[Headers]:
+    """The headers that a clean row keeps, by message. A header that can't be what its name says is left out."""
+    if None not in ids:
+        kept = [it[:2] for it in headers if it]
+        first = [name for (name, _), *_ in kept if name == EVENT_ID]
+        times = [v for name, v in [it[-1] for it in kept] if name == RECEIVED_AT and v is not None]
+        if len(first) == len(times) == len(headers) and max(map(len, times)) <= _TIME_BYTES:
+            return kept  # as the bridge writes them
+    return [_kept(it or [], event) for it, event in zip(headers, ids, strict=True)]
+
+
+def _kept(headers: Headers, event: bytes | None) -> Headers:
+    kept: Headers = [] if event is None else [(EVENT_ID, event)]
+    return kept + [(n, v) for n, v in headers if n == RECEIVED_AT and _is_short(v)][:1]
 
 
 def _is_short(received: bytes | None) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, groupby, pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -64,6 +64,7 @@ def judge(parts: Sequence[Raw], schemas: Schemas[Known]) -> list[Judged]:
         [0, *accumulate(len(p.values) for p in parts)],
     )
     whole, values = Judged(), [Values() for _ in parts]
+    alike: dict[int, tuple[Known, list[Ints]]] = {}  # of several schemas with one text
     for prefix, rows in by_prefix(batch.values).items():
         new = rows[~batch.repeats[rows]]
         try:
@@ -74,7 +75,9 @@ def judge(parts: Sequence[Raw], schemas: Schemas[Known]) -> list[Judged]:
         if known.rules.looks_back:  # a repeat gets no verdict, but may be the reading before another
             _judge_group(batch, rows, known, whole, values)
         elif len(new):
-            _judge_group(batch, new, known, whole, values)
+            alike.setdefault(id(known), (known, []))[1].append(new)
+    for known, some in alike.values():
+        _judge_group(batch, np.sort(np.concatenate(some)), known, whole, values)
     return [
         Judged(_part(whole.refused, *edges), _part(whole.rewritten, *edges), kept)
         for edges, kept in zip(pairwise(batch.edges), values, strict=True)
@@ -107,10 +110,13 @@ def by_prefix(values: Sequence[bytes | None]) -> dict[bytes | None, Ints]:
     prefixes = [None if v is None else v[:FRAME_BYTES] for v in values]
     if prefixes and prefixes.count(prefixes[0]) == len(prefixes):
         return {prefixes[0]: np.arange(len(values))}
-    groups: dict[bytes | None, list[int]] = {}
-    for i, prefix in enumerate(prefixes):
-        groups.setdefault(prefix, []).append(i)
-    return {prefix: np.array(rows, dtype=np.int64) for prefix, rows in groups.items()}
+    groups: dict[bytes | None, list[Ints]] = {}
+    begin = 0
+    for prefix, run in groupby(prefixes):  # those of one partition lie together
+        end = begin + len(list(run))
+        groups.setdefault(prefix, []).append(np.arange(begin, end))
+        begin = end
+    return {prefix: np.concatenate(rows) for prefix, rows in groups.items()}
 
 
 def _judge_group(batch: _Batch, rows: Ints, known: Known, out: Judged, values: Sequence[Values]) -> None:

@@ -1,6 +1,6 @@
 """One assigned partition of a topic whose rows go to another topic: where we stand in it, and in which log."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from headrace.errors import FatalError
 from headrace.kafka import Message, columns, epoch_of, headers_of
 from headrace.protocol.clean_note import CleanNote, Counts, decode
 from headrace.protocol.tail import Tail, fingerprint
-from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, Headers, Position, header
+from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, Headers, Position
 from processors.arrays import Ints
 from processors.group.token import Partition, Token
 
@@ -146,7 +146,7 @@ _NO_HEADER = ("", b"")
 
 def event_id(m: Message) -> bytes | None:
     """The message's event id; None if it has none, or one that can't be ours."""
-    return checked_id(header(headers_of(m), EVENT_ID))
+    return _event_id(headers_of(m))
 
 
 def event_ids(headers: Sequence[Headers | None]) -> list[bytes | None]:
@@ -155,9 +155,9 @@ def event_ids(headers: Sequence[Headers | None]) -> list[bytes | None]:
     ids = [value for name, value in first if name == EVENT_ID and value is not None]
     if len(ids) == len(headers) and {EVENT_ID_BYTES}.issuperset(map(len, ids)):  # as the bridge writes them
         return ids  # type: ignore[return-value]  # a list is invariant
-    return [checked_id(header(it, EVENT_ID)) for it in headers]
+    return [_event_id(it or ()) for it in headers]
 
 
-def checked_id(data: bytes | None) -> bytes | None:
-    """`data` if it can be an event id, else None."""
-    return data if data is not None and len(data) == EVENT_ID_BYTES else None
+def _event_id(headers: Iterable[tuple[str, bytes | None]]) -> bytes | None:
+    found = next((value for name, value in headers if name == EVENT_ID and value is not None), None)
+    return found if found is not None and len(found) == EVENT_ID_BYTES else None

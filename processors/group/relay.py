@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
 from headrace import kafka
@@ -47,6 +48,7 @@ _REPORT_SECONDS = 5.0
 _BATCH_BYTES = 32 * 1024 * 1024
 _TURN_SECONDS = 10.0  # to decide a batch in: while one stream's readings take long, the others wait
 _MADE_BYTES, _ROW_BYTES = 64 * 1024 * 1024, 1000  # of the rows that a batch becomes; of one beside its value
+_VALUE = itemgetter(1)  # of a row
 _FIRST_COUNT = _LEAST_COUNT = 16  # messages to ask for at once: few, until it is known what they are and become
 _CONSUMER = {
     "queued.max.messages.kbytes": 16 * 1024,  # of all partitions; in memory it is about three times as much
@@ -147,7 +149,7 @@ def run(settings: Settings, step: Step[P], health: Checks, stop: threading.Event
 
 def fitting(asked: int, count: int, seconds: float, made: Iterable[Sequence[Row]]) -> int:
     """How many messages to ask for next, after `count` took `seconds` to decide and became the rows `made`."""
-    size = sum(len(value or b"") + _ROW_BYTES for rows in made for _, value, _ in rows)
+    size = sum(sum(map(len, filter(None, map(_VALUE, rows)))) + _ROW_BYTES * len(rows) for rows in made)
     share = max(seconds / _TURN_SECONDS, size / _MADE_BYTES)
     if share <= 1 / 4:  # four times as many are decided in time as well
         return asked
@@ -289,7 +291,7 @@ class Relay(Generic[P]):
             if new:
                 out.append((it, new))
         if groups:
-            size, count = sum(len(m) for _, new in out for m in new), sum(map(len, groups.values()))
+            size, count = sum(sum(map(len, new)) for _, new in out), sum(map(len, groups.values()))
             fitting = _BATCH_BYTES // max(1, size // count)
             self._count = max(_LEAST_COUNT, min(self._settings.batch, fitting, 4 * self._count))
         return out

@@ -1,5 +1,6 @@
 """What clean decides on raw messages, and what it emits for them: without Kafka, on the contract that ships."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from headrace.contracts.files import find
 from headrace.errors import PoisonError, Reason, TransientError
 from headrace.protocol.wire import frame
-from processors.avro.codec import Codec
+from processors.avro.codec import Codec, Decoded
 from processors.clean.judge import Judged, Raw, judge
 from processors.clean.lookback import Lookback
 from processors.clean.schemas import known_of
@@ -97,6 +98,25 @@ def test_each_part_gets_the_verdicts_on_its_own_messages() -> None:
     )
     assert (list(first.refused), list(second.refused), list(third.refused)) == ([0], [0], [])
     assert (list(first.rewritten), list(second.rewritten), list(third.rewritten)) == ([], [], [1])
+
+
+def test_schemas_with_one_text_are_read_together_and_each_keeps_its_own_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stream has registered its contract: 50 streams of one kind may have 50 ids for one text."""
+    made, sizes = Schemas(lambda n: text(8 if n == 8 else 7), known_of), list[int]()
+    read = Codec.decode
+
+    def decode(codec: Codec, values: Sequence[bytes]) -> Decoded:
+        sizes.append(len(values))
+        return read(codec, values)
+
+    monkeypatch.setattr(Codec, "decode", decode)
+    values: list[bytes | None] = [
+        CODEC.write(n, BASE | {"temperature": t}) for n, t in ((11, 1), (10, -200), (11, -200), (10, 2))
+    ]
+    first, second = judge([raw(values), raw([CODEC.write(12, BASE | {"event_time": 0})])], made)
+    assert sizes == [5]
+    assert (first.refused, list(second.refused)) == ({}, [0])
+    assert {i: value[:5] for i, value in first.rewritten.items()} == {1: frame(10, b""), 2: frame(11, b"")}
 
 
 MESSAGES = st.sampled_from([
