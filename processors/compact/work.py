@@ -19,7 +19,7 @@ from headrace.runtime import logs
 from headrace.runtime.service import stopping
 
 LOST = "LostRoundError"  # of round.py
-_NICE = 10  # to the data path this is a background job
+_NICE = 5  # to the data path this is a background job, which must not starve on a busy machine either
 
 
 def main() -> int:
