@@ -33,6 +33,7 @@ COMMANDS = {
     "transform": "Try a function of yours, or a calibration, on the rows of a stream.",
     "config": "Check a configuration; print its schema.",
     "archive": "Maintain the archive's positions, and what it has stored.",
+    "lake": "Compact the lake's files; list those that count.",
     "certs": "List and renew the certificates of the stack's servers.",
 }
 
