@@ -42,7 +42,7 @@ def test_a_round_says_what_it_did(
     assert words[1:5] == [str(topic[k]) for k in ("before", "after", "merged", "merges")]
     again = run(monkeypatch, capfd, "lake", "compact")
     assert [line.split()[:5] for line in again.stdout.splitlines()[-2:]] == [
-        ["imu", str(topic["after"]), str(topic["after"]), "0", "0"], ["environment", "0", "0", "0", "0"],
+        ["environment", "0", "0", "0", "0"], ["imu", str(topic["after"]), str(topic["after"]), "0", "0"],
     ]  # fmt: skip
 
 

@@ -187,3 +187,20 @@ def test_the_types_of_columns() -> None:
     names = ("device_id", "event_time", "samples", "temperature", "sequence")
     types = [sql_type(find("vibration").field(name).type) for name in names]
     assert types == ["VARCHAR", "TIMESTAMPTZ", "FLOAT[]", "DOUBLE", "BIGINT"]
+
+
+def test_a_bucket_is_that_of_time_bucket_in_utc(lake: Path) -> None:
+    """Before 1970 and after it, for widths that divide a day and that do not."""
+    times = (
+        "select make_timestamptz((r * 7919 * 3600000123) % 4000000000000000 - 1000000000000000) t from range(3000) x(r)"
+    )
+    for width in ("1 hour", "90 seconds", "250 milliseconds", "1 day", "7 days", "13 minutes"):
+        one, other = f"bucket(t, interval '{width}')", f"time_bucket(interval '{width}', t)"
+        sql = f"select count(*) n, count(*) filter ({one} = {other}) same, any_value(typeof({one})) kind from ({times})"
+        assert headrace.query(sql, config=config(lake)).to_dict("records") == [
+            {"n": 3000, "same": 3000, "kind": "TIMESTAMP WITH TIME ZONE"}
+        ], width
+    sql = "select bucket(event_time, interval '1 hour') h, count(*) n from imu group by h order by h"
+    assert headrace.query(sql, config=config(lake)).n.tolist() == [3, 3]
+    with pytest.raises(ConfigError, match="months and years have no fixed length"):
+        headrace.query("select bucket(event_time, interval '1 month') from imu", config=config(lake))
