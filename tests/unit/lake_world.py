@@ -39,7 +39,7 @@ class Lake:
         start = self.ends.get(partition, 0)
         at, files = start, []
         for (day, schema_id), n in rows.items():
-            data = parquet.write(self.table(partition, at, n, day, schema_id), 3)
+            data = parquet.write([self.table(partition, at, n, day, schema_id)], 3)
             date = datetime.fromtimestamp((FIRST + day * DAY) // SECOND, UTC).date().isoformat()
             key = layout.data_key(self.topic, self.topic_id, partition, start, schema_id, date)
             self.store.put(key, data)

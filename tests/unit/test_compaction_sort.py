@@ -61,7 +61,7 @@ def stored(folder: Path, tables: list[pa.Table]) -> list[Path]:
     out = []
     for i, one in enumerate(tables):
         out.append(folder / f"{i}.parquet")
-        out[-1].write_bytes(parquet.write(one, 3))
+        out[-1].write_bytes(parquet.write([one], 3))
     return out
 
 
