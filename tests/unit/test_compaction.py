@@ -1,5 +1,6 @@
 """Compaction of a lake in a folder: what queries, verify and adopt see of it, before, during and after."""
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -342,3 +343,17 @@ def test_verify_names_the_compacted_file_that_lacks_rows(world: World) -> None:
     assert row_gaps(entries, full, cover) == []
     full[victim.key] = other.rows
     assert row_gaps(entries, full, cover) == [(victim.rows - other.rows, f"rows are missing in {victim.key}")]
+
+
+def test_a_folder_that_a_kill_has_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, fresh = tmp_path / "headrace-compact-old", tmp_path / "headrace-compact-new"
+    for folder in (left, fresh):
+        folder.mkdir()
+        (folder / "rows").write_bytes(b"1")
+    os.utime(left, (1, 1))
+    (tmp_path / "lake").mkdir()
+    world = World(tmp_path / "lake")
+    world.lake.fill(10, random.Random(1))
+    assert world.round().merges > 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["headrace-compact-new", "lake"]

@@ -1,9 +1,12 @@
 """Makes a compacted file: fetches the files that it replaces, checks them, merges them, and stores the result."""
 
 import secrets
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.errors import FatalError
@@ -16,6 +19,8 @@ from headrace.store.base import ObjectStore
 
 _SMALL = 4 * 1024 * 1024  # files up to this size are fetched several at a time
 _READERS = 8
+_FOLDER = "headrace-compact-"
+_LEFT_SECONDS = 24 * 3600
 
 
 class Bad(Exception):  # noqa: N818 - an outcome
@@ -36,7 +41,8 @@ def make(
 
     `entries`: those of the ledger that are known already. Bad where nothing was stored.
     """
-    with tempfile.TemporaryDirectory(prefix="headrace-compact-") as name:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=_FOLDER) as name:
         folder = Path(name)
         sources, rows = _fetch(store, state, merge, entries, folder)
         out = folder / "merged.parquet"
@@ -59,6 +65,14 @@ def make(
         date, schema_id, merge.start, merge.end, key, rows, len(data), ledger.checksum(data), int(now),
         merge.level, merge.closed,
     )  # fmt: skip
+
+
+def _sweep() -> None:
+    """Remove the folders that a kill has left."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        with suppress(OSError):  # another sweeps too
+            if folder.stat().st_mtime < time.time() - _LEFT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fetch(

@@ -14,7 +14,7 @@ from headrace.config.model import Compact
 from headrace.lake.manifest import Merged, Slot
 
 _SETTLE_SECONDS = 3600  # after midnight: until then yesterday's rows still come
-_SMALLER = 2  # a small file has about twice the bytes a row of a large one
+_SMALL_SHARE = 0.75  # of the bytes of small files, that a large one has about for the same rows
 _SHARE = 4  # a closed file is merged with what is at least a quarter of it
 
 
@@ -40,7 +40,7 @@ class Item(NamedTuple):
     @property
     def weight(self) -> int:
         """About its part of the bytes of a large file."""
-        return self.size if self.merged is not None else self.size // _SMALLER
+        return self.size if self.merged is not None else int(self.size * _SMALL_SHARE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def merge(sources: Sequence[Path], out: Path, folder: Path, memory: int, level: 
     found, runs = Sum(0, 0), _Runs(folder, schema)
     held: list[pa.RecordBatch] = []
     size = 0
-    for batch in _batches(sources, schema):
+    for batch in _joined(_batches(sources, schema), schema):
         found = found.plus(batch)
         held.append(batch)
         size += batch.nbytes
@@ -60,7 +60,7 @@ def merge(sources: Sequence[Path], out: Path, folder: Path, memory: int, level: 
     held = []
     _write(parts, out, schema, level)
     written = Sum(0, 0)
-    for batch in _batches([out], schema):
+    for batch in _joined(_batches([out], schema), schema):
         written = written.plus(batch)
     if written != found:
         raise FatalError(f"compaction wrote {written.rows:,} rows where {found.rows:,} were read, or changed some")
@@ -73,6 +73,20 @@ def _batches(files: Iterable[Path], schema: pa.Schema) -> Iterator[pa.RecordBatc
             if not file.schema_arrow.equals(schema):
                 raise Unlike(path.name)
             yield from file.iter_batches(_rows_of(file.metadata), use_threads=False)
+
+
+def _joined(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Small batches together: each costs as much to hash as a large one."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.nbytes
+        if size >= _BATCH_BYTES * 4:
+            yield from pa.Table.from_batches(held, schema).combine_chunks().to_batches()
+            held, size = [], 0
+    if held:
+        yield from pa.Table.from_batches(held, schema).combine_chunks().to_batches()
 
 
 def _rows_of(metadata: pq.FileMetaData) -> int:
