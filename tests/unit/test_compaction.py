@@ -354,6 +354,6 @@ def test_a_folder_that_a_kill_has_left_is_swept(tmp_path: Path, monkeypatch: pyt
     os.utime(left, (1, 1))
     (tmp_path / "lake").mkdir()
     world = World(tmp_path / "lake")
-    world.lake.fill(10, random.Random(1))
+    world.lake.fill(40, random.Random(1))
     assert world.round().merges > 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["headrace-compact-new", "lake"]
