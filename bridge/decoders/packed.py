@@ -37,6 +37,8 @@ class _Payload:
         self._trailer = _Part(packed.items(layout.trailer, layout.order))
         self._each = layout.time in self._sample.names
         self._step, self._rate = packed.number(layout.step), packed.number(layout.rate)
+        self._is_told = isinstance(layout.rate or layout.step, str) and bool(layout.rate or layout.step)
+        self._always: Fraction | None = None  # the time between two samples, where no payload tells it
         self._consumed = {layout.count, layout.time} - {""}
         self._consumed |= {told for told in (layout.step, layout.rate) if told and isinstance(told, str)}
 
@@ -82,7 +84,9 @@ class _Payload:
             return []
         if self._each:
             return times.at(times.instant(name, v, unit) for v in samples.pop(name, ()))
-        return times.moments(times.instant(name, common[name], unit), self._between(common), count)
+        between = self._always if self._always is not None else self._between(common)
+        self._always = None if self._is_told else between
+        return times.moments(times.instant(name, common[name], unit), between, count)
 
     def _between(self, common: dict[str, Any]) -> Fraction:
         layout = self._layout
