@@ -116,7 +116,19 @@ def varint(number: int) -> bytes:
 # 14 bits of a long, as the two bytes that have more behind them; and whole longs of 14 bits.
 _TWO = [bytes((i & 0x7F | 0x80, i >> 7 | 0x80)) for i in range(1 << 14)]
 _WHOLE = [varint(i) for i in range(1 << 14)]
-_high: dict[int, bytes] = {}
+
+
+class _High(dict[int, bytes]):
+    """The upper parts of longs; that of a time in microseconds changes every two minutes."""
+
+    def __missing__(self, high: int) -> bytes:
+        if len(self) >= _MAX_HIGH:
+            self.clear()
+        upper = self[high] = varint(high)
+        return upper
+
+
+_HIGH = _High()
 
 
 def long(number: int) -> bytes:
@@ -126,13 +138,7 @@ def long(number: int) -> bytes:
         return _WHOLE[zigzag]
     if zigzag < 0x1000_0000:
         return _TWO[zigzag & 0x3FFF] + _WHOLE[zigzag >> 14]
-    high = zigzag >> 28
-    upper = _high.get(high)  # of a time in microseconds it changes every two minutes
-    if upper is None:
-        if len(_high) >= _MAX_HIGH:
-            _high.clear()
-        upper = _high[high] = varint(high)
-    return _TWO[zigzag & 0x3FFF] + _TWO[zigzag >> 14 & 0x3FFF] + upper
+    return _TWO[zigzag & 0x3FFF] + _TWO[zigzag >> 14 & 0x3FFF] + _HIGH[zigzag >> 28]
 
 
 def string(text: str) -> bytes:

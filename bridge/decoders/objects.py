@@ -4,7 +4,7 @@ An object is a dict of text, numbers, booleans, lists, dicts and None, as JSON g
 bytes and of times with a zone too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -104,7 +104,7 @@ class ObjectReader:
             found = self._shapes.columns(columns, shape, self._width)
             if found is None or self._notes:
                 return []
-            readings = [self.finish(list(values), source, received) for values in zip(*found)]  # noqa: B905 - None ends not
+            readings = self.finish_all(map(list, zip(*found)), source, received)  # noqa: B905 - None has no end
         except PoisonError:
             return []
         self._ignored += len(shape.more) * len(readings)
@@ -135,6 +135,21 @@ class ObjectReader:
             values[self._time] = received // self._received_tick
             identified = bool(self._identity) and all(values[i] is not None for i in self._identity)
         return Reading(device, self._encode(values), identified)
+
+    def finish_all(self, rows: Iterable[list[Any]], source: Source, received: int) -> list[Reading]:
+        """As `finish`, for the values of many readings."""
+        at, when = self._device, self._time
+        read_time, encode = self._read_time, self._encode
+        expected = None if self._captured else source.captures.get(DEVICE)
+        readings = []
+        for values in rows:
+            device = values[at]
+            if expected is None or values[when] is None or (device is not None and device != expected):
+                readings.append(self.finish(values, source, received))
+                continue
+            values[at], values[when] = expected, read_time(values[when])
+            readings.append(Reading(expected, encode(values), True))
+        return readings
 
     def marks(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """The time, and the fields with the roles sequence and boot, as an object has them."""

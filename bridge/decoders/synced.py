@@ -1,7 +1,7 @@
 """Times that count from the device's start: sync messages, which say when that was, and readings, which need it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -103,6 +103,10 @@ class SyncedReader(ObjectReader):
         """As `ObjectReader` has it."""
         self._at_hand = values  # device and boot id are in it, once the time is read
         return super().finish(values, source, received)
+
+    def finish_all(self, rows: Iterable[list[Any]], source: Source, received: int) -> list[Reading]:
+        """As `ObjectReader` has it."""
+        return [self.finish(values, source, received) for values in rows]
 
     def _of_uptime(self, value: Any) -> Any:
         uptime = _since_start(TIME, value, self._unit)

@@ -78,8 +78,8 @@ class JsonDecoder:
             try:
                 found = self._as_struct(payload)
                 if type(found) is not list:
-                    return [self._from_struct(found, source, received)]
-                return [self._from_struct(one, source, received) for one in found] or [Skipped("empty")]
+                    return [self._finish(self._values(found), source, received)]
+                return [*self._objects.finish_all(map(self._values, found), source, received)] or [Skipped("empty")]
             except _REFUSED:
                 pass
         out = self._decode_exactly(payload, source, received)
@@ -95,14 +95,14 @@ class JsonDecoder:
         """The time, and the fields with the roles sequence and boot, as the (first) object has them."""
         return self._objects.marks(first(payload))
 
-    def _from_struct(self, found: msgspec.Struct, source: Source, received: int) -> Reading:
+    def _values(self, found: msgspec.Struct) -> list[Any]:
         values = [*astuple(found), *self._ours]
         for i, read in self._fast_reads:
             if values[i] is not None:
                 values[i] = read(values[i])
         if self._may_be_blank and self._is_blank(values):
             raise _BLANK
-        return self._finish(values, source, received)
+        return values
 
     def _decode_exactly(self, payload: bytes, source: Source, received: int) -> list[Found]:
         text = trimmed(payload)
