@@ -74,6 +74,12 @@ _CONSUMER = {
     "group.protocol": "classic",  # Event Hubs has no other
     "isolation.level": "read_committed",
 }
+_FETCHING = {
+    # With a full queue librdkafka asks for no more until this is over: at its default, a second, a backlog waits most
+    # of the time. Then few messages fetched ahead are enough.
+    "fetch.queue.backoff.ms": 10,
+    "queued.min.messages": 20_000,
+}
 
 
 BATCH_BYTES = 512 * 1024
@@ -120,7 +126,7 @@ def consumer(cfg: Kafka, group: str, **settings: Any) -> Consumer:
 
     Errors as for `producer`.
     """
-    return _make(Consumer, {}, cfg, {"group.id": group, **_dotted(settings)}, _CONSUMER)
+    return _make(Consumer, _FETCHING, cfg, {"group.id": group, **_dotted(settings)}, _CONSUMER)
 
 
 def admin(cfg: Kafka) -> AdminClient:

@@ -22,10 +22,6 @@ SETTINGS: Mapping[str, Any] = {
     "session.timeout.ms": 10_000,  # how long partitions wait after a crash
     "heartbeat.interval.ms": 2_000,
     "enable.partition.eof": True,
-    # With a full queue librdkafka asks for no more until this is over: at its default, a second, a backlog waits most
-    # of the time. Then few messages fetched ahead are enough.
-    "fetch.queue.backoff.ms": 10,
-    "queued.min.messages": 20_000,
 }
 # Not worth a line: the topic is not there yet, which the health checks say; or the callbacks say what was lost.
 _QUIET = frozenset({"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "_MAX_POLL_EXCEEDED"})
