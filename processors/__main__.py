@@ -6,6 +6,7 @@ import sys
 
 from headrace.config.check import Service
 from headrace.runtime.service import run_service
+from processors import memory
 
 SERVICES = {
     Service.CLEAN: "processors.clean.service",
@@ -24,6 +25,8 @@ def main(argv: list[str]) -> int:
         print(f"usage: python -m processors {'|'.join(SERVICES)} --config FILE", file=sys.stderr)
         return 2
     service = Service(name)
+    if service is Service.ARCHIVE:
+        memory.settle()
     return run_service(name, importlib.import_module(SERVICES[service]).run, argv[1:], reads=service)
 
 

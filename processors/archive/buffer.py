@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from headrace.config.model import Archive
-from processors.archive.chunk import Chunk
+from processors.archive.chunk import Chunk, join
+
+_SMALL = 512  # messages: in chunks with fewer, what a chunk takes by itself counts
+_MANY = 32
 
 
 class Cause(StrEnum):
@@ -43,6 +46,7 @@ class Buffer:
         self.start, self.next = start, next_offset
         self.size = self.records = 0  # size: bytes in memory, about
         self._chunks: list[Chunk] = []
+        self._small = 0  # of the last chunks, how many are
         self._first_at = self._last_at = 0.0
 
     @property
@@ -63,6 +67,18 @@ class Buffer:
         self.records += len(chunk)
         self.size += chunk.size
         self.next = int(chunk.offsets[-1]) + 1
+        self._small = self._small + 1 if len(chunk) < _SMALL else 0
+        if self._small == _MANY:
+            self._gather()
+
+    def _gather(self) -> None:
+        """Make one chunk of the last ones, which are small: each takes memory beside its messages."""
+        last = self._chunks[-_MANY:]
+        self.size -= sum(c.size for c in last)
+        one = join(last)
+        self._chunks[-_MANY:] = [one]
+        self.size += one.size
+        self._small = 1 if len(one) < _SMALL else 0
 
     def pass_over(self, end: int, now: float) -> None:
         """Note that no records come before offset `end`, which is above `next`."""
@@ -78,7 +94,7 @@ class Buffer:
             row = int(chunk.offsets.searchsorted(end))
             mine += [chunk.cut(0, row)] if row else []
             later += [chunk.cut(row, len(chunk))] if row < len(chunk) else []
-        self.start, self._chunks = end, later
+        self.start, self._chunks, self._small = end, later, 0
         self.records = sum(map(len, later))
         self.size = sum(c.size for c in later)
         return mine
@@ -103,3 +119,14 @@ def largest(sizes: dict[tuple[str, int], int]) -> tuple[str, int] | None:
     """The partition with the largest buffer; None when all are empty."""
     best = max(sizes, key=lambda k: (sizes[k], k), default=None)
     return best if best is not None and sizes[best] > 0 else None
+
+
+def enough(sizes: dict[tuple[str, int], int], wanted: float) -> list[tuple[str, int]]:
+    """The partitions with the largest buffers, one at least unless all are empty: so many that they hold `wanted`."""
+    out = []
+    for partition in sorted(filter(sizes.get, sizes), key=lambda k: (sizes[k], k), reverse=True):
+        out.append(partition)
+        wanted -= sizes[partition]
+        if wanted <= 0:
+            break
+    return out

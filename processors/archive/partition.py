@@ -137,6 +137,11 @@ class AssignedPartition:
         """Whether a batch is under way, or a commit is missing."""
         return not isinstance(self._state, Reading | Recovering)
 
+    @property
+    def paused(self) -> bool:
+        """Whether it is not read now."""
+        return self._paused
+
     def fill(self) -> Fill:
         """How full the buffer is; empty while it can't be stored."""
         return self._buffer.fill() if self.buffered > 0 or self.gap > 0 else EMPTY

@@ -5,6 +5,7 @@ batch again, after a crash or as a zombie, stores the same objects.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -114,12 +115,13 @@ def batch_plans(
     codecs: Schemas[Codec],
     shape: Shape,
     patient: Patient[Decoded] = lambda call: call(),
+    turn: AbstractContextManager[object] | None = None,
 ) -> list[BatchPlan]:
     """The batches that `chunks` are stored in: the messages of `span`, at least one. `note` is the note for its start.
 
     If the note has an intent, there is one batch, with the intent's end and settings, and `chunks` end before it. The
     list is empty after the call: the messages leave memory as they become rows. FatalError where a reading is missing
-    between two; TransientError while the registry is away, unless `patient` waits.
+    between two; TransientError while the registry is away, unless `patient` waits. Files are made within `turn`.
     """
     intent = note.intent
     if intent is not None and intent.format != FORMAT:
@@ -132,13 +134,21 @@ def batch_plans(
     ends = [len(rows.chunk)] if intent is not None else _ends(rows, shape)
     tails = [rows.chunk.tail(end - 1) for end in ends]
     rows = rows.without_values()
-    if intent is not None:
-        return [replace(_plan(incarnation, note, span.start, intent, rows, 0, ends[0], tails[0]), low=span.low)]
+    with turn or nullcontext():
+        return _plans(incarnation, note, span, rows, list(zip(ends, tails, strict=True)), shape.level)
+
+
+def _plans(
+    incarnation: Incarnation, note: ArchiveNote, span: Span, rows: Rows, ends: list[tuple[int, Tail]], level: int
+) -> list[BatchPlan]:
+    if note.intent is not None:
+        ((end_row, tail),) = ends
+        return [replace(_plan(incarnation, note, span.start, note.intent, rows, 0, end_row, tail), low=span.low)]
     out: list[BatchPlan] = []
     start, first = span.start, 0
-    for end_row, tail in zip(ends, tails, strict=True):
+    for end_row, tail in ends:
         end = span.end if end_row == len(rows.chunk) else int(rows.chunk.offsets[end_row - 1]) + 1
-        intent = Intent(end, FORMAT, shape.level)
+        intent = Intent(end, FORMAT, level)
         out.append(_plan(incarnation, note, start, intent, rows, first, end_row, tail))
         note, start, first = out[-1].after, intent.end, end_row
     return out

@@ -22,7 +22,7 @@ Decoded = tuple[list[Group], list[Refused]]
 T = TypeVar("T")
 Patient = Callable[[Callable[[], T]], T]  # returns what the call returns, and may repeat it until then
 # What is decoded at a time: what the decoder needs besides its input and its output grows with it.
-_PIECE_BYTES, _PIECE_ROWS = 4 * 1024 * 1024, 32_768
+_PIECE_BYTES, _PIECE_ROWS = 2 * 1024 * 1024, 16_384
 
 
 @dataclass(frozen=True, slots=True)

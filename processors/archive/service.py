@@ -55,7 +55,7 @@ from headrace.runtime.health import Checks, Health
 from headrace.schema_registry.client import Registry
 from headrace.store.open import open_store
 from processors.archive import reader
-from processors.archive.buffer import Cause, due, largest
+from processors.archive.buffer import Cause, due, enough, largest
 from processors.archive.letters import Letters
 from processors.archive.lookup import Lookup
 from processors.archive.partition import AssignedPartition
@@ -81,7 +81,11 @@ _COLLECT_AFTER = 500_000
 _LEAVE_SECONDS = 5.0
 _SHUTDOWN_SECONDS = 10.0
 _GAUGES_SECONDS = 1.0
-_FULL, _ROOM = 1.0, 0.8  # of the memory budget: when to stop reading, and when to read on
+# Of the memory budget: when to stop reading and when to read on; when to read one partition after another, and until
+# when.
+_FULL, _ROOM = 1.0, 0.8
+_TIGHT, _LOOSE = 0.5, 0.4
+_BEHIND = 1_000  # records to read: a partition with more has a backlog
 
 
 def run(config: Config, stop: threading.Event) -> None:
@@ -115,7 +119,10 @@ def run(config: Config, stop: threading.Event) -> None:
         if lookup is None:
             return
         with closing(lookup):
-            client = until_there("kafka", partial(reader.consumer, cfg, config.archive.group), health, stop)
+            count = until_there("kafka", partial(lookup.partitions, topics), health, stop)
+            if count is None:
+                return
+            client = until_there("kafka", partial(reader.consumer, cfg, config.archive.group, count), health, stop)
             if client is None:
                 return
             letters = Letters(config, store)
@@ -153,7 +160,7 @@ class Archive:
         self._reader = Reader(self._member, settings.batch)
         self._commits = Commits(client)
         self._parts: dict[Partition, AssignedPartition] = {}
-        self._full = False
+        self._full = self._tight = False
         self._gauges_at = 0.0
 
     def __enter__(self) -> Self:
@@ -196,7 +203,7 @@ class Archive:
             self._parts[partition].end_of_log(offset, now)
         for part in list(self._parts.values()):
             cause = due(part.fill(), self._limits, now) if rotate else None
-            if cause is not None:
+            if cause is not None and not (cause is Cause.IDLE and part.paused):  # it is we who are silent
                 part.flush(cause)
             part.step(now)
         if rotate:
@@ -204,16 +211,26 @@ class Archive:
         self._gauges(now)
 
     def _budget(self) -> None:
-        """Keep to the memory budget: when it is used up, stop reading, and store the largest buffer first."""
-        held = sum(p.held for p in self._parts.values())
+        """Keep to the memory budget: when it is used up, stop reading, and store the largest buffers first.
+
+        When half of it is used up and there is a backlog, read on only the fullest of those partitions: it becomes a
+        file of full size, and then the next one, where all together would become as many small files.
+        """
+        held, limit = sum(p.held for p in self._parts.values()), self._limits.memory_bytes
         metrics.ARCHIVE_BUFFER.set(held)
-        self._full = held >= self._limits.memory_bytes * (_ROOM if self._full else _FULL)
+        self._full = held >= limit * (_ROOM if self._full else _FULL)
+        self._tight = held >= limit * (_LOOSE if self._tight else _TIGHT)
         if self._full and not any(p.busy for p in self._parts.values()):
-            partition = largest({k: p.buffered for k, p in self._parts.items()})
-            if partition is not None:
+            for partition in enough({k: p.buffered for k, p in self._parts.items()}, held - limit * _ROOM):
                 self._parts[partition].flush(Cause.MEMORY)
-        for part in self._parts.values():
-            part.throttle(full=self._full)
+        alone = self._fullest_behind() if self._tight else None
+        for partition, part in self._parts.items():
+            part.throttle(full=self._full or (alone is not None and partition != alone))
+
+    def _fullest_behind(self) -> Partition | None:
+        """Of the partitions with a backlog, the one with the largest buffer; None where there is none."""
+        ends = {k: self._member.end(k) for k, p in self._parts.items() if p.buffered}
+        return largest({k: self._parts[k].buffered for k, end in ends.items() if end - self._parts[k].next > _BEHIND})
 
     def _taken(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:

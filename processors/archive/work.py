@@ -1,10 +1,10 @@
 """What the archive does off the poll thread: assess a partition, make batches, store them. See service.py."""
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
 from headrace.config.model import Archive
@@ -20,6 +20,7 @@ from processors.archive.chunk import Chunk
 from processors.archive.plan import BatchPlan, DeadRow, File, Incarnation, Shape, Span, batch_plans, gap
 from processors.archive.put import WriteOnce
 from processors.archive.recovery import Action, Asked, Finish, Lost, decide, gather
+from processors.archive.rows import Decoded
 from processors.avro.codec import Codec
 from processors.group.hold import JobHold
 from processors.group.schemas import Schemas
@@ -64,6 +65,7 @@ class Work:
         self._deps, self._hold = deps, hold.hold
         self._jobs = pool(_JOBS, "job")
         self._puts = pool(settings.uploads, "put")
+        self._turn = threading.Lock()  # one batch is made at a time: it takes two or three times its messages' memory
 
     def close(self) -> None:
         """Wait for nothing: the next owner of the partition stores the same objects again."""
@@ -103,8 +105,15 @@ class Work:
             raise FatalError(f"{it.topic} was deleted and created again: it has other readings at the same offsets")
         if not chunks:
             return [gap(it, note, span, self._shape.level)]
-        patient = partial(self._hold, token, "decoding")
-        return batch_plans(it, note, span, chunks, self._deps.codecs, self._shape, patient)
+
+        def patient(call: Callable[[], Decoded]) -> Decoded:
+            def in_turn() -> Decoded:
+                with self._turn:
+                    return call()
+
+            return self._hold(token, "decoding", in_turn)
+
+        return batch_plans(it, note, span, chunks, self._deps.codecs, self._shape, patient, self._turn)
 
     def _store(self, token: Token, plan: BatchPlan) -> Entry:
         if plan.dead:

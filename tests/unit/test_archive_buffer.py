@@ -1,7 +1,7 @@
 """When a buffer is due, and which messages it gives away."""
 
 from headrace.config.model import Archive
-from processors.archive.buffer import EMPTY, Buffer, Cause, Fill, due, largest
+from processors.archive.buffer import EMPTY, Buffer, Cause, Fill, due, enough, largest
 from processors.archive.chunk import OF_CHUNK, Chunk
 from tests.unit.archive_rows import chunk_of, record
 
@@ -66,3 +66,23 @@ def test_offsets_without_a_record_are_a_gap_until_a_message_comes() -> None:
     assert buffer.gap == 0
     assert offsets(buffer.take(8)) == [7]
     assert due(EMPTY, LIMITS, 1e9) is None
+
+
+def test_small_chunks_are_gathered_so_that_they_take_little_beside_their_messages() -> None:
+    buffer = Buffer(0, 0)
+    for at in range(10_000):
+        buffer.add(chunk(at), 1.0)
+    whole = chunk(*range(10_000))
+    assert buffer.size < 1.2 * whole.size
+    taken = buffer.take(10_000)
+    assert len(taken) < 100
+    assert offsets(taken) == list(range(10_000))
+
+
+def test_so_many_of_the_largest_are_stored_that_there_is_room() -> None:
+    sizes = {("a", 0): 10, ("a", 1): 30, ("b", 0): 20, ("b", 1): 0}
+    assert enough(sizes, 25) == [("a", 1)]
+    assert enough(sizes, 45) == [("a", 1), ("b", 0)]
+    assert enough(sizes, 0) == [("a", 1)]
+    assert enough(sizes, 1000) == [("a", 1), ("b", 0), ("a", 0)]
+    assert enough({("b", 1): 0}, 5) == []
