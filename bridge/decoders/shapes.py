@@ -16,8 +16,9 @@ from bridge.decoders.unknown import Known
 
 _SCALARS = frozenset({str, int, float})
 _FLOATS = {float}
-_MAX_SHAPES = 1_000  # remembered
-_MAX_KEYS = 4_096  # characters of the keys of such a shape
+_MAX_SHAPES = 300  # remembered, of a route
+_MAX_KEYS = 8_192  # bytes of the keys of such a shape, about
+_KEY = 64  # bytes of a key beside its characters
 _INFINITE = float("inf")
 
 
@@ -100,7 +101,7 @@ class Shapes:
         if keys in self._shapes:
             return None
         shape = self._shape(keys)
-        if sum(map(len, keys)) <= _MAX_KEYS:
+        if sum(map(len, keys)) + len(keys) * _KEY <= _MAX_KEYS:
             if len(self._shapes) >= _MAX_SHAPES:
                 self._shapes.clear()
             self._shapes[keys] = shape

@@ -85,9 +85,10 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(it.read({"a": 1.5, f"k{i}": 1}, pf.LOOSE, pf.NOW), Reading)
         assert 0 < len(shapes) <= 10
     shapes.clear()
-    it.read({"a": 1.5, "k" * 5_000: 1}, pf.LOOSE, pf.NOW)
-    assert not shapes, "keys that long are not kept"
-    assert it.take_ignored() == 31
+    it.read({"a": 1.5, "k" * 9_000: 1}, pf.LOOSE, pf.NOW)
+    it.read({"a": 1.5, **{f"k{i}": 1 for i in range(130)}}, pf.LOOSE, pf.NOW)
+    assert not shapes, "keys that long, or that many, are not kept"
+    assert it.take_ignored() == 161
 
 
 @pytest.mark.parametrize("unknown", ["refuse", "ignore", "keep"])
