@@ -45,7 +45,8 @@ class Registry:
         self._url, self._tls = settings.url, settings.tls
         self._clock = clock
         self._unknown: dict[int, float] = {}
-        context(settings.tls, "registry.tls")  # says more about unusable files than the client does
+        if not settings.url.startswith("http:") or settings.tls.ca_file or settings.tls.cert_file:
+            context(settings.tls, "registry.tls")  # says more about unusable files than the client does
         try:
             self._client = SchemaRegistryClient(_client_settings(settings))
         except (ValueError, TypeError, OSError) as e:
