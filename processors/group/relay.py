@@ -42,6 +42,7 @@ P = TypeVar("P", bound=SourcePartition)
 
 CHECKS = (KafkaWatch.CHECK, "group")  # what /readyz has to know of a relay
 _POLL_SECONDS = 0.1
+_JOIN_SECONDS = 0.02  # until the group has answered: reading returns no sooner, whatever was assigned meanwhile
 _CHECK_SECONDS = 10.0
 _STALL_SECONDS = 0.5
 _REPORT_SECONDS = 5.0
@@ -190,7 +191,7 @@ class Relay(Generic[P]):
         if self._member.joined:  # also a member that stands by, without a partition
             self.wait.admit()
         self._health.ready("group", self._member.joined, "not a member yet")
-        groups = self._member.read(self._count, _POLL_SECONDS)
+        groups = self._member.read(self._count, _POLL_SECONDS if self._member.joined else _JOIN_SECONDS)
         now = time.monotonic()
         if now - self._seen > _STALL_SECONDS:
             # Kafka tells a reader that its topic was made anew only while it reads: this may be another log by now.
