@@ -13,7 +13,7 @@ from processors.group.token import Partition
 # for each. One partition gets a part, and never more than the most nor less than the least.
 _AHEAD_KBYTES, _MOST_KBYTES, _LEAST_KBYTES = 12 * 1024, 4 * 1024, 64
 _AHEAD_COUNT, _MOST_COUNT, _LEAST_COUNT = 24_000, 8_000, 100
-_POLL_BYTES = 1024 * 1024  # of messages in one poll, about: each takes kilobytes until its chunk is made
+_POLL_BYTES = 512 * 1024  # of messages in one poll, about: each takes kilobytes until its chunk is made
 _LEAST_POLL = 10
 
 
