@@ -181,7 +181,7 @@ class Compact(Section):
         128 * 1024 * 1024, description="of a file, at most: what is larger together stays apart"
     )
     memory_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = Field(
-        64 * 1024 * 1024, description="of rows in memory while they are sorted; what is more goes to a temporary folder"
+        32 * 1024 * 1024, description="of rows in memory while they are sorted; what is more goes to a temporary folder"
     )
     http: Http = Http()
 

@@ -20,7 +20,7 @@ from headrace.protocol import provenance
 from headrace.protocol.names import DEVICE, TIME
 
 ROW_GROUP = 131_072
-_GROUP_BYTES = 16 * 1024 * 1024  # of rows in memory, of a row group of wide rows
+_GROUP_BYTES = 32 * 1024 * 1024  # of rows in memory, of a row group of wide rows
 _BATCH_BYTES = 1024 * 1024
 Ints = npt.NDArray[np.int64]
 
@@ -55,13 +55,15 @@ def merge(sources: Sequence[Path], out: Path, folder: Path, memory: int, level: 
         size += batch.nbytes
         if size >= memory:
             runs.add(_sorted(held, schema))
-            held, size = [], 0
-    parts: Iterable[pa.Table] = (_sorted(held, schema),) if not runs.files else runs.merged(_sorted(held, schema))
-    held = []
+            size = 0
+    last = _sorted(held, schema)
+    parts: Iterable[pa.Table] = runs.merged(last) if runs.files else iter([last])
+    del last
     _write(parts, out, schema, level)
     written = Sum(0, 0)
     for batch in _joined(_batches([out], schema), schema):
         written = written.plus(batch)
+    pa.default_memory_pool().release_unused()
     if written != found:
         raise FatalError(f"compaction wrote {written.rows:,} rows where {found.rows:,} were read, or changed some")
     return found
@@ -96,7 +98,9 @@ def _rows_of(metadata: pq.FileMetaData) -> int:
 
 
 def _sorted(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    """The rows, sorted. Empties the list, so that they are in memory twice at most."""
     table = pa.Table.from_batches(batches, schema).combine_chunks()
+    batches.clear()
     return table.take(pa.array(np.lexsort(_keys(table, None)[::-1])))
 
 
@@ -211,7 +215,7 @@ def _write(parts: Iterable[pa.Table], out: Path, schema: pa.Schema, level: int) 
                 piece = part.slice(i, ROW_GROUP // 8)
                 held.append(piece)
                 rows, size = rows + piece.num_rows, size + piece.nbytes
-                if rows >= ROW_GROUP or size >= _GROUP_BYTES * 4:
+                if rows >= ROW_GROUP or size >= _GROUP_BYTES:
                     writer.write_table(pa.concat_tables(held), row_group_size=ROW_GROUP)
                     held, rows, size = [], 0, 0
         if rows:
