@@ -52,8 +52,8 @@ _MADE_BYTES, _ROW_BYTES = 64 * 1024 * 1024, 1000  # of the rows that a batch bec
 _VALUE = itemgetter(1)  # of a row
 _FIRST_COUNT = _LEAST_COUNT = 16  # messages to ask for at once: few, until it is known what they are and become
 _CONSUMER = {
-    "queued.max.messages.kbytes": 16 * 1024,  # of all partitions; in memory it is about three times as much
-    "fetch.max.bytes": 16 * 1024 * 1024,
+    "queued.max.messages.kbytes": 8 * 1024,  # of all partitions; in memory it is about three times as much
+    "fetch.max.bytes": 4 * 1024 * 1024,  # what was fetched together stays while one message of it is in use
     "fetch.message.max.bytes": 4 * 1024 * 1024,
     "fetch.min.bytes": 8 * 1024,  # or what there is after the wait: the broker pays for each answer
     "fetch.wait.max.ms": 200,
