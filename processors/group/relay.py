@@ -54,7 +54,7 @@ _FIRST_COUNT = _LEAST_COUNT = 16  # messages to ask for at once: few, until it i
 _CONSUMER = {
     "queued.max.messages.kbytes": 8 * 1024,  # of all partitions; in memory it is about three times as much
     "fetch.max.bytes": 4 * 1024 * 1024,  # what was fetched together stays while one message of it is in use
-    "fetch.message.max.bytes": 4 * 1024 * 1024,
+    "fetch.message.max.bytes": 1024 * 1024,  # of each partition; a larger message comes too
     "fetch.min.bytes": 8 * 1024,  # or what there is after the wait: the broker pays for each answer
     "fetch.wait.max.ms": 200,
 }
