@@ -97,8 +97,11 @@ def parse_data_key(key: str, topic: str) -> DataKey | None:
 
 
 def merged_key(topic: str, it: MergedKey, token: str) -> str:
-    """The key of a compacted file. `token`: 12 hexadecimal digits that no other attempt has."""
-    name = f"{key_part(topic)}-{key_part(it.topic_id)}-p{it.partition}-c{it.start:020d}-{it.end:020d}-s{it.schema_id}"
+    """The key of a compacted file. `token`: 12 hexadecimal digits that no other attempt has.
+
+    The incarnation's id, here and in `state_key`, is as keys have it already.
+    """
+    name = f"{key_part(topic)}-{it.topic_id}-p{it.partition}-c{it.start:020d}-{it.end:020d}-s{it.schema_id}"
     return f"{lake_folder(topic)}/date={it.date}/{name}-n{it.number:010d}-{it.made:010d}{token}.parquet"
 
 
@@ -118,7 +121,7 @@ def state_prefix(topic: str) -> str:
 
 def state_key(topic: str, topic_id: str, partition: int, number: int) -> str:
     """The key of a state of the manifest of a partition of an incarnation."""
-    return f"{state_prefix(topic)}{key_part(topic_id)}/p{partition}/{number:010d}.json"
+    return f"{state_prefix(topic)}{topic_id}/p{partition}/{number:010d}.json"
 
 
 def parse_state_key(key: str) -> StateKey | None:
