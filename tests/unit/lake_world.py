@@ -17,7 +17,7 @@ from headrace.store.base import ObjectInfo, ObjectStore
 from processors.archive import parquet
 from processors.archive.tables import PROVENANCE_FIELDS
 
-TOPIC, ID = "imu.clean", "AAAAAAAAAAAAAAAAAAAAAA"
+TOPIC, ID = "imu.clean", "4StEs6G/QsalNoqeyEo7YQ"  # an id with a character that keys have not
 DAY, SECOND = 86_400_000_000, 1_000_000
 FIRST = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * SECOND  # event times, and the first batch
 
