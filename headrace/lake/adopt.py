@@ -13,7 +13,7 @@ from headrace.lake import layout
 from headrace.lake.ledger import Entry
 from headrace.protocol import provenance
 from headrace.protocol.archive_note import FORMAT, ArchiveNote, Intent
-from headrace.protocol.names import lake_folder
+from headrace.protocol.names import key_part, lake_folder
 from headrace.protocol.wire import EVENT_ID, Position, header
 from headrace.store.base import ObjectStore
 
@@ -61,7 +61,7 @@ def begun_batches(
     out: dict[int, dict[int, list[str]]] = {}
     for info in store.list(f"{lake_folder(topic)}/"):
         key = layout.parse_data_key(info.key, topic)
-        if key is not None and key.topic_id == topic_id and info.key not in named:
+        if key is not None and key.topic_id == key_part(topic_id) and info.key not in named:
             out.setdefault(key.partition, {}).setdefault(key.start, []).append(info.key)
     return out
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from headrace.errors import FatalError
 from headrace.lake import layout, ledger
 from headrace.lake.ledger import Entry, Ranges, StoredFile
-from headrace.protocol.names import lake_folder
+from headrace.protocol.names import key_part, lake_folder
 from headrace.protocol.provenance import SOURCE_NAMES
 from headrace.protocol.wire import Position
 from headrace.store.base import ObjectStore
@@ -82,9 +82,10 @@ def store_rest(lake: WriteOnce, plan: BatchPlan) -> Entry:
 def batch_files(store: ObjectStore, incarnation: Incarnation, start: int) -> list[str]:
     """The data files of the batch that begins at `start`."""
     out = []
+    wanted = (incarnation.topic, key_part(incarnation.topic_id), incarnation.partition, start)
     for info in store.list(f"{lake_folder(incarnation.topic)}/"):
         data = layout.parse_data_key(info.key, incarnation.topic)
-        if data is not None and (data.topic, data.topic_id, data.partition, data.start) == (*incarnation, start):
+        if data is not None and (data.topic, data.topic_id, data.partition, data.start) == wanted:
             out.append(info.key)
     return sorted(out)
 
