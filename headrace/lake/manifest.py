@@ -8,7 +8,7 @@ they are still there or are written again by an archive that was stopped a week 
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
@@ -165,13 +165,54 @@ class Visible:
 
 
 def visible(store: ObjectStore, topic: str) -> Visible:
-    """The files of a topic that count. To read what it names is safe for as long as `compact.grace_seconds`.
+    """The files of a topic that count. To read what it names is safe for as long as `compact.grace_seconds`."""
+    return look(topic, lambda: [info.key for info in listing(store, topic)], lambda: read(store, topic))
+
+
+def look(topic: str, names: Callable[[], Iterable[str]], states: Callable[[], Sequence[State]]) -> Visible:
+    """What counts. `names` lists the topic's folder, `states` reads its manifests. FatalError where these were lost.
 
     The folder is listed first, then the manifests are read. So a row of a file that was removed before the listing is
     in a compacted file that every manifest read afterwards names, or one that holds that one's rows.
+    A compacted file that someone else has deleted, such as a lifecycle rule of the bucket, is left out.
     """
-    listed = [info.key for info in listing(store, topic)]
-    return judge(topic, listed, read(store, topic))
+    listed, found = set(names()), states()
+    for _ in range(_TRIES):
+        gone = {f.key for s in found for f in s.files} - listed
+        if not gone:  # else it was stored since the listing, or replaced and removed, or deleted
+            break
+        again, newer = set(names()), states()
+        same, listed, found = newer == found, again, newer
+        if same:
+            break
+    for number, key in behind(topic, listed, found).values():
+        raise FatalError(is_behind(number, key))
+    return judge(topic, listed, found)
+
+
+_BEHIND = (
+    "{key} was made after state {state} of its manifest, and there is no newer one: was the folder _compacted removed, "
+    "or restored from an older copy? Restore its newest objects; until then rows would be missing"
+)
+
+
+def behind(topic: str, listed: Iterable[str], states: Iterable[State]) -> dict[Place, tuple[int, str]]:
+    """The places whose manifest was lost: the number of its state, and a file of `listed` that proves it.
+
+    A file under number n is made only where state n - 1 is written already. So these states must be read afterwards.
+    """
+    numbers = {(s.topic_id, s.partition): s.number for s in states}
+    out: dict[Place, tuple[int, str]] = {}
+    for key in listed:
+        it = layout.parse_merged_key(key, topic)
+        if it is not None and it.number > (number := numbers.get((it.topic_id, it.partition), 0)) + 1:
+            out[it.topic_id, it.partition] = number, key
+    return out
+
+
+def is_behind(number: int, key: str) -> str:
+    """What `behind` found, in words."""
+    return _BEHIND.format(key=key, state=number)
 
 
 def listing(store: ObjectStore, topic: str) -> list[ObjectInfo]:
@@ -181,8 +222,10 @@ def listing(store: ObjectStore, topic: str) -> list[ObjectInfo]:
 
 def judge(topic: str, listed: Iterable[str], states: Sequence[State]) -> Visible:
     """What counts, of the keys `listed` in the topic's folder before the states were read."""
-    covers = Covers.of(states)
-    files = [DataFile(f.key, s.topic_id, s.partition, f.schema_id, f.date) for s in states for f in s.files]
+    covers, listed = Covers.of(states), set(listed)
+    files = [
+        DataFile(f.key, s.topic_id, s.partition, f.schema_id, f.date) for s in states for f in s.files if f.key in listed
+    ]
     for key in listed:
         it = layout.parse_data_key(key, topic)
         if it is not None and covers.of_key(it) is None:

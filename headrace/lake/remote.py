@@ -50,8 +50,11 @@ def attach(lake: "duckdb.DuckDBPyConnection", store: "Store") -> None:
 
 def visible(lake: "duckdb.DuckDBPyConnection", root: str, topic: str) -> manifest.Visible:
     """As manifest.visible, through DuckDB: a query needs no second client of the store."""
-    listed = _glob(lake, root, f"{lake_folder(topic)}/date=*/*.parquet")
-    return manifest.judge(topic, listed, _states(lake, root, topic))
+    return manifest.look(
+        topic,
+        lambda: _glob(lake, root, f"{lake_folder(topic)}/date=*/*.parquet"),
+        lambda: _states(lake, root, topic),
+    )
 
 
 def _states(lake: "duckdb.DuckDBPyConnection", root: str, topic: str) -> list[manifest.State]:

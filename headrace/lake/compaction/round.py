@@ -75,8 +75,10 @@ class _Round:
         piles = Counter((place, k.date, k.schema_id) for place, found in loose.items() for k, _ in found)
         self.report.small = sum(n for n in piles.values() if n >= self.cfg.compact.files)
         removal = clear.removable(self.topic, listed, states.values(), self.now(), self.cfg.compact.grace_seconds)
-        self._remove(removal.keys)
-        for place in sorted(states):
+        self._remove([*removal.keys, *self._spare(removal.stray, list(states.values()))])
+        lost = manifest.behind(self.topic, self.sizes, states.values())
+        self.report.problems += [manifest.is_behind(*found) for found in lost.values()]
+        for place in sorted(states.keys() - lost.keys()):
             if self.stop.is_set():
                 return
             try:
@@ -94,6 +96,19 @@ class _Round:
             it = layout.parse_data_key(key, self.topic)
             if it is not None and covers.of_key(it) is None:
                 out[it.topic_id, it.partition].append((it, key))
+        return out
+
+    def _spare(self, stray: Sequence[str], states: Sequence[State]) -> list[str]:
+        out = []
+        for key in stray:
+            self.notify(f"asking the ledger whether {key} may go")
+            if clear.spare(self.store, self.topic, key, self.sizes, states):
+                out.append(key)
+            else:
+                self.report.problems.append(
+                    f"{key}: no manifest names it, and not all of its rows are elsewhere. It stays. Was the folder "
+                    f"_compacted removed, or restored from an older copy? Restore its newest objects"
+                )
         return out
 
     def _remove(self, files: Sequence[str]) -> None:
