@@ -224,7 +224,10 @@ def judge(topic: str, listed: Iterable[str], states: Sequence[State]) -> Visible
     """What counts, of the keys `listed` in the topic's folder before the states were read."""
     covers, listed = Covers.of(states), set(listed)
     files = [
-        DataFile(f.key, s.topic_id, s.partition, f.schema_id, f.date) for s in states for f in s.files if f.key in listed
+        DataFile(f.key, s.topic_id, s.partition, f.schema_id, f.date)
+        for s in states
+        for f in s.files
+        if f.key in listed
     ]
     for key in listed:
         it = layout.parse_data_key(key, topic)
