@@ -182,7 +182,7 @@ def _kept_headers(headers: Sequence[Headers | None], ids: Sequence[bytes | None]
     """The headers that a clean row keeps, by message. A header that can't be what its name says is left out."""
     if None not in ids:
         kept = [it[:2] for it in headers if it]
-        first = [name for (name, _), *_ in kept if name == EVENT_ID]
+        first = [name for (name, v), *_ in kept if name == EVENT_ID and v is not None]
         times = [v for name, v in [it[-1] for it in kept] if name == RECEIVED_AT and v is not None]
         if len(first) == len(times) == len(headers) and max(map(len, times)) <= _TIME_BYTES:
             return kept  # as the bridge writes them

@@ -218,6 +218,17 @@ def test_receive_times_of_any_length_are_numbers(texts: list[bytes]) -> None:
     assert [max(-1, n) for n in found.received.tolist()] == [max(-1, int(text)) for text in texts]
 
 
+@pytest.mark.parametrize(
+    "text", [b"5\0", b"-5", b"", b"5.0", b"0x5", b"9" * 18, b"9" * 19, b"9" * 20, b"\xff", "٥".encode()]
+)
+def test_a_receive_time_is_read_alike_beside_whatever_headers(text: bytes) -> None:
+    """A redo may cut the log in other chunks: it must find the same rows."""
+    first, second = (headers_of(message(i, row(i))) for i in range(2))
+    mine = record(0, row(0), [first[0], (RECEIVED_AT, text), first[2]])
+    alone, beside = chunk_of([mine]), chunk_of([mine, record(1, row(1), second[:1])])
+    assert alone.received[0] == beside.received[0]
+
+
 def test_a_batch_makes_the_same_bytes_however_it_was_read_and_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     messages = [message(i, row(i, day=i % 3) if i % 50 else b"bad") for i in range(400)]
     (whole,) = made(messages)

@@ -107,6 +107,9 @@ def test_headers_that_can_not_be_what_their_name_says_are_left_out_of_the_row() 
     ours: Headers = [("x", b"y"), (RECEIVED_AT, b"17"), (EVENT_ID, bytes(16))]
     (row,) = run(partition(), [message(0, value(), None, ours)]).rows
     assert row[2][:2] == [(EVENT_ID, bytes(16)), (RECEIVED_AT, b"17")]
+    twice: Headers = [(EVENT_ID, None), (RECEIVED_AT, b"17"), (EVENT_ID, bytes(16))]
+    (row,) = run(partition(), [message(0, value(), None, twice)]).rows
+    assert row[2][:2] == [(EVENT_ID, bytes(16)), (RECEIVED_AT, b"17")]
 
 
 def test_what_the_clean_topic_would_not_take_is_refused_once_and_its_copy_is_a_copy() -> None:
