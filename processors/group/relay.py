@@ -157,6 +157,11 @@ def fitting(asked: int, count: int, seconds: float, made: Iterable[Sequence[Row]
     return max(_LEAST_COUNT, min(asked, int(count / share)))
 
 
+def _ours(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those of partitions that did not go in a wait: their next owners have looked at what was emitted by then."""
+    return [o for o in outcomes if o.partition.token.live]
+
+
 class Relay(Generic[P]):
     """The loop, from `join` on."""
 
@@ -257,7 +262,7 @@ class Relay(Generic[P]):
         self.wait.working = True
         limits = {self._settings.targets[s]: pair.target.max_message_bytes for s, pair in self._pairs.items()}
         begun = time.monotonic()
-        outcomes = self._shelved([o for o in self._step.decide(self.wait, batch, limits) if o.partition.token.live])
+        outcomes = self._shelved(_ours(self._step.decide(self.wait, batch, limits)))
         seconds, count = time.monotonic() - begun, sum(len(new) for _, new in batch)
         self._count = fitting(self._count, count, seconds, [o.rows for o in outcomes])
         for o in outcomes:
@@ -275,11 +280,12 @@ class Relay(Generic[P]):
         if not any(o.letters for o in outcomes):
             return outcomes
         shelve = self._settings.shelve
-        return self.wait.hold(
+        out = self.wait.hold(
             "store",
             "shelving dead letters",
             lambda: [replace(o, letters=[shelve(letter) for letter in o.letters]) for o in outcomes],
         )
+        return _ours(out)
 
     def _new(self, groups: Mapping[Partition, list[Message]]) -> list[tuple[P, list[Message]]]:
         """The messages that are still to be dealt with, and ask for as many next time as fit their memory."""

@@ -1,12 +1,16 @@
 """clean's protocol as a whole: whatever dies and when, each raw offset is a row, a repeat or a dead letter, once."""
 
 from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.errors import FatalError
+from headrace.deadletters import Letter
+from headrace.errors import FatalError, TransientError
+from processors.group.relay import Settings, Step
 from processors.group.token import Partition
 from tests.unit.clean_world import CLEAN, CODEC, PARTITIONS, RAW, REFUSED, Process, World, cleaning
 from tests.unit.lives import LIVES, change_hands, live, lives_of, wake
@@ -128,6 +132,33 @@ def test_a_partition_taken_away_while_a_torn_commit_is_repeated_is_left_out_of_i
     """Of a commit of two partitions Kafka takes one or none; before we repeat it, one is another member's."""
     world = world_of(one, two)
     change_hands(world, cleaning, partition, turns, how, back=back, work=work, torn=torn)
+    check_whole(world)
+
+
+@pytest.mark.parametrize("how", ["revoke", "lose"])
+def test_a_partition_taken_away_while_the_store_is_away_emits_nothing_more(how: str) -> None:
+    """Its next owner may have begun a new version of the transform behind what was emitted by then."""
+    world = world_of([("good", 1), ("junk", 2)], [("good", 3)])
+    store = iter([TransientError("the store is away")])
+
+    def shelve(letter: Letter) -> Letter:
+        for error in store:
+            raise error
+        return letter
+
+    def make() -> tuple[Settings, Step[Any]]:
+        settings, step = cleaning()
+        return replace(settings, shelve=shelve), step
+
+    first = Process(world, make)
+    first.interlude = lambda: getattr(first.client, how)(PARTITIONS[0])
+    first.turn()
+    first.turn()
+    assert PARTITIONS[0] not in world.kafka.owners
+    assert not world.kafka.log(CLEAN, 0).records
+    assert not world.letters()
+    assert world.rows((CLEAN, 1))
+    Process(world, cleaning).run_dry()
     check_whole(world)
 
 
