@@ -219,7 +219,7 @@ def test_receive_times_of_any_length_are_numbers(texts: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"5\0", b"-5", b"", b"5.0", b"0x5", b"9" * 18, b"9" * 19, b"9" * 20, b"\xff", "٥".encode()]
+    "text", [b"5\0", b"-5", b"", b"5.0", b"0x5", b"9" * 18, b"9" * 19, b"9" * 20, b"\xff", b"\xd9\xa5"]
 )
 def test_a_receive_time_is_read_alike_beside_whatever_headers(text: bytes) -> None:
     """A redo may cut the log in other chunks: it must find the same rows."""
