@@ -107,7 +107,7 @@ def test_headers_that_can_not_be_what_their_name_says_are_left_out_of_the_row() 
     ours: Headers = [("x", b"y"), (RECEIVED_AT, b"17"), (EVENT_ID, bytes(16))]
     (row,) = run(partition(), [message(0, value(), None, ours)]).rows
     assert row[2][:2] == [(EVENT_ID, bytes(16)), (RECEIVED_AT, b"17")]
-    twice: Headers = [(EVENT_ID, None), (RECEIVED_AT, b"17"), (EVENT_ID, bytes(16))]
+    twice: Any = [(EVENT_ID, None), (RECEIVED_AT, b"17"), (EVENT_ID, bytes(16))]
     (row,) = run(partition(), [message(0, value(), None, twice)]).rows
     assert row[2][:2] == [(EVENT_ID, bytes(16)), (RECEIVED_AT, b"17")]
 
