@@ -118,7 +118,7 @@ class EventIds:
             self._rebuild()
         if _may_repeat(keys):  # of equal ids the last counts
             last = {key: i for i, key in enumerate(map(bytes, keys))}
-            chosen = np.fromiter(last.values(), dtype=np.int64)
+            chosen = np.sort(np.fromiter(last.values(), dtype=np.int64))  # by offset: of two in one place the later stays
             keys, offsets = keys[chosen], offsets[chosen]
         old, slot = self._find(keys)
         known, place = old >= 0, self._place(offsets)
