@@ -116,9 +116,9 @@ class EventIds:
         self._grow(self._first, offsets)
         if self._used + len(keys) > len(self._table) // 2:
             self._rebuild()
-        if _may_repeat(keys):  # of equal ids the last counts
+        if _may_repeat(keys):  # of equal ids the last counts, and in one place the later stays
             last = {key: i for i, key in enumerate(map(bytes, keys))}
-            chosen = np.sort(np.fromiter(last.values(), dtype=np.int64))  # by offset: of two in one place the later stays
+            chosen = np.sort(np.fromiter(last.values(), dtype=np.int64))
             keys, offsets = keys[chosen], offsets[chosen]
         old, slot = self._find(keys)
         known, place = old >= 0, self._place(offsets)
