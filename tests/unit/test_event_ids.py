@@ -61,7 +61,8 @@ def test_long_runs_and_growth() -> None:
 
 def test_a_log_with_a_large_gap_keeps_the_later_of_two_ids_that_fall_in_one_place() -> None:
     """A batch that spans more offsets than there are places: the id that comes twice in it is the one to stay."""
-    ids, offsets = [key(1), key(2), key(1), key(1)], [0, 100, 100 + 2**16, 101 + 2**16]
+    ids: list[bytes | None] = [key(1), key(2), key(1), key(1)]
+    offsets = [0, 100, 100 + 2**16, 101 + 2**16]
     assert run(ids, offsets, 10, [3]) == [False, False, False, True]
 
 
