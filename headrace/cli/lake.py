@@ -32,6 +32,8 @@ def compact(
     minutes; both may run at once. It may be interrupted at any time: the next round goes on. Exit code 1 when something
     was in the way, such as a hole in the ledger.
     """
+    import tempfile
+
     import orjson
 
     from headrace.lake.compaction import Report
@@ -45,9 +47,19 @@ def compact(
     with progress("topics") as bar:
         task = bar.add_task("", total=len(topics), count=len(topics))
         for topic in topics:
-            done = work(
-                cfg, store, topics=[topic], dry_run=dry_run, notify=lambda words: bar.update(task, description=words)
-            )
+            try:
+                done = work(
+                    cfg,
+                    store,
+                    topics=[topic],
+                    dry_run=dry_run,
+                    notify=lambda words: bar.update(task, description=words),
+                )
+            except OSError as e:  # of its temporary folder: the store's errors are others
+                where, why = tempfile.gettempdir(), e.strerror or e
+                raise ConfigError(
+                    f"the temporary folder {where}: {why}. Make room there, or name another folder in TMPDIR"
+                ) from None
             report.topics |= done.topics
             bar.advance(task)
     if json:

@@ -1,5 +1,6 @@
 """`headrace lake`: what it prints, and its exit codes."""
 
+import errno
 import json
 import random
 from pathlib import Path
@@ -69,3 +70,16 @@ def test_what_was_in_the_way_is_said(
     assert done.returncode == 1
     assert "the ledger has no entry at" in done.stderr
     assert run(monkeypatch, capfd, "lake", "compact", "pumps").returncode == 2
+
+
+def test_a_full_temporary_folder_is_said_with_what_to_do(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("headrace.lake.compaction.sort.merge", full)
+    done = run(monkeypatch, capfd, "lake", "compact", "imu")
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+    assert "TMPDIR" in done.stderr
