@@ -8,7 +8,7 @@ import pytest
 from headrace.errors import FatalError
 from headrace.lake import layout, ledger, manifest
 from headrace.lake.verify import row_gaps
-from tests.unit.lake_world import TOPIC
+from tests.unit.lake_world import DAY, FIRST, SECOND, TOPIC
 from tests.unit.test_compaction import HOUR, World
 
 
@@ -118,3 +118,24 @@ def test_a_manifest_put_back_by_one_state_removes_nothing(world: World) -> None:
     days(one, 3)
     assert all(one.store.exists(f.key) for f in newest.files)
     assert any(newest.files[-1].key in p or "not in the lake" in p for p in one.round().problems)
+
+
+def test_no_merge_goes_over_a_file_that_was_deleted_by_hand(tmp_path: Path) -> None:
+    """Else it would be hidden when it is put back, and removed."""
+    world = World(tmp_path, files=4)
+    world.time = (FIRST + DAY / 2) / SECOND
+    entries = [world.lake.batch(0, {(0, 7): 10}) for _ in range(3)]
+    for _ in range(6):
+        world.lake.batch(0, {(1, 7): 10})
+    world.round()
+    key = entries[1].files[0].key
+    data = world.store.get(key)
+    world.store.delete(key)
+    world.time += 3 * 86_400
+    assert any(key in p for p in world.round().problems)
+    world.store.put(key, data)
+    assert world.round().problems == []
+    world.time += 2 * HOUR
+    world.round()
+    world.counted()
+    assert not world.store.exists(key)

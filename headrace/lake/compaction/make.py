@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from headrace.errors import FatalError
@@ -31,7 +32,7 @@ def make(
     store: ObjectStore,
     state: State,
     merge: Merge,
-    entries: Mapping[int, Entry],
+    entries: dict[int, Entry],
     *,
     now: float,
     memory: int,
@@ -39,8 +40,9 @@ def make(
 ) -> Merged:
     """Store a file with the rows of all files of `merge`, under a key that no state names yet.
 
-    `entries`: those of the ledger that are known already. Bad where nothing was stored.
+    `entries`: those of the ledger that are known already; those that are read are added. Bad where nothing was stored.
     """
+    _unbroken(store, state, merge, entries)
     _sweep()
     with tempfile.TemporaryDirectory(prefix=_FOLDER) as name:
         folder = Path(name)
@@ -65,6 +67,34 @@ def make(
         date, schema_id, merge.start, merge.end, key, rows, len(data), ledger.checksum(data), int(now),
         merge.level, merge.closed,
     )  # fmt: skip
+
+
+def _unbroken(store: ObjectStore, state: State, merge: Merge, entries: dict[int, Entry]) -> None:
+    """Bad where the ledger names a file between those of the merge that is not one of them.
+
+    Such a file was deleted by hand, or the listing lacked it. The merged file would stand for it too: put back, it
+    would never be seen again, and be removed.
+    """
+    prefix = chain.prefix_of(state.topic, state.topic_id, state.partition)
+
+    def entry(at: int) -> Entry:
+        if at not in entries:
+            found = chain.entry_at(store, prefix, at)
+            if found is None:
+                raise Bad(f"the ledger has no entry at {at}: the files before and after it stay apart")
+            entries[at] = found
+        return entries[at]
+
+    for before, after in pairwise(merge.items):
+        at = entry(before.end - 1).end
+        while at < after.start:
+            for f in entry(at).files:
+                it = layout.parse_data_key(f.key, state.topic)
+                if it is not None and (it.date, it.schema_id) == merge.slot:
+                    raise Bad(
+                        f"{f.key} is in the ledger and not in the lake: the files of its date stay apart. Restore it"
+                    )
+            at = max(entry(at).end, at + 1)
 
 
 def _sweep() -> None:
