@@ -126,6 +126,9 @@ def consumer(cfg: Kafka, group: str, **settings: Any) -> Consumer:
 
     Errors as for `producer`.
     """
+    # It is a producer's; librdkafka refuses a reader where it is above what is fetched at once.
+    given = {name: value for name, value in cfg.librdkafka.items() if name != "message.max.bytes"}
+    cfg = cfg.model_copy(update={"librdkafka": given})
     return _make(Consumer, _FETCHING, cfg, {"group.id": group, **_dotted(settings)}, _CONSUMER)
 
 
