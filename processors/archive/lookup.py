@@ -3,7 +3,6 @@
 import math
 import threading
 import time
-from collections.abc import Sequence
 
 from headrace import kafka
 from headrace.config.connect import Kafka
@@ -11,7 +10,6 @@ from headrace.errors import TransientError
 from processors.archive.recovery import Offsets
 
 _ASK_SECONDS = 10.0
-_PARTITIONS = 3
 
 
 class Lookup:
@@ -38,17 +36,6 @@ class Lookup:
         except kafka.KafkaException as e:
             kafka.probe(self._cfg)  # says why, where Kafka can't be reached
             raise kafka.translate(e, "asking for the topics") from None
-
-    def partitions(self, topics: Sequence[str]) -> int:
-        """How many partitions these topics have, one at least; a topic that is yet to be made counts as one of three.
-
-        TransientError where Kafka is away.
-        """
-        try:
-            found = self.client.list_topics(timeout=_ASK_SECONDS).topics
-        except kafka.KafkaException as e:
-            raise kafka.translate(e, "asking for the topics") from None
-        return max(1, sum(len(found[t].partitions) if t in found else _PARTITIONS for t in topics))
 
     def topic_id(self, topic: str) -> str:
         """The topic's id at a moment after the call; TransientError where Kafka is away or has no such topic.

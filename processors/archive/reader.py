@@ -9,25 +9,23 @@ from processors.group import member
 from processors.group.member import Member
 from processors.group.token import Partition
 
-# What librdkafka fetches ahead, all partitions together: it counts bytes of messages, and takes half a kilobyte more
-# for each. One partition gets a part, and never more than the most nor less than the least.
-_AHEAD_KBYTES, _MOST_KBYTES, _LEAST_KBYTES = 12 * 1024, 4 * 1024, 64
-_AHEAD_COUNT, _MOST_COUNT, _LEAST_COUNT = 24_000, 8_000, 100
+_SETTINGS: dict[str, Any] = {
+    # What librdkafka fetches ahead, of all partitions together: it takes half a kilobyte more for each message.
+    "queued.max.messages.kbytes": 4 * 1024,
+    "queued.min.messages": 8_000,
+    "fetch.max.bytes": 4 * 1024 * 1024,
+    "max.partition.fetch.bytes": 1024 * 1024,  # a batch of Kafka's is never cut
+    "fetch.min.bytes": 1024 * 1024,  # or what there is after the wait: the broker pays for each answer
+    "fetch.wait.max.ms": 500,
+    "topic.metadata.refresh.interval.ms": 10_000,  # for topics that are yet to be made
+}
 _POLL_BYTES = 512 * 1024  # of messages in one poll, about: each takes kilobytes until its chunk is made
 _LEAST_POLL = 10
 
 
-def consumer(cfg: Kafka, group: str, partitions: int) -> kafka.Consumer:
-    """The client to read so many partitions with, or some of them. Errors as kafka.consumer raises them."""
-    kbytes = max(_LEAST_KBYTES, min(_MOST_KBYTES, _AHEAD_KBYTES // partitions))
-    settings: dict[str, Any] = {
-        "queued.max.messages.kbytes": kbytes,  # of each partition
-        "queued.min.messages": max(_LEAST_COUNT, min(_MOST_COUNT, _AHEAD_COUNT // partitions)),
-        "max.partition.fetch.bytes": min(1024, kbytes) * 1024,  # a batch of Kafka's is never cut
-        "fetch.max.bytes": 4 * 1024 * 1024,
-        "topic.metadata.refresh.interval.ms": 10_000,  # for topics that are yet to be made
-    }
-    return member.consumer(cfg, group, **settings)
+def consumer(cfg: Kafka, group: str) -> kafka.Consumer:
+    """The client to read with. Errors as kafka.consumer raises them."""
+    return member.consumer(cfg, group, **_SETTINGS)
 
 
 class Reader:

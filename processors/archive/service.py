@@ -119,10 +119,7 @@ def run(config: Config, stop: threading.Event) -> None:
         if lookup is None:
             return
         with closing(lookup):
-            count = until_there("kafka", partial(lookup.partitions, topics), health, stop)
-            if count is None:
-                return
-            client = until_there("kafka", partial(reader.consumer, cfg, config.archive.group, count), health, stop)
+            client = until_there("kafka", partial(reader.consumer, cfg, config.archive.group), health, stop)
             if client is None:
                 return
             letters = Letters(config, store)
