@@ -187,7 +187,7 @@ def temp_full(world: World) -> None:
         fill(ballast)
         os.truncate(ballast, ballast.stat().st_size - SPARE)
         with world.extra("processors", "compact", env={"TMPDIR": str(folder)}):
-            world.wait("a round that fails", lambda: said(world, "a round failed"), STEP_SECONDS)
+            world.wait("a round that fails", lambda: said(world, "a round failed, and the next one does what it left"), STEP_SECONDS)
             assert not said(world, "compacted"), "it merged without room: this proves nothing"
             ballast.unlink()
             world.wait("a merge", lambda: said(world, "compacted"), STEP_SECONDS)
