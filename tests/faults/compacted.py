@@ -26,6 +26,7 @@ from tests.faults.settings import disks
 from tests.faults.world import World
 
 GENTLE = Shape(rate=600)
+FAILED = "a round failed, and the next one does what it left"  # as the service says
 SPARE = 12 << 10  # bytes: Python takes another temporary folder where not even its probe has room
 STEP_SECONDS = 120.0  # until a step comes: files have to come together first, and replaced ones to grow old
 TOUCHED = tuple(
@@ -187,7 +188,7 @@ def temp_full(world: World) -> None:
         fill(ballast)
         os.truncate(ballast, ballast.stat().st_size - SPARE)
         with world.extra("processors", "compact", env={"TMPDIR": str(folder)}):
-            world.wait("a round that fails", lambda: said(world, "a round failed, and the next one does what it left"), STEP_SECONDS)
+            world.wait("a round that fails", lambda: said(world, FAILED), STEP_SECONDS)
             assert not said(world, "compacted"), "it merged without room: this proves nothing"
             ballast.unlink()
             world.wait("a merge", lambda: said(world, "compacted"), STEP_SECONDS)
