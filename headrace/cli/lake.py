@@ -65,7 +65,7 @@ def compact(
     if json:
         data(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
-        _show(report, dry_run=dry_run)
+        _show(report, least=cfg.compact.files, dry_run=dry_run)
     if not report.good:
         raise typer.Exit(1)
 
@@ -117,7 +117,7 @@ def _topics(cfg: "Config", names: list[str] | None) -> list[str]:
     return list(dict.fromkeys(out))
 
 
-def _show(report: "Report", *, dry_run: bool) -> None:
+def _show(report: "Report", *, least: int, dry_run: bool) -> None:
     from rich.filesize import decimal
     from rich.table import Table
 
@@ -135,5 +135,7 @@ def _show(report: "Report", *, dry_run: bool) -> None:
     for it in report.topics.values():
         for words in it.problems:
             say(words)
-    if dry_run:
+    if not any(it.merged or it.removed or it.problems for it in report.topics.values()):
+        say(f"nothing to merge or remove yet: of today's files, {least} of a partition and schema become one")
+    elif dry_run:
         say("nothing was done: leave out --dry-run to do it")

@@ -42,6 +42,7 @@ def test_a_round_says_what_it_did(
     words = next(line for line in dry.stdout.splitlines() if line.startswith("imu")).split()
     assert words[1:5] == [str(topic[k]) for k in ("before", "after", "merged", "merges")]
     again = run(monkeypatch, capfd, "lake", "compact")
+    assert "nothing to merge or remove yet: of today's files, 12 of a partition" in again.stderr
     assert [line.split()[:5] for line in again.stdout.splitlines()[-2:]] == [
         ["environment", "0", "0", "0", "0"], ["imu", str(topic["after"]), str(topic["after"]), "0", "0"],
     ]  # fmt: skip
