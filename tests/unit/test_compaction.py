@@ -268,8 +268,9 @@ def test_a_compactor_that_was_stopped_for_days_does_no_harm(world: World) -> Non
     assert len(world.keys()) == len(manifest.visible(world.store, TOPIC).files)
 
 
-def test_killed_between_any_two_steps_and_begun_again(tmp_path: Path) -> None:
-    """At every call of the store, before it and after it; a merge and a removal are in each life."""
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
+def test_killed_between_any_two_steps_and_begun_again(tmp_path: Path, step: int) -> None:
+    """At every call of the store, or every fifth, before it and after it; a merge and a removal are in each life."""
     n = 0
     for when in ("before", "after"):
         call, died = 1, True
@@ -292,8 +293,8 @@ def test_killed_between_any_two_steps_and_begun_again(tmp_path: Path) -> None:
                 world.round()
             world.checked()
             assert len(world.keys()) == len(manifest.visible(world.store, TOPIC).files), "a crash leaves nothing behind"
-            n, call = n + 1, call + (1 if call < 12 else 3)
-    assert n > 20
+            n, call = n + 1, call + step
+    assert n > 40 // step
 
 
 def test_random_lives(tmp_path: Path) -> None:
