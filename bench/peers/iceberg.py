@@ -50,6 +50,6 @@ def sink(bench: Bench) -> Side:
     log = bench.folder / "iceberg.log"
     before = log.stat().st_size if log.is_file() else 0
     return Side(
-        "iceberg", argv, partial(bench.joined, GROUP), partial(bench.committed, GROUP, TOPIC),
+        "iceberg", argv, partial(bench.joined, GROUP), partial(bench.committed, GROUP, [TOPIC]),
         alive=lambda: b"Task is being killed" not in log.read_bytes()[before:],
     )  # fmt: skip

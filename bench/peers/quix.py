@@ -39,5 +39,5 @@ def archive(bench: Bench) -> Side:
     """JSON topic to Parquet."""
     argv, env = _step(bench, "store", CLEAN, "quix_files")  # relative: Quix takes no hyphen in a path
     group = "bench-quix-store"
-    ready, done = partial(bench.joined, group), partial(bench.committed, group, CLEAN)
+    ready, done = partial(bench.joined, group), partial(bench.committed, group, [CLEAN])
     return Side("quix-archive", argv, ready, done, env, folder=bench.folder)
