@@ -5,12 +5,10 @@ All the while a question is asked of the lake, whose answer may neither fall nor
 
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from urllib.parse import unquote
 
 from headrace.lake import layout, manifest
@@ -22,7 +20,7 @@ from tests.faults.fleet import Shape
 from tests.faults.machine import fill
 from tests.faults.protocol import Trap
 from tests.faults.proxy import Manners
-from tests.faults.settings import disks
+from tests.faults.settings import disks, small_disk
 from tests.faults.world import World
 
 GENTLE = Shape(rate=600)
@@ -183,6 +181,7 @@ def store_killed(world: World) -> None:
 def temp_full(world: World) -> None:
     """The temporary folder of a compactor has no room; then it has."""
     folder = world.state.path.parent / "small-tmp"
+    folder.mkdir(exist_ok=True)
     with small_disk(folder, "64m"), halted(world):
         ballast = folder / "ballast"
         fill(ballast)
@@ -193,17 +192,6 @@ def temp_full(world: World) -> None:
             ballast.unlink()
             world.wait("a merge", lambda: said(world, "compacted"), STEP_SECONDS)
     world.wait_ready()
-
-
-@contextmanager
-def small_disk(path: Path, size: str) -> Iterator[None]:
-    """A file system of that size."""
-    path.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(path)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def archive_killed(world: World) -> None:

@@ -76,7 +76,9 @@ def setting(kind: str, folder: Path) -> Iterator[World]:
     with ExitStack() as cleanup:
         if kind == "disks":
             for name in SERVERS:
-                cleanup.enter_context(_small_disk(state / "data" / name))
+                place = state / "data" / name
+                place.mkdir(parents=True)
+                cleanup.enter_context(small_disk(place, DISK))
         if kind == "clocks":
             clock = folder / CLOCK_FILE
             clock.write_text("+0\n")
@@ -108,9 +110,9 @@ def setting(kind: str, folder: Path) -> Iterator[World]:
 
 
 @contextmanager
-def _small_disk(path: Path) -> Iterator[None]:
-    path.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=0700", "tmpfs", str(path)], check=True)
+def small_disk(path: Path, size: str) -> Iterator[None]:
+    """A file system of that size, mounted on the folder `path`."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(path)], check=True)
     try:
         yield
     finally:

@@ -3,7 +3,6 @@
 import random
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +10,9 @@ import pytest
 
 import headrace
 from headrace.config import Config
-from headrace.errors import HeadraceError
 from headrace.lake import manifest, remote, sql
 from headrace.lake.compaction import compact
 from headrace.store.base import ObjectStore
-from headrace.store.open import open_store
 from tests.secured import seaweed
 from tests.secured.certs import Certs
 from tests.unit.lake_world import TOPIC, Lake
@@ -31,18 +28,7 @@ def world(certs: Certs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         cfg = Config.model_validate({
             "store": {**it.settings, "tls": tls}, "streams": {"imu": {}}, "compact": {"grace_seconds": 3600},
         })  # fmt: skip
-        store, end = open_store(cfg.store), time.monotonic() + 120
-        while True:  # it listens before all of it is there
-            try:
-                store.ensure_bucket()
-                store.put("first", uuid.uuid4().bytes)
-            except HeadraceError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.5)
-            else:
-                break
-        yield cfg, store
+        yield cfg, seaweed.opened(cfg.store)
 
 
 def requests(cfg: Config, select: str) -> dict[tuple[str, bool], int]:

@@ -1,6 +1,5 @@
 """A real SeaweedFS with TLS: the store's contract, encryption, SQL; and certificates that are refused."""
 
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from headrace.config import Config
 from headrace.config.connect import Store
-from headrace.errors import ConfigError, HeadraceError, TransientError
+from headrace.errors import ConfigError, TransientError
 from headrace.lake import layout, sql
 from headrace.operate import doctor
 from headrace.store.base import Encrypting
@@ -30,17 +29,7 @@ SELECT = "select device_id, date::varchar as day from walks"
 @pytest.fixture(scope="module")
 def server(certs: Certs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with seaweed.running(tmp_path_factory.mktemp("weed"), certs.servers["good"]) as it:
-        store, end = open_store(settings(it, certs)), time.monotonic() + 120
-        while True:  # it listens before all of it is there
-            try:
-                store.ensure_bucket()
-                store.put("first", b"1")
-            except HeadraceError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.5)
-            else:
-                break
+        seaweed.opened(settings(it, certs))
         yield it
 
 

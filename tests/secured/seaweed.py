@@ -9,10 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from headrace.config.connect import Store
+from headrace.errors import HeadraceError
 from headrace.runtime.sockets import listening
 from headrace.stack import ports, store
+from headrace.store.base import ObjectStore
+from headrace.store.open import open_store
 from tests.secured.certs import Pair
-from tests.waiting import stop_process
+from tests.waiting import stop_process, until
 
 HOST = "127.0.0.1"
 
@@ -61,3 +65,15 @@ def running(folder: Path, pair: Pair) -> Iterator[Server]:
         yield it
     finally:
         it.stop()
+
+
+def opened(config: Store) -> ObjectStore:
+    """The server's store, with a bucket, once it takes objects: it listens before all of it is there."""
+    it = open_store(config)
+
+    def takes() -> bool:
+        it.ensure_bucket()
+        return it.put("first", b"1")
+
+    until(takes, 120, "the S3 server takes objects", pause=0.5, not_yet=(HeadraceError,))
+    return it
