@@ -7,6 +7,14 @@ from typing import Any, NamedTuple
 Line = dict[str, Any]  # a result, as a line of JSON
 LAKE = ("clean", "archive")
 QUIX = ("quix-clean", "quix-archive")
+PATH = (
+    "bridge",
+    "clean",
+    "archive",
+    "kafka",
+    "mosquitto",
+    "supervisor",
+)  # processes that readings need to reach the lake
 
 
 class Spread(NamedTuple):
@@ -60,15 +68,32 @@ def ratio(lines: Sequence[Line], workload: str, ours: Iterable[str], peers: Iter
 
 
 def core(lines: Sequence[Line], rate: int) -> float | None:
-    """The share of a core, in percent, of bridge, clean, archive, Kafka, Mosquitto and supervisor at a rate."""
-    parts = ("bridge", "clean", "archive", "kafka", "mosquitto", "supervisor")
-    found = [of(lines, "core", what="steady", rate=rate, process=name) for name in parts]
+    """The share of a core, in percent, of the processes of the path at a rate."""
+    found = [of(lines, "core", what="steady", rate=rate, process=name) for name in PATH]
     return sum(map(statistics.median, found)) if all(found) else None
 
 
 def delay(lines: Sequence[Line], rate: int, topic: str, figure: str) -> float | None:
     """The median over the rounds of a percentile of the time from device to topic."""
     found = of(lines, figure, what="latency", rate=rate, topic=topic)
+    return statistics.median(found) if found else None
+
+
+def along(flood: Line) -> float:
+    """What a reading of a flood costs the processes of the path, in microseconds of CPU."""
+    return float(sum(flood["processes"].get(name, 0.0) for name in PATH))
+
+
+def flooded(lines: Sequence[Line]) -> float | None:
+    """The median over the rounds of what a reading of a flood costs along the path."""
+    found = [along(x) for x in lines if x["what"] == "flood"]
+    return statistics.median(found) if found else None
+
+
+def beyond(lines: Sequence[Line], rate: int) -> float | None:
+    """The median over the rounds of how much later than the archive's rotation 99 % of the rows can be queried."""
+    ran = [x for x in lines if x["what"] == "latency" and x["topic"] == "lake" and x["rate"] == rate and "p99_ms" in x]
+    found = [x["p99_ms"] - x["rotation_ms"] for x in ran]
     return statistics.median(found) if found else None
 
 
@@ -99,12 +124,14 @@ LEVELS = (
     Level("bridge_cpu_by_telegraf", 0.6, lambda x: ratio(x, "imu", ["bridge"], ["telegraf"], "cpu_us")),
     Level("bridge_rate_by_telegraf", 1.5, lambda x: ratio(x, "imu", ["bridge"], ["telegraf"], "rate"), at_least=True),
     Level("bridge_arrays_us_a_reading", 5.0, lambda x: cost(x, "arrays", ["bridge"])),
+    Level("bridge_waveform_us", 235.0, lambda x: cost(x, "waveforms", ["bridge"])),
     Level("clean_and_archive_cpu_by_quix", 0.12, lambda x: ratio(x, "imu", LAKE, QUIX, "cpu_us")),
     Level("archive_cpu_by_iceberg_sink", 0.33, lambda x: ratio(x, "imu", ["archive"], ["iceberg"], "cpu_us")),
     Level("core_percent_at_1000", 45.0, lambda x: core(x, 1000)),
     Level("core_percent_idle", 6.0, lambda x: core(x, 0)),
     Level("p99_ms_to_clean_at_5000", 250.0, lambda x: delay(x, 5000, "clean", "p99_ms")),
-    Level("flood_us_a_reading", 90.0, lambda x: middle(x, "cpu_us", what="flood")),
+    Level("p99_ms_to_a_row_beyond_rotation_at_5000", 1000.0, lambda x: beyond(x, 5000)),
+    Level("flood_us_a_reading", 90.0, flooded),
     Level("bridge_50_streams_by_1", 1.3, lambda x: grown(x, "streams", 1, 50, ["bridge"])),
     Level("clean_and_archive_50_streams_by_1", 1.3, lambda x: grown(x, "streams", 1, 50, LAKE)),
     Level("bridge_10000_devices_by_10", 1.2, lambda x: grown(x, "devices", 10, 10_000, ["bridge"])),
@@ -113,6 +140,10 @@ LEVELS = (
     Level("archive_restart_seconds", 1.5, lambda x: middle(x, "seconds", what="start", name="archive")),
     Level("clean_restart_seconds", 2.0, lambda x: middle(x, "seconds", what="start", name="clean")),
     Level("150_partitions_seconds", 3.0, lambda x: middle(x, "seconds", what="start", name="150 partitions")),
+    Level("up_warm_seconds", 10.0, lambda x: middle(x, "seconds", what="start", name="headrace up")),
+    Level("version_cpu_seconds", 0.1, lambda x: middle(x, "cpu", what="command", name="headrace --version")),
+    Level("status_cpu_seconds", 0.4, lambda x: middle(x, "cpu", what="command", name="headrace status")),
+    Level("query_cpu_seconds", 0.5, lambda x: middle(x, "cpu", what="command", name="headrace query 'select 1'")),
     Level("largest_process_mb", 300.0, lambda x: largest(x, ["bridge", *LAKE])),
 )
 

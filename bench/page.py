@@ -59,6 +59,7 @@ def text(lines: Sequence[Line]) -> str:
         _steady(lines),
         _flood(lines),
         _growth(lines),
+        _commands(lines),
         _limits(lines),
         _failed(lines),
     ]
@@ -137,7 +138,7 @@ def _steady(lines: Sequence[Line]) -> str:
         out.append(f"| {name} | {' | '.join(cells)} |")
     out += [
         "",
-        "Milliseconds from a device's clock to Kafka's log, p50 and p99.",
+        "Milliseconds from a device's clock to Kafka's log, and to a file of the lake that queries see, p50 and p99.",
         "",
         "| | p50 | p99 |",
         "|---|---|---|",
@@ -145,7 +146,7 @@ def _steady(lines: Sequence[Line]) -> str:
     late = [x for x in lines if x["what"] == "latency" and "p50_ms" in x]
     for rate, topic in dict.fromkeys((x["rate"], x["topic"]) for x in late):
         p50, p99 = (cell(spread(of(late, f, rate=rate, topic=topic)), 0) for f in ("p50_ms", "p99_ms"))
-        out.append(f"| {rate:,}/s, .{topic} | {p50} | {p99} |")
+        out.append(f"| {rate:,}/s, {'lake' if topic == 'lake' else f'.{topic}'} | {p50} | {p99} |")
     short = [x for x in ran if x["sent"] < 0.98 * x["rate"] * _seconds(lines)]
     return "\n".join([*out, *(["", "The sender did not keep up in some of these."] if short else []), ""])
 
@@ -159,9 +160,11 @@ def _flood(lines: Sequence[Line]) -> str:
     if not ran:
         return ""
     rate, all_of_it = (spread(of(ran, figure)) for figure in ("rate", "cpu_us"))
+    path = spread([figures.along(x) for x in ran])
     words = (
         f"{ran[-1]['count']:,} readings as fast as the broker took them, until the last was in the lake: "
-        f"{cell(rate, 0)} readings/s, {cell(all_of_it)} us of CPU a reading over all processes:"
+        f"{cell(rate, 0)} readings/s, {cell(path)} us of CPU a reading over the path ({', '.join(figures.PATH)}), "
+        f"{cell(all_of_it)} over all processes:"
     )
     rows = [f"| {name} | {cell(spread([x['processes'][name] for x in ran]))} |" for name in ran[0]["processes"]]
     head = ["| process | CPU us a reading |", "|---|---|"]
@@ -184,13 +187,25 @@ def _growth(lines: Sequence[Line]) -> str:
         out.append("")
     if started:
         out += [
-            "## From a start to the first reading", "", "Clean looks back on 600,000 readings.", "",
+            "## From a start to the first reading", "",
+            "Clean looks back on 600,000 readings. `headrace up` is warm, and until all is ready.", "",
             "| service | seconds |", "|---|---|",
         ]  # fmt: skip
         for name in dict.fromkeys(x["name"] for x in started):
             out.append(f"| {name} | {cell(spread(of(started, 'seconds', name=name)), 2)} |")
         out.append("")
     return "\n".join(out)
+
+
+def _commands(lines: Sequence[Line]) -> str:
+    ran = [x for x in lines if x["what"] == "command"]
+    if not ran:
+        return ""
+    out = ["## The command line", "", "| command | CPU seconds |", "|---|---|"]
+    out += [
+        f"| `{name}` | {cell(spread(of(ran, 'cpu', name=name)), 2)} |" for name in dict.fromkeys(x["name"] for x in ran)
+    ]
+    return "\n".join([*out, ""])
 
 
 def _limits(lines: Sequence[Line]) -> str:

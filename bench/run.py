@@ -17,12 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from bench import figures, growth, limits, machine, page, processors, sides, starts, whole
+from bench import commands, figures, growth, limits, machine, page, processors, sides, starts, whole
 from bench.chain import chain
 from bench.figures import Line
 from bench.load import Message, Record, fill, flood
@@ -33,7 +33,7 @@ from bench.workloads import LAKE, WORKLOADS, Workload
 from headrace.errors import HeadraceError
 
 RESULTS = Path(__file__).with_name("results.jsonl")
-PARTS = ("bridge", "lake", "iceberg", "steady", "flood", "growth", "starts", "limits")
+PARTS = ("bridge", "lake", "iceberg", "steady", "rows", "flood", "growth", "starts", "commands", "limits")
 
 
 class Counts:
@@ -119,6 +119,13 @@ def runs(
     pairs += [("imu", side, partial(over_kafka, bench, side, counts.readings)) for side in lakes]
     if "growth" in parts:
         pairs += [("imu", it.side, it.run) for it in growth.sizes(bench, counts.messages, counts.readings, counts.most)]
+    each: dict[str, Callable[[], Iterable[Line]]] = {
+        "starts": lambda: starts.measured(bench),
+        "flood": lambda: [whole.flooded(bench, counts.messages)],
+        "steady": lambda: [x for rate in (0, 1000, 5000) for x in whole.at_rate(bench, rate, counts.seconds)],
+        "rows": lambda: [whole.until_rows(bench, 5000, counts.seconds)],
+        "commands": commands.measured,
+    }
     for number in rounds:
         for name, side, run in pairs:
             began = {"workload": name, "round": number, "load": os.getloadavg()[0]}
@@ -126,14 +133,9 @@ def runs(
                 yield from ({"what": "run", **began, **line} for line in run())
             except (HeadraceError, RuntimeError, TimeoutError, OSError, subprocess.SubprocessError) as e:
                 yield {"what": "failed", **began, "side": side, "why": f"{type(e).__name__}: {e}"}
-        if "starts" in parts:
-            yield from ({"round": number, "load": os.getloadavg()[0], **line} for line in starts.measured(bench))
-        if "flood" in parts:
-            yield {"round": number, "load": os.getloadavg()[0], **whole.flooded(bench, counts.messages)}
-        if "steady" in parts:
-            for rate in (0, 1000, 5000):
-                began = {"round": number, "load": os.getloadavg()[0]}
-                yield from ({**began, **line} for line in whole.at_rate(bench, rate, counts.seconds))
+        for part, measure in each.items():
+            if part in parts:
+                yield from ({"round": number, "load": os.getloadavg()[0], **line} for line in measure())
     if "limits" in parts:
         yield from limits.measured(bench, counts.readings)
 

@@ -1,4 +1,4 @@
-"""The whole stack at a steady rate, and idle: what share of a core each process takes, how late readings are."""
+"""The whole stack at a steady rate, idle and flooded: what each process takes, how late readings are."""
 
 import asyncio
 import io
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import fastavro
 
 from bench.figures import Line, percentile
+from bench.lakewatch import LakeWatch
 from bench.load import Message, flood, steady
 from bench.measure import family, services, usage, wait
 from bench.sides import Bench
@@ -61,13 +62,21 @@ def at_rate(bench: Bench, rate: int, seconds: float) -> list[Line]:
     ]
     if rate:
         time.sleep(SETTLE)
-        for topic in topics:
-            late = delays(bench, topic, begins[topic])
-            figures = {f"p{share:g}_ms": percentile(late, share / 100) for share in (50, 99)} if late else {}
-            lines.append(
-                {"what": "latency", "rate": rate, "topic": topic.split(".")[1], "readings": len(late), **figures}
-            )
+        lines += [_late(rate, topic.split(".")[1], delays(bench, topic, begins[topic])) for topic in topics]
     return lines
+
+
+def until_rows(bench: Bench, rate: int, seconds: float) -> Line:
+    """How late rows can be queried, at so many readings a second. By itself: to look costs the store something."""
+    with LakeWatch(bench.state, f"{STREAM}.clean") as watch:
+        sent = asyncio.run(steady(bench.servers.mqtt, _message, rate, seconds))
+        late = watch.delays(sent, watch.rotation + 30)
+    return {**_late(rate, "lake", late), "rotation_ms": watch.rotation * 1000}
+
+
+def _late(rate: int, topic: str, late: list[float]) -> Line:
+    found = {f"p{share:g}_ms": percentile(late, share / 100) for share in (50, 99)} if late else {}
+    return {"what": "latency", "rate": rate, "topic": topic, "readings": len(late), **found}
 
 
 def flooded(bench: Bench, count: int) -> Line:

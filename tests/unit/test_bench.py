@@ -40,7 +40,11 @@ STEADY: list[Line] = [
        "round": 1} for size, side, cpu in ((1, "clean", 10.0), (1, "archive", 10.0), (50, "clean", 20.0),
                                            (50, "archive", 30.0), (50, "bridge", 30.0))),
     {"what": "start", "name": "clean", "seconds": 2.5, "round": 1},
-    {"what": "flood", "count": 1000, "rate": 9000.0, "cpu_us": 95.0, "processes": {"kafka": 60.0, "bridge": 35.0}},
+    {"what": "flood", "count": 1000, "rate": 9000.0, "cpu_us": 105.0,
+     "processes": {"kafka": 60.0, "bridge": 35.0, "hub": 10.0}},
+    {"what": "latency", "rate": 5000, "topic": "lake", "readings": 9, "p50_ms": 5e3, "p99_ms": 1.08e4,
+     "rotation_ms": 1e4},
+    {"what": "command", "name": "headrace status", "cpu": 0.3, "round": 1, "load": 2.0},
     {"what": "limit", "name": "Parquet written", "us": 0.37},
     {"what": "failed", "side": "iceberg", "workload": "imu", "round": 1,
      "why": "iceberg did not start. Its output: /a/b\n\nat /c/d.jar: no"},
@@ -81,6 +85,8 @@ def test_ratios_are_told_one_a_line_with_their_levels() -> None:
     assert "ratio clean_and_archive_50_streams_by_1 2.50 level 1.3" in told
     assert "ratio clean_restart_seconds 2.50 level 2" in told
     assert "ratio flood_us_a_reading 95.00 level 90" in told
+    assert "ratio p99_ms_to_a_row_beyond_rotation_at_5000 800.00 level 1000" in told
+    assert "ratio status_cpu_seconds 0.30 level 0.4" in told
     assert not any("iceberg" in x or "idle" in x or "bridge_50" in x for x in told)
 
 
