@@ -24,10 +24,40 @@ _EVERY_SECONDS = 3.0
 _ANSWER_SECONDS = 1.0
 _SEVERED_SECONDS = 15.0  # while other clients get answers
 _LAST_SECONDS = 10.0  # for a last question: on a slow link, data that the client sends goes before its questions
+_SILENT_SECONDS = 5.0  # without a message, until a consumer is asked
+_AGAIN_SECONDS = 1.0  # until it is asked again that gave no answer
+_PATIENCE_SECONDS = 3.0  # with that question
+_STALE_SECONDS = 10.0  # what was found before does not count: its thread does something else
+
+
+class Contact:
+    """Whether a consumer gets answers, asked on the thread that reads with it: any other one would have to wait.
+
+    confluent-kafka lets one thread in at a time. Others look each millisecond whether they may, as long as the first
+    one waits for messages.
+    """
+
+    def __init__(self, client: kafka.Consumer) -> None:
+        self._client, self._answers, self._asked = client, True, time.monotonic()
+
+    def keep(self, heard: bool) -> None:
+        """Called at each turn, with whether messages came. Asks where none have come for some time."""
+        now = time.monotonic()
+        if heard:
+            self._answers, self._asked = True, now
+        elif now - self._asked >= (_SILENT_SECONDS if self._answers else _AGAIN_SECONDS):
+            self._answers = _answered(self._client, _ANSWER_SECONDS if self._answers else _PATIENCE_SECONDS)
+            self._asked = time.monotonic()
+
+    @property
+    def answers(self) -> bool:
+        """Whether the last question was answered. Also true where that is long ago. Any thread may ask."""
+        return self._answers or time.monotonic() - self._asked > _STALE_SECONDS
 
 
 class KafkaWatch(Watcher):
-    """Asks each of a service's Kafka clients, by name, every few seconds until the block ends.
+    """Asks each of a service's Kafka clients, by name, every few seconds until the block ends; of a consumer that
+    another thread reads with, give its Contact.
 
     A client that gets no answer for some time, while a new client does at once, is cut off: the process ends, as with
     Watcher. When Kafka is away, no client counts as cut off: the check `kafka_answers` of /readyz shows it, and /livez
@@ -76,6 +106,8 @@ class KafkaWatch(Watcher):
 
 
 def _answered(client: Any, seconds: float) -> bool:
+    if isinstance(client, Contact):
+        return client.answers
     try:
         client.list_topics("__consumer_offsets", timeout=seconds)
     except kafka.KafkaException:

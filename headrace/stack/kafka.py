@@ -81,6 +81,7 @@ def properties(plan: StackPlan) -> str:
         "num.network.threads": 2,
         "num.io.threads": 4,
         "background.threads": 4,
+        "metadata.max.idle.interval.ms": 0,  # else the controller writes twice a second that nothing happens
     }
     return text(settings)
 

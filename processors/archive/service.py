@@ -43,7 +43,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from headrace import kafka
 from headrace.config import Config
@@ -126,16 +126,14 @@ def run(config: Config, stop: threading.Event) -> None:
             deps = Deps(lookup, WriteOnce(store, conditional), Schemas(registry.schema_text, codec_of), letters)
             work = Work(config.archive, deps, JobHold(Hold(health, admitted=True), JOBS))
 
-            def clients() -> dict[str, kafka.Consumer | kafka.Producer]:
-                out = {"reading": client, "asking for positions": lookup.client, "dead letters": letters.producer}
-                return {name: it for name, it in out.items() if it is not None}
+            with Archive(config.archive, topics, health, client, work) as archive:
 
-            with (
-                Archive(config.archive, topics, health, client, work) as archive,
-                Watch(lookup, watched, topics, health),
-                KafkaWatch(cfg, health, clients),
-            ):
-                archive.run(stop)
+                def clients() -> dict[str, Any]:
+                    beside = {"asking for positions": lookup.client, "dead letters": letters.producer}
+                    return {"reading": archive.contact, **{name: it for name, it in beside.items() if it is not None}}
+
+                with Watch(lookup, watched, topics, health), KafkaWatch(cfg, health, clients):
+                    archive.run(stop)
 
 
 class Archive:
@@ -154,6 +152,7 @@ class Archive:
         self._limits, self._topics, self._health = settings, topics, health
         self._work, self._clock = work, clock
         self._member = Member(client, taken=self._taken, leaving=self._leaving)
+        self.contact = self._member.contact
         self._reader = Reader(self._member, settings.batch)
         self._commits = Commits(client)
         self._parts: dict[Partition, AssignedPartition] = {}

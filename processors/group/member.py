@@ -13,6 +13,7 @@ from headrace import kafka
 from headrace.config.connect import Kafka
 from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.kafka import Message, columns
+from headrace.kafka.watch import Contact
 from processors.group.token import Partition, Token
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Member:
         refused: Callable[[ConfigError], None] = _raise,
     ) -> None:
         self.client = client
+        self.contact = Contact(client)  # for KafkaWatch
         self.joined = False  # whether the group has answered at all; it may have given us nothing
         self._taken, self._leaving, self._refused = taken, leaving, refused
         self._tokens: dict[Partition, Token] = {}
@@ -119,6 +121,7 @@ class Member:
     def serve(self, seconds: float) -> None:
         """Wait up to `seconds` for one message, and keep it for `read`: the group sees that we live."""
         m = self.client.poll(seconds)
+        self.contact.keep(m is not None)
         if m is not None:
             for partition, found in self._usable([m]).items():
                 self._backlog.setdefault(partition, []).extend(found)
@@ -136,6 +139,7 @@ class Member:
         except kafka.KafkaException as e:
             self._problem(e.args[0])
             return {}
+        self.contact.keep(bool(found))
         return self._usable(found)
 
     def ends(self) -> dict[Partition, int]:

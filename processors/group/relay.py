@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from headrace import kafka
 from headrace.config.connect import Kafka
@@ -137,7 +137,7 @@ def run(settings: Settings, step: Step[P], health: Checks, stop: threading.Event
         # A batch is tens of thousands of small objects and no cycles: looking for some took half of the time.
         gc.freeze()
         gc.disable()
-        with KafkaWatch(settings.kafka, health, lambda: {"reading": client, "producing": relay.emitter.producer}):
+        with KafkaWatch(settings.kafka, health, relay.clients):
             while not stop.is_set():
                 relay.turn()
     except Stopped:
@@ -187,6 +187,10 @@ class Relay(Generic[P]):
         make = partial(Emitter, self._settings.kafka, limits, self.wait.delivering)
         self.emitter = self.wait.hold("kafka", "making a producer", make)
         self._member.subscribe(list(self._settings.targets))
+
+    def clients(self) -> dict[str, Any]:
+        """What a KafkaWatch is to ask."""
+        return {"reading": self._member.contact, "producing": self.emitter.producer}
 
     def turn(self) -> None:
         """One batch, if there is one."""

@@ -10,7 +10,7 @@ from headrace import kafka
 from headrace.config.connect import Kafka
 from headrace.config.model import Http
 from headrace.errors import FatalError, TransientError
-from headrace.kafka.watch import KafkaWatch
+from headrace.kafka.watch import Contact, KafkaWatch
 from headrace.runtime.health import Health
 
 
@@ -134,3 +134,55 @@ def test_a_watch_that_fails_itself_ends_the_process(
     ):
         assert world.told.wait(5)
     assert "a watch failed" in caplog.text
+
+
+def test_a_reader_is_asked_on_its_own_thread_and_only_after_silence(
+    world: World, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client()
+    contact = Contact(client)  # type: ignore[arg-type]
+    client.connected = False
+    with KafkaWatch(Kafka(), health, lambda: {"reading": contact}):
+        contact.keep(False)  # too soon to ask
+        assert not world.told.wait(0.2)
+        monkeypatch.setattr("headrace.kafka.watch._SILENT_SECONDS", 0.0)
+        contact.keep(True)  # no silence at all
+        assert not world.told.wait(0.2)
+
+
+def test_a_reader_that_alone_finds_no_broker_ends_the_process(
+    world: World, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.kafka.watch._SILENT_SECONDS", 0.0)
+    client = Client()
+    contact = Contact(client)  # type: ignore[arg-type]
+    client.connected = False
+    contact.keep(False)
+    with pytest.raises(FatalError, match="reading"), KafkaWatch(Kafka(), health, lambda: {"reading": contact}):
+        assert world.told.wait(5)
+
+
+def test_what_a_reader_found_long_ago_does_not_count(
+    world: World, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.kafka.watch._SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("headrace.kafka.watch._STALE_SECONDS", 0.0)
+    client = Client()
+    contact = Contact(client)  # type: ignore[arg-type]
+    client.connected = False
+    contact.keep(False)
+    with KafkaWatch(Kafka(), health, lambda: {"reading": contact}):
+        assert not world.told.wait(0.3)
+
+
+def test_a_reader_that_finds_its_way_back_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.kafka.watch._SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("headrace.kafka.watch._AGAIN_SECONDS", 0.0)
+    client = Client()
+    contact = Contact(client)  # type: ignore[arg-type]
+    for connected in (False, True, False):
+        client.connected = connected
+        contact.keep(False)
+        assert contact.answers is connected
+    contact.keep(True)  # a message is an answer
+    assert contact.answers
