@@ -1,6 +1,9 @@
 """What every object store must do: each rule takes a store that exists, and a folder in it that nobody else uses."""
 
+import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,23 @@ def what_is_put_is_got(store: ObjectStore, at: str) -> None:
     assert store.get(key) == b"rows"
     assert store.exists(key)
     assert not store.exists(f"{at}/imu/date=2026-01-02/other")
+
+
+def a_file_is_put_and_got_as_bytes_are(store: ObjectStore, at: str) -> None:
+    """Of more than one block, and of none; over what is there."""
+    with tempfile.TemporaryDirectory() as name:
+        here, back = Path(name) / "here", Path(name) / "back"
+        for data in (os.urandom(20 << 20), b"few", b""):
+            here.write_bytes(data)
+            store.put_file(f"{at}/imu/date=2026-01-02/file", here)
+            assert store.get(f"{at}/imu/date=2026-01-02/file") == data
+            store.get_file(f"{at}/imu/date=2026-01-02/file", back)
+            assert back.read_bytes() == data
+        assert [i.size for i in store.list(f"{at}/imu/")] == [0]
+        with pytest.raises(FatalError, match="no object"):
+            store.get_file(f"{at}/none", back)
+        with pytest.raises(OSError, match="none"):
+            store.put_file(f"{at}/none", Path(name) / "none")
 
 
 def a_conditional_put_keeps_what_is_there(store: ObjectStore, at: str) -> None:
@@ -57,6 +77,7 @@ def keys_may_hold_what_the_layout_makes(store: ObjectStore, at: str) -> None:
 
 RULES: list[Rule] = [
     what_is_put_is_got,
+    a_file_is_put_and_got_as_bytes_are,
     a_conditional_put_keeps_what_is_there,
     a_listing_holds_what_lies_under_the_prefix,
     delete_is_fine_twice_and_get_of_nothing_says_so,

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -64,6 +65,12 @@ class Entry:
 def checksum(data: bytes) -> str:
     """The SHA-256 of an object, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def checksum_of(path: Path) -> str:
+    """The SHA-256 of an object that is in a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def count(ranges: Ranges) -> int:

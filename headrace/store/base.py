@@ -1,6 +1,7 @@
 """What Headrace needs of an object store: whole objects, written at once and read at once."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 
@@ -52,8 +53,22 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def put_file(self, key: str, path: Path) -> None:
+        """Write a file as an object, as `put` does, without ever having all of it in memory.
+
+        Replaces what is there: for keys that no two writers have. OSError when the file can't be read.
+        """
+        ...
+
     def get(self, key: str) -> bytes:
         """The object's bytes; FatalError when there is no such object."""
+        ...
+
+    def get_file(self, key: str, path: Path) -> None:
+        """Write the object's bytes into a file, without ever having all of them in memory.
+
+        FatalError when there is no such object. OSError when the file can't be written.
+        """
         ...
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:

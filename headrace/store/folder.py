@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import obstore
@@ -10,6 +11,8 @@ from obstore.store import LocalStore
 
 from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.store.base import ObjectInfo
+
+_BLOCK = 8 * 1024 * 1024  # bytes of a file that are read at a time
 
 
 class FolderStore:
@@ -30,10 +33,35 @@ class FolderStore:
             raise self._translate(e) from e
         return True
 
+    def put_file(self, key: str, path: Path) -> None:
+        """See ObjectStore."""
+        with path.open("rb") as file:
+            try:
+                obstore.put(self._store(), key, file, use_multipart=True, chunk_size=_BLOCK, max_concurrency=1)
+                self._sync(key)
+            except (BaseError, OSError) as e:
+                raise self._translate(e) from e
+
     def get(self, key: str) -> bytes:
         """See ObjectStore."""
-        try:
+        with self._reading(key):
             return bytes(obstore.get(self._store(), key).bytes())
+
+    def get_file(self, key: str, path: Path) -> None:
+        """See ObjectStore."""
+        with path.open("wb") as file:
+            for part in self._parts(key):
+                file.write(part)
+
+    def _parts(self, key: str) -> Iterator[bytes]:
+        """The object's bytes, about a block at a time."""
+        with self._reading(key):
+            yield from map(bytes, obstore.get(self._store(), key).stream(_BLOCK))
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError as e:
             raise FatalError(f"no object {key} in {self.root}") from e
         except (BaseError, OSError) as e:

@@ -1,13 +1,19 @@
 """An S3-compatible bucket, through minio, which only this file and aws.py import, as they do urllib3."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from io import BufferedReader
+from pathlib import Path
 from typing import Any
 
 import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.helpers import ObjectWriteResult
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from headrace.config.connect import Sse, Store
@@ -24,6 +30,29 @@ _SSE = "x-amz-server-side-encryption"
 _TYPE = "application/octet-stream"
 _ABSENT = frozenset({"NoSuchKey", "NoSuchObject"})
 _NO_S3 = "not an S3 answer, is something else listening there?"
+_BLOCK = 1024 * 1024  # bytes of a file that are read at a time
+
+
+class _Body:
+    """A file as the body of a request, to be read while it is sent. Its checksum is part of what is signed."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self.read, self.tell, self.seek = file.read, file.tell, file.seek
+        self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self.size = file.tell()
+        file.seek(0)
+
+
+class _Client(Minio):
+    """It takes a _Body, too, where minio has bytes."""
+
+    def _build_headers(
+        self, host: str, headers: Any = None, body: Any = None, creds: Any = None
+    ) -> tuple[dict[str, str | list[str] | tuple[str]], datetime]:
+        if not isinstance(body, _Body):
+            return super()._build_headers(host, headers, body, creds)
+        out, date = super()._build_headers(host, {**headers, "Content-Length": str(body.size)}, None, creds)
+        return {**out, "x-amz-content-sha256": body.sha256}, date
 
 
 class S3Store:
@@ -43,7 +72,7 @@ class S3Store:
         timeout = urllib3.Timeout(connect=min(5.0, config.timeout_seconds), read=config.timeout_seconds)
         http = urllib3.PoolManager(maxsize=16, timeout=timeout, retries=retry, **_tls(config))
         try:
-            self._client = Minio(
+            self._client = _Client(
                 config.endpoint,
                 access_key=keys[0].get_secret_value() if keys[0] is not None else None,
                 secret_key=keys[1].get_secret_value() if keys[1] is not None else None,
@@ -68,15 +97,37 @@ class S3Store:
                     raise
                 self._make_sure(key)
                 return False
-        if not done.etag:  # a load balancer's page has status 200 too, and nothing was stored
-            raise TransientError(f"{self._where}: {_NO_S3} Its answer to a PUT has no ETag")
-        self._check_encrypted(key, done.http_headers)
+        self._check_stored(key, done)
         return True
+
+    def put_file(self, key: str, path: Path) -> None:
+        """See ObjectStore. One PUT, as `put` does it."""
+        headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": _TYPE, **self._sse}
+        with path.open("rb") as file, self._translated():
+            body: Any = _Body(file)
+            done = self._client._put_object(self.bucket, key, body, headers)  # noqa: SLF001
+        self._check_stored(key, done)
 
     def get(self, key: str) -> bytes:
         """See ObjectStore."""
         with self._translated():
             return self._fetch(key)[0]
+
+    def get_file(self, key: str, path: Path) -> None:
+        """See ObjectStore."""
+        with path.open("wb") as file:
+            for part in self._parts(key):
+                file.write(part)
+
+    def _parts(self, key: str) -> Iterator[bytes]:
+        """The object's bytes, a block at a time."""
+        with self._translated():
+            response = self._open(key)
+            try:
+                yield from response.stream(_BLOCK)
+            finally:
+                response.close()  # where it was not read to its end, its connection is of no more use
+                response.release_conn()
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See ObjectStore."""
@@ -134,14 +185,18 @@ class S3Store:
 
     def _fetch(self, key: str) -> tuple[bytes, Mapping[str, str]]:
         """The object's bytes, and the headers of the answer."""
-        try:
-            response = self._client.get_object(self.bucket, key)
-        except S3Error as e:
-            raise self._absent(e, key) from e
+        response = self._open(key)
         try:
             return response.read(), response.headers
         finally:
             response.release_conn()
+
+    def _open(self, key: str) -> BaseHTTPResponse:
+        """The answer that has the object's bytes, not read yet."""
+        try:
+            return self._client.get_object(self.bucket, key)
+        except S3Error as e:
+            raise self._absent(e, key) from e
 
     def _stat(self, key: str) -> Any:
         try:
@@ -163,6 +218,12 @@ class S3Store:
         if self._sse and told.get(_SSE, "") != self._sse[_SSE]:
             log.info("an object is not encrypted as store.sse asks: it is written anew", extra={"key": key})
             self.encrypt(key)
+
+    def _check_stored(self, key: str, done: ObjectWriteResult) -> None:
+        """TransientError where the answer to a PUT is not a store's; ConfigError as `_check_encrypted`."""
+        if not done.etag:  # a load balancer's page has status 200 too, and nothing was stored
+            raise TransientError(f"{self._where}: {_NO_S3} Its answer to a PUT has no ETag")
+        self._check_encrypted(key, done.http_headers)
 
     def _check_encrypted(self, key: str, told: Mapping[str, str] | None) -> None:
         """ConfigError when `told`, the store's headers, say that the object is not encrypted as `store.sse` asks.

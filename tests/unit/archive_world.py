@@ -9,6 +9,7 @@ import io
 import json
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -70,6 +71,12 @@ class MemoryStore:
 
     def get(self, key: str) -> bytes:
         return self.objects[key]
+
+    def put_file(self, key: str, path: Path) -> None:
+        self.put(key, path.read_bytes())
+
+    def get_file(self, key: str, path: Path) -> None:
+        path.write_bytes(self.get(key))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return iter([ObjectInfo(k, len(v), "") for k, v in sorted(self.objects.items()) if k.startswith(prefix)])

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,8 +119,14 @@ class Mortal:
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
         return bool(self._call("put", key, data, if_absent=if_absent))
 
+    def put_file(self, key: str, path: Path) -> None:
+        self._call("put_file", key, path)
+
     def get(self, key: str) -> bytes:
         return bytes(self._call("get", key))
+
+    def get_file(self, key: str, path: Path) -> None:
+        self._call("get_file", key, path)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return iter(list(self._call("list", prefix)))

@@ -56,17 +56,16 @@ def make(
             raise Bad(
                 f"the ledger says {rows:,} rows of the files from {merge.items[0].key} on, they have {found.rows:,}"
             )
-        data = out.read_bytes()
-    date, schema_id = merge.slot
-    parts = layout.MergedKey(
-        date, state.topic_id, state.partition, merge.start, merge.end, schema_id, state.number + 1, int(now)
-    )
-    key = layout.merged_key(state.topic, parts, secrets.token_hex(6))
-    store.put(key, data, if_absent=True)  # False: its first answer was lost, and it is there
+        date, schema_id = merge.slot
+        parts = layout.MergedKey(
+            date, state.topic_id, state.partition, merge.start, merge.end, schema_id, state.number + 1, int(now)
+        )
+        key = layout.merged_key(state.topic, parts, secrets.token_hex(6))
+        store.put_file(key, out)  # nobody else has its token
+        size, checksum = out.stat().st_size, ledger.checksum_of(out)
     return Merged(
-        date, schema_id, merge.start, merge.end, key, rows, len(data), ledger.checksum(data), int(now),
-        merge.level, merge.closed,
-    )  # fmt: skip
+        date, schema_id, merge.start, merge.end, key, rows, size, checksum, int(now), merge.level, merge.closed
+    )
 
 
 def _unbroken(store: ObjectStore, state: State, merge: Merge, entries: dict[int, Entry]) -> None:
@@ -113,13 +112,13 @@ def _fetch(
 
     def one(item: Item) -> int:
         rows, checksum = _expected(store, prefix, item, entries)
+        copy = folder / _file(item.key)
         try:
-            data = store.get(item.key)
+            store.get_file(item.key, copy)
         except FatalError:
             raise Bad(f"{item.key} is gone: was it removed by hand? `headrace verify` says what is missing") from None
-        if ledger.checksum(data) != checksum:
+        if ledger.checksum_of(copy) != checksum:
             raise Bad(f"{item.key} is not what was stored: it has another checksum. It stays, and is not merged")
-        (folder / _file(item.key)).write_bytes(data)
         return rows
 
     small = [i for i in merge.items if i.size <= _SMALL]
