@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 Line = dict[str, Any]  # a result, as a line of JSON
+COMPACTED = "replaced files removed"  # of bench/queries.py: compacted, and the grace is over
 LAKE = ("clean", "archive")
 QUIX = ("quix-clean", "quix-archive")
 PATH = (
@@ -114,6 +115,11 @@ def grown(lines: Sequence[Line], kind: str, small: int, large: int, sides: Itera
     return costs[0] / costs[1]
 
 
+def asked(lines: Sequence[Line], lake: str, query: str, figure: str = "seconds") -> float | None:
+    """The median of a figure of a question to a lake after compaction; None where it was not asked."""
+    return middle(lines, figure, what="query", lake=lake, query=query, state=COMPACTED)
+
+
 def middle(lines: Sequence[Line], figure: str, **wanted: object) -> float | None:
     """The median of a figure; None where it was not measured."""
     found = of(lines, figure, **wanted)
@@ -144,6 +150,12 @@ LEVELS = (
     Level("version_cpu_seconds", 0.1, lambda x: middle(x, "cpu", what="command", name="headrace --version")),
     Level("status_cpu_seconds", 0.4, lambda x: middle(x, "cpu", what="command", name="headrace status")),
     Level("query_cpu_seconds", 0.5, lambda x: middle(x, "cpu", what="command", name="headrace query 'select 1'")),
+    *(
+        Level(f"{lake}_{name}_seconds", 1.0, lambda x, lake=lake, name=name: asked(x, lake, name))  # type: ignore[misc]
+        for lake in ("backlog", "day")
+        for name in ("count", "last", "hourly")
+    ),
+    Level("files_a_day", 60.0, lambda x: middle(x, "after", what="compaction", lake="day")),
     Level("largest_process_mb", 300.0, lambda x: largest(x, ["bridge", *LAKE])),
 )
 

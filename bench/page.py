@@ -60,6 +60,7 @@ def text(lines: Sequence[Line]) -> str:
         _flood(lines),
         _growth(lines),
         _commands(lines),
+        _queries(lines),
         _limits(lines),
         _failed(lines),
     ]
@@ -205,6 +206,30 @@ def _commands(lines: Sequence[Line]) -> str:
     out += [
         f"| `{name}` | {cell(spread(of(ran, 'cpu', name=name)), 2)} |" for name in dict.fromkeys(x["name"] for x in ran)
     ]
+    return "\n".join([*out, ""])
+
+
+def _queries(lines: Sequence[Line]) -> str:
+    ran = [x for x in lines if x["what"] in {"query", "verify", "compaction"}]
+    if not ran:
+        return ""
+    words = (
+        "Written by the archive's functions into the local stack's store: a backlog of 10,000,000 readings, and what a "
+        "stack at 150 readings/s stores in a day; then compacted. A process that has imported all asks with "
+        "`headrace.query()`; `verify` and `compact` are whole commands."
+    )
+    out = [
+        "## Queries", "", _wrapped(words), "",
+        "| lake | state | what | seconds | CPU, s | CPU of the store, s | requests | peak memory, MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for lake, state, what, query in dict.fromkeys((x["lake"], x["state"], x["what"], x.get("query", "")) for x in ran):
+        same = [x for x in ran if (x["lake"], x["state"], x["what"], x.get("query", "")) == (lake, state, what, query)]
+        took = [cell(spread(of(same, figure)), 2) for figure in ("seconds", "cpu", "store_cpu")]
+        sent, rss = of(lines, "count", what="requests", lake=lake, state=state, query=query), of(same, "rss_mb")
+        files = f", {same[0]['before']:,} files to {same[0]['after']:,}" if what == "compaction" else ""
+        more = f"{int(sent[0]):,}" if sent else "", cell(spread(rss), 0) if rss else ""
+        out.append(f"| {' | '.join((lake, state, (query or what) + files, *took, *more))} |")
     return "\n".join([*out, ""])
 
 

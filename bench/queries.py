@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from bench import lakes
-from bench.figures import Line
+from bench.figures import COMPACTED, Line
 from bench.lakes import Kind
 from bench.measure import MB, services, usage
 from bench.sides import Bench
@@ -29,7 +29,7 @@ QUESTIONS = {
         "select device_id, bucket(event_time, interval '1 hour') h, avg(ax) ax from {stream} group by device_id, h"
     ),
 }
-STORED, COMPACTED, ALONE = "as stored", "compacted", "replaced files removed"
+STORED, MERGED = "as stored", "compacted"
 TIMES = 3
 
 
@@ -41,10 +41,10 @@ def measured(bench: Bench, kinds: tuple[Kind, ...] = (lakes.BACKLOG, lakes.DAY))
         path = lakes.make(bench, kind)
         made = {"rows": kind.rows, "files": kind.files, "seconds": time.monotonic() - begun}
         yield {"what": "lake", "lake": kind.name, **made}
-        for state in (STORED, COMPACTED, ALONE):
+        for state in (STORED, MERGED, COMPACTED):
             if state != STORED:
                 yield {"what": "compaction", "lake": kind.name, "state": state, **_compacted(path, store)}
-            if state == COMPACTED:  # from now on without the hour's grace
+            if state == MERGED:  # from now on without the hour's grace
                 data = yaml.safe_load(path.read_text())
                 path.write_text(yaml.safe_dump({**data, "compact": {"grace_seconds": 0}}))
             times = 1 if state == STORED else TIMES
@@ -108,7 +108,7 @@ def requests(cfg: Any, sql: str) -> int:
     with asking.connect(cfg.model_copy(update={"streams": {}}), "") as lake:
         lake.execute("CALL enable_logging('HTTP')")
         views.create(lake, cfg, sql, lambda _: None)
-        lake.execute(sql).fetchall()
+        asking.frame(lake.execute(sql))
         ((count,),) = lake.execute("SELECT count(*) FROM duckdb_logs_parsed('HTTP')").fetchall()
     return int(count)
 

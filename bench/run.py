@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from bench import commands, figures, growth, limits, machine, page, processors, sides, starts, whole
+from bench import commands, figures, growth, limits, machine, page, processors, queries, sides, starts, whole
 from bench.chain import chain
 from bench.figures import Line
 from bench.load import Message, Record, fill, flood
@@ -33,7 +33,7 @@ from bench.workloads import LAKE, WORKLOADS, Workload
 from headrace.errors import HeadraceError
 
 RESULTS = Path(__file__).with_name("results.jsonl")
-PARTS = ("bridge", "lake", "iceberg", "steady", "rows", "flood", "growth", "starts", "commands", "limits")
+PARTS = ("bridge", "lake", "iceberg", "steady", "rows", "flood", "growth", "starts", "commands", "queries", "limits")
 
 
 class Counts:
@@ -136,6 +136,12 @@ def runs(
         for part, measure in each.items():
             if part in parts:
                 yield from ({"round": number, "load": os.getloadavg()[0], **line} for line in measure())
+    if "queries" in parts:
+        began = {"load": os.getloadavg()[0]}
+        try:
+            yield from ({**began, **line} for line in queries.measured(bench))
+        except (HeadraceError, RuntimeError, OSError, subprocess.SubprocessError) as e:
+            yield {"what": "failed", **began, "side": "queries", "workload": "", "round": 1, "why": str(e)}
     if "limits" in parts:
         yield from limits.measured(bench, counts.readings)
 

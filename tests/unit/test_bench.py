@@ -45,6 +45,11 @@ STEADY: list[Line] = [
     {"what": "latency", "rate": 5000, "topic": "lake", "readings": 9, "p50_ms": 5e3, "p99_ms": 1.08e4,
      "rotation_ms": 1e4},
     {"what": "command", "name": "headrace status", "cpu": 0.3, "round": 1, "load": 2.0},
+    *({"what": "query", "lake": "day", "state": state, "query": "last", "seconds": s, "cpu": 0.4, "store_cpu": 0.1}
+      for state, s in (("as stored", 90.0), ("compacted", 3.0), ("replaced files removed", 0.5))),
+    {"what": "requests", "lake": "day", "state": "replaced files removed", "query": "last", "count": 38},
+    {"what": "compaction", "lake": "day", "state": "compacted", "before": 25920, "after": 9, "seconds": 90.0,
+     "cpu": 60.0, "store_cpu": 5.0, "rss_mb": 250.0},
     {"what": "limit", "name": "Parquet written", "us": 0.37},
     {"what": "failed", "side": "iceberg", "workload": "imu", "round": 1,
      "why": "iceberg did not start. Its output: /a/b\n\nat /c/d.jar: no"},
@@ -84,6 +89,8 @@ def test_ratios_are_told_one_a_line_with_their_levels() -> None:
     assert "ratio largest_process_mb 310.00 level 300" in told
     assert "ratio clean_and_archive_50_streams_by_1 2.50 level 1.3" in told
     assert "ratio clean_restart_seconds 2.50 level 2" in told
+    assert "ratio day_last_seconds 0.50 level 1" in told
+    assert "ratio files_a_day 9.00 level 60" in told
     assert "ratio flood_us_a_reading 95.00 level 90" in told
     assert "ratio p99_ms_to_a_row_beyond_rotation_at_5000 800.00 level 1000" in told
     assert "ratio status_cpu_seconds 0.30 level 0.4" in told
@@ -112,6 +119,8 @@ def test_the_page_holds_every_result(tmp_path: Path) -> None:
     assert "| Parquet written | 0.37 |" in text
     assert "| streams | 50 | Headrace archive | 30.0 | 100 | 9 |" in text
     assert "| clean | 2.50 |" in text
+    assert "| day | replaced files removed | last | 0.50 | 0.40 | 0.10 | 38 |  |" in text
+    assert "| day | compacted | compaction, 25,920 files to 9 | 90.00 | 60.00 | 5.00 |  | 250 |" in text
     assert "9,000 readings/s, 95.0 us of CPU a reading" in text.replace("\n", " ")
     assert "| kafka | 60.0 |" in text
     assert "- iceberg, imu, round 1: iceberg did not start: at ...: no\n" in text
