@@ -1,7 +1,7 @@
 """SQL over 10,000,000 readings, before and after compaction; and what compaction and `verify` take there.
 
-A process of its own asks: it has imported all when the first question comes, as in a notebook. Seconds by the clock, CPU
-of that process and of the store, and how many requests it sent.
+A process of its own asks: it has imported all when the first question comes, as in a notebook. Seconds by the clock,
+CPU of that process and of the store, and how many requests it sent.
 """
 
 import json
