@@ -91,6 +91,10 @@ class Arrivals:
             self._rows = self._rows.filter(pl.col("offset") >= self.end - self._length).rechunk()
             self._runs = {d: run for d, run in self._runs.items() if run.last >= self.end - self._length}
 
+    def kept(self) -> pl.DataFrame | None:
+        """The rows that are remembered; None if there are none."""
+        return self._rows
+
     def _of(self, rows: pl.DataFrame) -> _Runs:
         """Each device's rows after a head that stands for its run so far."""
         groups = rows.select("device").with_row_index("row").group_by("device", maintain_order=True).agg("row")

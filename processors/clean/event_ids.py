@@ -63,6 +63,13 @@ class EventIds:
         for keys, _, at in _pieces(batch):
             self._insert(keys, at)
 
+    def kept(self) -> Ids:
+        """Those that a later message may repeat, as if they were all that was added."""
+        last = int(self._offsets.max())
+        place = np.flatnonzero(self._offsets > max(-1, last - self._length))
+        place = place[np.argsort(self._offsets[place], kind="stable")]
+        return Ids(len(place), self._ids[:, place].T.copy(), np.arange(len(place)), self._offsets[place])
+
     def _mark_inside(self, batch: Ids, out: Bools) -> None:
         last: dict[bytes, int] = {}
         for i, key, offset in zip(batch.which.tolist(), map(bytes, batch.keys), batch.offsets.tolist(), strict=True):

@@ -89,6 +89,10 @@ class History:
         self._newest = {}
         self._note(self._rows)
 
+    def kept(self) -> pl.DataFrame | None:
+        """The rows that are remembered; None if there are none."""
+        return self._rows
+
     def _note(self, rows: pl.DataFrame) -> None:
         by_device = rows.sort("time", "offset").group_by("device").agg(
             pl.col("time", "offset", "value").last(), pl.col("offset").max().alias("last")

@@ -38,6 +38,9 @@ class Memory(Protocol):
     def add(self, rows: pl.DataFrame) -> None:
         """Remember these rows, which follow all that were added before."""
 
+    def kept(self) -> pl.DataFrame | None:
+        """All rows that are remembered, as if they had come at once; None if there are none."""
+
 
 MEMORIES: dict[Order, Callable[[int], Memory]] = {"time": History, "log": Arrivals}
 
@@ -57,6 +60,7 @@ class Lookback:
         self._length = length
         self._ids = EventIds(length)
         self._memories: dict[Key, Memory] = {}
+        self.end = -1  # one past the last offset that was added; -1: none was
 
     def repeats(self, ids: Ids) -> Bools:
         """Which of these messages repeat one before them."""
@@ -69,11 +73,17 @@ class Lookback:
     def add(self, seen: Seen) -> None:
         """Move on: the messages follow all that were added before."""
         self._ids.add(seen.ids)
+        self.end = seen.end
         for key, values in seen.values.items():
             memory = self._memories[key] = self._memory(key)
             memory.add(values)
         for key in [k for k, m in self._memories.items() if m.end <= seen.end - self._length]:
             del self._memories[key]
+
+    def kept(self) -> Seen:
+        """All that it knows, as if it had been added at once: whoever adds it knows the same."""
+        found = {key: memory.kept() for key, memory in self._memories.items()}
+        return Seen(self.end, self._ids.kept(), {key: rows for key, rows in found.items() if rows is not None})
 
     def _memory(self, key: Key) -> Memory:
         return self._memories.get(key) or MEMORIES[key.order](self._length)

@@ -23,9 +23,11 @@ class RawPartition(SourcePartition):
         values: Callable[[list[Message]], Values],
         *,
         numbered: bool = False,
+        restored: Lookback | None = None,
     ) -> None:
         """`kept` is the partition under an earlier assignment, if there was one: its look-back may serve again.
 
+        `restored`: what is known of it up to an offset of the look-back, without reading the log.
         `lookback`: how many raw offsets clean looks back. `values`: what it keeps of messages beside their event ids.
         `numbered`: derive writes it, and its rows have positions, by which those that come twice are dropped.
         """
@@ -37,12 +39,20 @@ class RawPartition(SourcePartition):
         if kept is not None and kept.next == self.next and kept.note == self.note:
             self.lookback = kept.lookback
             self.known = min(kept.known, self.next)  # it may have been taken away in the middle of looking back
+        elif restored is not None:
+            self.lookback, self.known = restored, restored.end
+        self.saved = self.known  # from there on the look-back is in no snapshot
         self.begin = min(self.begin, self.known)
 
     @property
     def looking_back(self) -> bool:
         """Whether readings of the look-back are still to come."""
         return self.known < self.next - 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether the look-back has all that it is to know before `next`."""
+        return self.lookback.end == self.next
 
     def remember(self, messages: list[Message]) -> None:
         """Take messages from before `next`: the look-back of those that follow."""
@@ -56,5 +66,7 @@ class RawPartition(SourcePartition):
 
     def committed(self, offset: int, note: CleanNote) -> None:
         """Go on from `offset`, which is committed with `note`."""
+        if self.whole and note.tail == self.note.tail:
+            self.lookback.end = offset  # no record lies between
         super().committed(offset, note)
         self.known = offset

@@ -30,6 +30,7 @@ from processors.clean.batch import Decided, decided, looked_back, raw_batch, ver
 from processors.clean.lookback import Values
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
+from processors.clean.snapshots import STORE_SECONDS, Snapshots
 from processors.clean.transforming import transformed
 from processors.clean.transforms import Transforms
 from processors.group import beginning, relay
@@ -47,7 +48,11 @@ def run(config: Config, stop: threading.Event) -> None:
     """Clean until `stop` is set. FatalError and ConfigError as the design has them; an outage is waited out."""
     with Health(config.clean.http, (*relay.CHECKS, "registry")) as health, Registry(config.registry) as registry:
         log.info("clean started", extra={"streams": list(config.cleaned), "http_port": health.port})
-        relay.run(settings_of(config), Cleaner(config, registry), health, stop)
+        step = Cleaner(config, registry)
+        try:
+            relay.run(settings_of(config), step, health, stop)
+        finally:
+            step.close()
 
 
 def settings_of(config: Config) -> relay.Settings:
@@ -71,6 +76,13 @@ class Cleaner(Step[RawPartition]):
         self._config, self._registry = config, registry
         self._schemas = Schemas(registry.schema_text, known_of)
         self._transforms = Transforms(config, lambda: open_store(config.store))
+        hurried = config.store.model_copy(update={"timeout_seconds": min(STORE_SECONDS, config.store.timeout_seconds)})
+        self._snapshots = Snapshots(lambda: open_store(hurried), config.clean.lookback)
+        self._snapshots.warm()
+
+    def close(self) -> None:
+        """End its threads."""
+        self._snapshots.close()
 
     def meet(self, wait: PollHold) -> None:
         """Wait for the registry, by asking for the contracts that calibrations are for, or for one of the others."""
@@ -82,6 +94,14 @@ class Cleaner(Step[RawPartition]):
         )
         self._transforms.check(latest)
 
+    def coming(self, found: Mapping[Partition, Found]) -> None:
+        """Read the snapshots of their look-backs."""
+        self._snapshots.fetch(found)
+
+    def leaving(self, partitions: Sequence[RawPartition]) -> None:
+        """Write snapshots for their next owners."""
+        self._snapshots.leave(partitions)
+
     def begin(self, source: Partition, token: Token, found: Found, kept: RawPartition | None) -> RawPartition:
         """The raw partition, with its look-back still to be read if none is at hand.
 
@@ -89,7 +109,8 @@ class Cleaner(Step[RawPartition]):
         """
         stream = stream_of(source[0])
         derived = bool(self._config.streams[stream].source)
-        it = RawPartition(source, token, found, kept, self._config.clean.lookback, self._values, numbered=derived)
+        length, restored = self._config.clean.lookback, self._snapshots.take(source)
+        it = RawPartition(source, token, found, kept, length, self._values, numbered=derived, restored=restored)
         note = self._transforms.noted(stream, it.note, it.next, lambda: self._dealt_with(it, found.high))
         it.pending = note if note != it.note else None
         return it
@@ -115,7 +136,9 @@ class Cleaner(Step[RawPartition]):
                 lambda: [more(b, j, alive=wait.alive) for b, j in zip(batches, plain, strict=True)],
             )
         outcomes = [decided(b, j, limits) for b, j in zip(batches, judged, strict=True)]
-        return [Outcome(d.batch.partition, d.rows, d.letters, d.offset, d.note, partial(_done, d)) for d in outcomes]
+        return [
+            Outcome(d.batch.partition, d.rows, d.letters, d.offset, d.note, partial(self._done, d)) for d in outcomes
+        ]
 
     def skipped(self, it: RawPartition, count: int) -> None:
         """Count raw offsets that hold no record."""
@@ -131,12 +154,12 @@ class Cleaner(Step[RawPartition]):
         """What the look-back keeps of messages that were dealt with before the partition was assigned."""
         return self._wait.hold("registry", "looking back", partial(looked_back, messages, self._schemas))
 
-
-def _done(d: Decided) -> None:
-    d.batch.partition.lookback.add(d.seen)
-    stream = stream_of(d.batch.partition.topic)
-    for outcome, n in d.counts._asdict().items():
-        if n:
-            CLEAN_ROWS.labels(stream, outcome).inc(n)
-    for reason, n in d.reasons.items():
-        DEAD_LETTERS.labels("clean", stream, reason).inc(n)
+    def _done(self, d: Decided) -> None:
+        d.batch.partition.lookback.add(d.seen)
+        self._snapshots.offer(d.batch.partition)
+        stream = stream_of(d.batch.partition.topic)
+        for outcome, n in d.counts._asdict().items():
+            if n:
+                CLEAN_ROWS.labels(stream, outcome).inc(n)
+        for reason, n in d.reasons.items():
+            DEAD_LETTERS.labels("clean", stream, reason).inc(n)

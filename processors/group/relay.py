@@ -98,6 +98,17 @@ class Step(Protocol[P]):
         """Look at every server that the step needs besides Kafka, before the group is joined. Default: none."""
         return
 
+    def coming(self, found: Mapping[Partition, Found], /) -> None:  # noqa: ARG002
+        """Look at what helps to begin these partitions, all at once: each is begun next. By default there is nothing.
+
+        Those that were ours under an earlier assignment, and are at hand, are not among them.
+        """
+        return
+
+    def leaving(self, partitions: Sequence[P], /) -> None:  # noqa: ARG002
+        """These go, and are ours until this returns: the group waits for it. By default there is nothing to do."""
+        return
+
     def begin(self, source: Partition, token: Token, found: Found, kept: P | None, /) -> P:
         """A partition that was just assigned. `kept`: the same one under an earlier assignment, if it is at hand.
 
@@ -230,10 +241,12 @@ class Relay(Generic[P]):
         ends = log_ends(self._settings.kafka, list(waiting))
         first = {p: ends[p] for p in waiting if committed[p][0] is None}
         beginning.check(self._settings.kafka, first, self._settings.targets, self._settings.id_of)
-        begun = []
-        for p, token in waiting.items():
-            found = Found(self._settings.targets[p[0]], self._pairs[p[0]].source.id, *ends[p], *committed[p])
-            begun.append(self._step.begin(p, token, found, self._partitions.get(p)))
+        found = {
+            p: Found(self._settings.targets[p[0]], self._pairs[p[0]].source.id, *ends[p], *committed[p])
+            for p in waiting
+        }
+        self._step.coming({p: it for p, it in found.items() if p not in self._partitions})
+        begun = [self._step.begin(p, token, found[p], self._partitions.get(p)) for p, token in waiting.items()]
         for it in begun:
             if it.pending is not None and not self._noted(it, it.pending):
                 continue
@@ -253,6 +266,9 @@ class Relay(Generic[P]):
 
     def _leaving(self, partitions: Sequence[Partition]) -> None:
         """Stop telling of these. A partition that was lost may come back soon: keep it for `begin` until then."""
+        ours = [it for p in partitions if (it := self._partitions.get(p)) is not None and it.token.live]
+        if ours:
+            self._step.leaving(ours)
         for topic, number in partitions:
             LAG.remove(self._settings.service, self._called(topic), str(number))
             it = self._partitions.get((topic, number))

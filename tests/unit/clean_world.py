@@ -7,6 +7,7 @@ process dies where the count runs out.
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from headrace import kafka
 from headrace.config import Config
 from headrace.config.connect import Kafka
 from headrace.contracts.model import parse
-from headrace.errors import PoisonError, Reason
+from headrace.errors import FatalError, HeadraceError, PoisonError, Reason
 from headrace.kafka import Message, TopicInfo
 from headrace.protocol.clean_note import CleanNote, decode
 from headrace.protocol.wire import (
@@ -40,8 +41,9 @@ from headrace.transforms.code import Code
 from headrace.transforms.run import Failure, Result
 from headrace.transforms.table import Columns
 from processors.avro.codec import Codec
-from processors.clean import service, transforms
+from processors.clean import service, snapshots, transforms
 from processors.clean.service import Cleaner
+from processors.clean.snapshot import UnreadableError
 from processors.copy.service import Copier
 from processors.group import beginning, hold, relay, topics
 from processors.group.relay import Relay, Settings, Step
@@ -176,21 +178,39 @@ class World:
 
 
 class ToyStore:
-    """The object store, as far as transforms need it."""
+    """The object store, as far as transforms and snapshots need it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
         self._world.tick("put")
-        self._world.store.setdefault(key, data)
+        if not (if_absent and key in self._world.store):
+            self._world.store[key] = data
         return True
 
     def get(self, key: str) -> bytes:
+        if key not in self._world.store:
+            raise FatalError(f"no object {key}")
         return self._world.store[key]
 
     def exists(self, key: str) -> bool:
         return key in self._world.store
+
+
+class AtOnce:
+    """Does what is to be done on another thread at once: what a process dies of, it dies of here."""
+
+    def __init__(self, *_: object) -> None:
+        """It needs no threads."""
+
+    def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
+        done: Future[Any] = Future()
+        try:
+            done.set_result(call(*args))
+        except (HeadraceError, UnreadableError) as e:
+            done.set_exception(e)
+        return done
 
 
 class ToyTransform:
@@ -310,6 +330,7 @@ def patched(process: Process) -> Iterator[None]:
         patch.setattr(topics, "check", lambda _, targets, *__: {s: Pair(info, info) for s in targets})
         patch.setattr(transforms, "Transform", ToyTransform)
         patch.setattr(service, "open_store", lambda _: ToyStore(world))
+        patch.setattr(snapshots, "ThreadPoolExecutor", AtOnce)
         patch.setattr(Registry, "latest", lambda *_: None)
         patch.setattr(Registry, "schema_text", lambda _, schema_id: _schema(world, schema_id))
         world.put_under(patch)
