@@ -1,6 +1,7 @@
 """A raw log on clean's real decisions, without Kafka: cut into any batches, and clean started again anywhere."""
 
 import json
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -13,9 +14,12 @@ from headrace.protocol.clean_note import encode
 from headrace.protocol.wire import EVENT_ID, frame
 from processors.avro.codec import Codec
 from processors.clean.batch import Decided, decided, looked_back, raw_batch, verdicts
+from processors.clean.lookback import Lookback
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import known_of
-from processors.group.partition import Found
+from processors.clean.snapshot import Snapshot, decode, serves
+from processors.clean.snapshot import encode as snapshot_bytes
+from processors.group.partition import Found, resume
 from processors.group.schemas import Schemas
 from processors.group.token import Token
 
@@ -40,6 +44,10 @@ def contract_of(fields: list[dict[str, Any]], **more: Any) -> Contract:
 
 
 NULLING = contract(max_step=5, minimum=-50, maximum=100, sentinels=[-200], on_violation="null")
+EVERY = contract(
+    max_step=5, monotonic="not_decreasing", max_stuck=3, max_stuck_seconds=4, sentinels=[-200], maximum=400,
+    on_violation={"max_step": "flag", "monotonic": "flag", "max_stuck": "null", "maximum": "reject"},
+)  # fmt: skip
 
 
 class Log:
@@ -51,6 +59,8 @@ class Log:
         self._length = lookback
         self.records: list[Message] = []
         self.end = 0
+        self.saved = b""
+        self.restored = 0  # restarts that a snapshot served
         self.partition = self._open(None, "")
 
     def write(
@@ -73,7 +83,18 @@ class Log:
     def _open(self, committed: int | None, metadata: str) -> RawPartition:
         found = Found("room.clean", "id", 0, self.end, committed, metadata)
         values = partial(looked_back, schemas=self.schemas)
-        return RawPartition(PLACE, Token(), found, None, self._length, values)
+        restored, (position, note) = None, resume(PLACE, found)
+        if self.saved and serves(snapshot := decode(self.saved), note, position, 0, self._length):
+            restored = Lookback(self._length)
+            restored.add(snapshot.seen)
+            self.restored += 1
+        return RawPartition(PLACE, Token(), found, None, self._length, values, restored=restored)
+
+    def save(self) -> None:
+        """Write a snapshot of the look-back, if it is whole."""
+        it = self.partition
+        if it.whole and it.note.tail is not None:
+            self.saved = snapshot_bytes(Snapshot(it.note.topic_id, self._length, it.note.tail, it.lookback.kept()))
 
     def clean(self, first: int, end: int) -> Decided:
         """Decide on records [first, end), and commit."""
@@ -113,11 +134,16 @@ MESSAGES = READINGS | st.sampled_from([b"junk", frame(1, b"x"), None])
 
 
 def same_however_cut(
-    messages: list[tuple[Any, int]], lookback: int, cuts: dict[int, int], it: Contract = NULLING
-) -> None:
+    messages: list[tuple[Any, int]],
+    lookback: int,
+    cuts: dict[int, int],
+    it: Contract = NULLING,
+    saves: Collection[int] = (),
+) -> int:
     """Whether a log is cleaned in one batch, or in several with restarts between them.
 
-    `cuts`: where a batch ends, and in how many pieces the look-back is read after a restart there; 0: none.
+    `cuts`: where a batch ends, and in how many pieces the look-back is read after a restart there; 0: none. `saves`:
+    where of these a snapshot is written before. Returns how many restarts a snapshot served.
     """
     log, other = Log(it, lookback), Log(it, lookback)
     for one in (log, other):
@@ -132,11 +158,14 @@ def same_however_cut(
     for end in [*sorted(c for c in cuts if c < len(messages)), len(messages)]:
         parts.append(other.clean(first, end))
         first = end
+        if end in saves:
+            other.save()
         if cuts.get(end):
             other.restart(cuts[end])
     assert [row for p in parts for row in p.rows] == whole.rows
     assert [_untimed(x) for p in parts for x in p.letters] == [_untimed(x) for x in whole.letters]
     assert parts[-1].note == whole.note
+    return other.restored
 
 
 def _untimed(it: Letter) -> Letter:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import Reason
 from tests.profiles import examples
-from tests.unit.raw_log import BASE, MESSAGES, Log, contract, contract_of, same_however_cut
+from tests.unit.raw_log import BASE, EVERY, MESSAGES, Log, contract, contract_of, same_however_cut
 
 BACK, STUCK = "x:monotonic:null", "x:max_stuck:flag"
 
@@ -126,12 +126,6 @@ def test_a_rejected_reading_says_why() -> None:
         b"x = 4.0 Cel was there already",
     ]
     assert {dict(letter.headers)["rule"] for letter in out.letters} == {b"monotonic"}
-
-
-EVERY = contract(
-    max_step=5, monotonic="not_decreasing", max_stuck=3, max_stuck_seconds=4, sentinels=[-200], maximum=400,
-    on_violation={"max_step": "flag", "monotonic": "flag", "max_stuck": "null", "maximum": "reject"},
-)  # fmt: skip
 
 
 @examples(1)
