@@ -26,6 +26,7 @@ FOLDER = "_state/clean"
 STORE_SECONDS = 2.0  # for an answer of the store
 _READ_SECONDS, _LEAVE_SECONDS = 20.0, 5.0  # for all partitions at most, while answers come
 _AGAIN_SECONDS = 60.0  # after the store has failed, until something is written to it
+_LOAD_SECONDS = 10.0  # for the client to be loaded, on a machine with other things to do
 _AT_ONCE = 4
 
 
@@ -36,7 +37,7 @@ class Snapshots:
         """`store` opens it. `length`: how many raw offsets clean looks back."""
         self._open, self._length = store, length
         self._store: ObjectStore | None = None
-        self._lock = threading.Lock()
+        self._lock, self._loaded = threading.Lock(), threading.Event()
         self._pool = ThreadPoolExecutor(_AT_ONCE, "snapshot")
         self._ready: dict[Partition, Lookback] = {}
         self._writing: dict[Partition, Future[None]] = {}
@@ -45,7 +46,7 @@ class Snapshots:
 
     def warm(self) -> None:
         """Load the client, which takes a while, on a thread of its own: servers are waited for meanwhile."""
-        self._pool.submit(self._opened)
+        self._pool.submit(self._load)
 
     def fetch(self, found: Mapping[Partition, Found]) -> None:
         """Read what there is for partitions that come, all at the same time: `take` has it then. FatalError as resume.
@@ -54,6 +55,8 @@ class Snapshots:
         """
         self._ready, errors = {}, list[str]()
         wanted = [p for p, it in found.items() if self._worth(p, it)]
+        if wanted and not self._loaded.is_set():
+            self._loaded.wait(_LOAD_SECONDS)  # that is our own time, not the store's
         begun, late = time.monotonic(), {self._pool.submit(self._read, p, found[p]): p for p in wanted}
         while late and time.monotonic() - begun < _READ_SECONDS:
             done, _ = wait(late, STORE_SECONDS, FIRST_COMPLETED)
@@ -110,6 +113,14 @@ class Snapshots:
     def _worth(self, source: Partition, found: Found) -> bool:
         position, _ = resume(source, found)
         return position - max(found.low, position - self._length) > self._least
+
+    def _load(self) -> None:
+        try:
+            self._opened()
+        except HeadraceError as e:
+            log.info("the object store can't be opened for look-backs", extra={"error": str(e)})
+        finally:
+            self._loaded.set()
 
     def _opened(self) -> ObjectStore:
         with self._lock:

@@ -199,3 +199,14 @@ def test_an_older_snapshot_that_arrives_late_does_no_harm(
     world.write(PARTITIONS[0], two)
     Process(world, cleaning).run_dry()
     check_whole(world)
+
+
+def test_the_oldest_offset_of_the_look_back_is_in_it() -> None:
+    log = Log(lookback=4)
+    for n in (1, 2, 3, 4, 1, 6):
+        log.write(20.0, n, event=n)
+    log.clean(0, 4)
+    log.save()
+    log.restart(1)
+    assert log.restored == 1
+    assert (log.clean(4, 5).counts.repeated, log.clean(5, 6).counts.repeated) == (1, 0)
