@@ -59,11 +59,6 @@ BRIDGE_SESSIONS_LOST = Counter(
 CLEAN_ROWS = Counter(
     "headrace_clean_rows_total", "Raw readings dealt with: kept, changed, rejected or repeated", ["stream", "outcome"]
 )
-CLEAN_LOOKBACKS = Counter(
-    "headrace_clean_lookbacks_total",
-    "Partitions begun with a look-back from a snapshot in the store, or from the log alone",
-    ["from"],
-)
 
 # Derive
 DERIVE_READINGS = Counter(

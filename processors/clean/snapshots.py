@@ -12,7 +12,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from headrace.errors import FatalError, HeadraceError
 from headrace.protocol.names import key_part
-from headrace.runtime.metrics import CLEAN_LOOKBACKS
 from headrace.store.base import ObjectStore
 from processors.clean.lookback import Lookback
 from processors.clean.partition import RawPartition
@@ -23,7 +22,7 @@ from processors.group.token import Partition
 log = logging.getLogger(__name__)
 
 FOLDER = "_state/clean"
-STORE_SECONDS = 2.0  # for an answer of the store
+STORE_SECONDS = 4.0  # for an answer of the store: to read the log takes longer
 _READ_SECONDS, _LEAVE_SECONDS = 20.0, 5.0  # for all partitions at most, while answers come
 _AGAIN_SECONDS = 60.0  # after the store has failed, until something is written to it
 _LOAD_SECONDS = 10.0  # for the client to be loaded, on a machine with other things to do
@@ -79,9 +78,7 @@ class Snapshots:
 
     def take(self, source: Partition) -> Lookback | None:
         """What was read for a partition, once; None if its log is to be read."""
-        found = self._ready.pop(source, None)
-        CLEAN_LOOKBACKS.labels("log" if found is None else "snapshot").inc()
-        return found
+        return self._ready.pop(source, None)
 
     def offer(self, it: RawPartition) -> None:
         """Write a snapshot if half a look-back has passed since the last one, on another thread."""

@@ -18,11 +18,12 @@ Row = tuple[bytes, Headers]  # value and headers of a record
 
 
 @contextmanager
-def running(service: str, path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A service with the configuration at `path`, killed at the end whatever happened."""
+def running(service: str, path: Path, log: Path = Path(os.devnull)) -> Iterator["subprocess.Popen[bytes]"]:
+    """A service with the configuration at `path`, killed at the end whatever happened. `log`: where its lines go."""
     environ = {**os.environ, "HEADRACE_KAFKA__LIBRDKAFKA": "{session.timeout.ms: 6000}"}
     args = [sys.executable, "-m", "processors", service, "--config", str(path)]
-    it = subprocess.Popen(args, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL)
+    with log.open("wb") as err:
+        it = subprocess.Popen(args, cwd=ROOT, env=environ, stderr=err)
     try:
         yield it
     finally:

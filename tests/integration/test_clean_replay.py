@@ -1,41 +1,45 @@
-"""clean killed in the middle, again and again: by their positions, its rows are each raw reading exactly once."""
+"""clean killed in the middle, and stopped: by their positions, its rows are each raw reading exactly once.
 
+Its look-backs come from the log, or from snapshots in the store.
+"""
+
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from headrace import deadletters, kafka
-from headrace.config import load
+from headrace.config import Config, load
 from headrace.contracts.files import find
 from headrace.operate import provision
 from headrace.protocol import clean_note
 from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, ORIGIN, POSITION, RECEIVED_AT, header, unpack_position
+from headrace.store.open import open_store
 from processors.avro.codec import Codec
+from processors.clean.snapshots import FOLDER
 from tests.integration.processes import Row, produce, records, running, wait_for
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.lane("own-2"), pytest.mark.long]
-STREAM, PARTITIONS, ROWS = "replayed", 2, 12_000
-RAW, CLEAN = f"{STREAM}.raw", f"{STREAM}.clean"
-PLACES = [(RAW, p) for p in range(PARTITIONS)]
+PARTITIONS, ROWS = 2, 12_000
 
 
-@pytest.fixture
-def settings(stack: Stack, tmp_path: Path) -> Path:
+def made(stack: Stack, tmp_path: Path, stream: str) -> Path:
     """A stream of its own on the session's servers, its topics made and filled."""
     over = {
-        "streams": {STREAM: {"contract": "environment", "partitions": PARTITIONS}},
+        "streams": {stream: {"contract": "environment", "partitions": PARTITIONS}},
         "bridge": {},
         "archive": {},
-        "clean": {"group": "replayed-clean", "lookback": 500, "batch": 500},
-        "dead_letters": {"topic": "replayed-dead-letters"},
+        "clean": {"group": f"{stream}-clean", "lookback": 500, "batch": 500},
+        "dead_letters": {"topic": f"{stream}-dead-letters"},
     }
-    path = stack.config_file(tmp_path / "replayed.yaml", over)
+    path = stack.config_file(tmp_path / f"{stream}.yaml", over)
     config = load(path, {})
     provision.topics(config)
-    produce(config, RAW, PARTITIONS, readings(provision.contracts(config)[STREAM]))
+    produce(config, f"{stream}.raw", PARTITIONS, readings(provision.contracts(config)[stream]))
     return path
 
 
@@ -53,23 +57,38 @@ def readings(schema_id: int) -> Iterator[Row]:
         yield codec.write(schema_id, row), headers
 
 
-def test_each_raw_reading_is_dealt_with_once(settings: Path) -> None:
+def places_of(config: Config) -> list[tuple[str, int]]:
+    """The partitions of the configuration's one stream."""
+    (stream,) = config.streams
+    return [(f"{stream}.raw", p) for p in range(PARTITIONS)]
+
+
+def test_each_raw_reading_is_dealt_with_once(stack: Stack, tmp_path: Path) -> None:
+    settings = made(stack, tmp_path, "replayed")
     config = load(settings, {})
+    places = places_of(config)
     client = kafka.consumer(config.kafka, config.clean.group)
     for share in (0.05, 0.5):
         with running("clean", settings):
-            wait_for(client, PLACES, int(ROWS * share))  # then kill -9
+            wait_for(client, places, int(ROWS * share))  # then kill -9
     with running("clean", settings) as last:
-        wait_for(client, PLACES, ROWS)
+        wait_for(client, places, ROWS)
         last.terminate()
         assert last.wait(30) == 0
-    notes = {place: clean_note.decode(text) for place, (_, text) in kafka.committed(client, PLACES).items()}
+    client.close()
+    check_each_once(config)
+
+
+def check_each_once(config: Config) -> None:
+    """Each raw reading is a row, a dead letter or a counted repeat, by the log alone."""
+    client = kafka.consumer(config.kafka, config.clean.group)
+    notes = {place: clean_note.decode(text) for place, (_, text) in kafka.committed(client, places_of(config)).items()}
     client.close()
     letters = {(it.source["partition"], it.source["offset"]) for it in deadletters.read(config)}
-    for topic, partition in PLACES:
+    for topic, partition in places_of(config):
         raw = records(config, topic, partition)
         passed, last_seen = {}, ORIGIN
-        for m in records(config, CLEAN, partition):
+        for m in records(config, topic.replace(".raw", ".clean"), partition):
             src, prev = unpack_position(header(m.headers(), POSITION) or b"")  # type: ignore[arg-type]
             if src > last_seen:  # else: emitted again after a kill
                 assert prev <= last_seen, "a hole"
@@ -87,3 +106,38 @@ def test_each_raw_reading_is_dealt_with_once(settings: Path) -> None:
         assert (counts.total, counts.repeated, counts.rejected) == (len(raw), repeated, len(refused))
         assert counts.kept + counts.changed == len(passed)
         assert min(repeated, len(refused), counts.changed) > 0
+
+
+def test_a_look_back_comes_from_the_store_if_it_can(stack: Stack, tmp_path: Path) -> None:
+    """Stopped on request, with a snapshot overwritten, and with the store away: the same decisions."""
+    settings = made(stack, tmp_path, "restored")
+    config = load(settings, {})
+    places, store, schema_id = places_of(config), open_store(config.store), provision.contracts(config)["restored"]
+    client, done, seen = kafka.consumer(config.kafka, config.clean.group), ROWS, list[tuple[int, bool]]()
+
+    def life(path: Path) -> None:
+        """A clean that deals with all there is, and what it said of snapshots."""
+        log = tmp_path / "clean.log"
+        with running("clean", path, log) as it:
+            wait_for(client, places, done)
+            it.terminate()
+            assert it.wait(30) == 0
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        seen.extend((x["found"], "error" in x) for x in lines if x["event"] == "look-backs from the store")
+
+    life(settings)
+    keys = sorted(it.key for it in store.list(f"{FOLDER}/restored.raw/"))
+    assert [key.rpartition("/")[2] for key in keys] == ["p0.lookback", "p1.lookback"]
+    away = tmp_path / "away.yaml"
+    data = yaml.safe_load(settings.read_text())
+    away.write_text(yaml.safe_dump({**data, "store": {**data["store"], "endpoint": "127.0.0.1:9"}}))
+    for path in (settings, settings, away):
+        again = [row for n, row in enumerate(readings(schema_id)) if ROWS - 300 <= n < ROWS]  # copies, all of them
+        produce(config, "restored.raw", PARTITIONS, again)
+        done += len(again)
+        life(path)
+        if len(seen) == 1:
+            store.put(keys[0], b"not a snapshot")
+    client.close()
+    assert seen == [(2, False), (1, True), (0, True)]
+    check_each_once(config)
