@@ -6,8 +6,8 @@ datum or an exception.
 
 import struct
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Generic, TypeVar
 
 from headrace.contracts.avro import Node
 from headrace.contracts.model import Contract
@@ -15,15 +15,33 @@ from headrace.protocol.names import DEVICE
 
 Writer = Callable[[Any], bytes]
 Encoder = Callable[[Sequence[Any]], bytes]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Remembered(dict[K, V], Generic[K, V]):
+    """What `make` gives for keys that come again and again. After `most` of them it begins anew."""
+
+    def __init__(self, make: Callable[[K], V], most: int) -> None:
+        super().__init__()
+        self._make, self._most = make, most
+
+    def __missing__(self, key: K) -> V:
+        if len(self) >= self._most:
+            self.clear()
+        made = self[key] = self._make(key)
+        return made
+
 
 _DOUBLE = struct.Struct("<d")
 _FLOAT = struct.Struct("<f")
 _SOME_DOUBLE = struct.Struct("<Bd")
 _SOME_FLOAT = struct.Struct("<Bf")
-_MAX_HIGH = 4096  # upper parts of longs remembered
 _OURS = "" if sys.byteorder == "little" else "<"  # floats and doubles alone: the machine's own take half the time
-_INFINITE = (struct.pack("<f", float("inf")), struct.pack("<f", -float("inf")))
+_HUGE = (b"\x7f", b"\xff")  # the first eight bits of a float of 2^127 or more, infinite ones too; of minus as much
+_MAX_HIGH = 4096  # upper parts of longs remembered
 _MAX_TEXTS = 10_000  # ids of devices remembered
+_MAX_SIZES = 100  # sizes of arrays of numbers remembered
 _BOOLEAN = (b"\0", b"\1")
 
 
@@ -48,7 +66,7 @@ def encoder(contract: Contract, prefix: bytes = b"") -> Encoder:
             i = run
             continue
         if field.name == DEVICE:
-            names["device"] = _Remembered()
+            names["device"] = Remembered(string, _MAX_TEXTS)
             parts.append(f"device[v{i}]")
         elif not field.nullable:
             names[f"w{i}"] = writer(field.type)
@@ -91,14 +109,20 @@ def _array(items: Node) -> Writer:
     return lambda v: long(len(v)) + b"".join([item(x) for x in v]) + b"\0" if v else b"\0"
 
 
+# A Struct takes a tuple as it is; `struct.pack` copies what it is given twice.
+_DOUBLES: Remembered[int, Callable[..., bytes]] = Remembered(lambda n: struct.Struct(f"{_OURS}{n}d").pack, _MAX_SIZES)
+_FLOATS: Remembered[int, Callable[..., bytes]] = Remembered(lambda n: struct.Struct(f"{_OURS}{n}f").pack, _MAX_SIZES)
+
+
 def _doubles(numbers: Sequence[float]) -> bytes:
-    return struct.pack(f"{_OURS}{len(numbers)}d", *numbers)
+    return _DOUBLES[len(numbers)](*numbers)
 
 
 def _floats(numbers: Sequence[float]) -> bytes:
     """OverflowError where one is beyond 32 bits, which `struct` sees in its own order only."""
-    found = struct.pack(f"{_OURS}{len(numbers)}f", *numbers)
-    if _INFINITE[0] in found or _INFINITE[1] in found:
+    found = _FLOATS[len(numbers)](*numbers)
+    tops = found[3::4]
+    if _HUGE[0] in tops or _HUGE[1] in tops:
         return struct.pack(f"<{len(numbers)}f", *numbers)
     return found
 
@@ -118,17 +142,7 @@ _TWO = [bytes((i & 0x7F | 0x80, i >> 7 | 0x80)) for i in range(1 << 14)]
 _WHOLE = [varint(i) for i in range(1 << 14)]
 
 
-class _High(dict[int, bytes]):
-    """The upper parts of longs; that of a time in microseconds changes every two minutes."""
-
-    def __missing__(self, high: int) -> bytes:
-        if len(self) >= _MAX_HIGH:
-            self.clear()
-        upper = self[high] = varint(high)
-        return upper
-
-
-_HIGH = _High()
+_HIGH = Remembered(varint, _MAX_HIGH)  # that of a time in microseconds changes every two minutes
 
 
 def long(number: int) -> bytes:
@@ -146,16 +160,6 @@ def string(text: str) -> bytes:
     data = text.encode()
     size = len(data)
     return (_WHOLE[size << 1] if size < 0x2000 else long(size)) + data
-
-
-class _Remembered(dict[str, bytes]):
-    """Texts that come again and again, as `string` gives them."""
-
-    def __missing__(self, text: str) -> bytes:
-        if len(self) >= _MAX_TEXTS:
-            self.clear()
-        found = self[text] = string(text)
-        return found
 
 
 def _bytes(data: bytes) -> bytes:
