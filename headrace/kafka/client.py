@@ -49,6 +49,7 @@ __all__ = [
     "probe",
     "producer",
     "sizes",
+    "topic_id",
     "translate",
     "watermarks",
 ]
@@ -214,6 +215,17 @@ def describe(cfg: Kafka, topics: Iterable[str]) -> dict[str, TopicInfo]:
     except KafkaException as e:
         raise translate(e, f"describing {', '.join(names)}") from None
     return out
+
+
+def topic_id(client: AdminClient, topic: str) -> str | None:
+    """The topic's id, asked with a client that may be used again; None when there is no such topic."""
+    try:
+        described = client.describe_topics(TopicCollection([topic]), request_timeout=CALL_SECONDS)
+        return str(described[topic].result().topic_id)
+    except KafkaException as e:
+        if e.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise translate(e, f"asking for the id of {topic}") from None
 
 
 def committed(client: Consumer, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], tuple[int | None, str]]:

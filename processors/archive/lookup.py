@@ -13,7 +13,7 @@ _ASK_SECONDS = 10.0
 
 
 class Lookup:
-    """Asks with a client beside the one that reads, until `close`. Any thread may use it.
+    """Asks with clients beside the one that reads, until `close`. Any thread may use it.
 
     Threads that ask for a topic's id at the same time share an answer.
     """
@@ -21,6 +21,7 @@ class Lookup:
     def __init__(self, cfg: Kafka, group: str) -> None:
         self._cfg = cfg
         self.client = kafka.consumer(cfg, group)
+        self.admin = kafka.admin(cfg)  # one for all questions: a connection for each takes ten times as long
         self._asking = threading.Lock()
         self._describing = threading.Lock()
         self._ids: dict[str, tuple[str, float]] = {}  # with the time of the question
@@ -47,12 +48,19 @@ class Lookup:
             found, asked = self._ids.get(topic, ("", -math.inf))
             if asked < called:
                 asked = time.monotonic()
-                info = kafka.describe(self._cfg, [topic]).get(topic)
-                if info is None:
-                    raise TransientError(f"Kafka has no topic {topic}")
-                found = info.id
+                found = self._ask(topic)
                 self._ids[topic] = (found, asked)
             return found
+
+    def _ask(self, topic: str) -> str:
+        try:
+            found = kafka.topic_id(self.admin, topic)
+        except TransientError:
+            kafka.probe(self._cfg)  # says why, where Kafka can't be reached
+            raise
+        if found is None:
+            raise TransientError(f"Kafka has no topic {topic}")
+        return found
 
     def offsets(self, topic: str, partition: int) -> Offsets:
         """The partition's log and the group's committed offset; TransientError where Kafka is away."""

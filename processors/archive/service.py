@@ -70,6 +70,7 @@ from processors.group.member import Member
 from processors.group.schemas import Schemas
 from processors.group.startup import await_kafka, until_there
 from processors.group.token import Partition
+from processors.memory import without_pandas
 
 log = logging.getLogger(__name__)
 SERVICE = "archive"
@@ -96,6 +97,7 @@ def run(config: Config, stop: threading.Event) -> None:
     topics, cfg = list(config.archived), config.kafka
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 10, 10)
+    without_pandas()
     # The watch must see in time that the store is gone; what stores waits longer.
     quick = min(ANSWER_SECONDS, config.store.timeout_seconds)
     watched = open_store(config.store.model_copy(update={"timeout_seconds": quick}))
@@ -129,8 +131,9 @@ def run(config: Config, stop: threading.Event) -> None:
             with Archive(config.archive, topics, health, client, work) as archive:
 
                 def clients() -> dict[str, Any]:
-                    beside = {"asking for positions": lookup.client, "dead letters": letters.producer}
-                    return {"reading": archive.contact, **{name: it for name, it in beside.items() if it is not None}}
+                    out = {"reading": archive.contact, "asking for positions": lookup.client}
+                    out["asking for ids"] = lookup.admin
+                    return out | ({"dead letters": letters.producer} if letters.producer is not None else {})
 
                 with Watch(lookup, watched, topics, health), KafkaWatch(cfg, health, clients):
                     archive.run(stop)

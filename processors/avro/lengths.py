@@ -161,7 +161,9 @@ def _array_sizes(column: pl.Series, node: Node) -> Ints:
 
 
 def _filled(column: pl.Series) -> Ints:
-    return column.cast(pl.Int64).fill_null(0).to_numpy()
+    whole = column.cast(pl.Int64)
+    # Polars makes a query of the second: a quarter of a millisecond.
+    return whole.to_numpy() if whole.null_count() == 0 else whole.fill_null(0).to_numpy()
 
 
 def _varint_sizes(values: Ints) -> Ints | int:

@@ -43,8 +43,8 @@ def dtype(node: Node) -> pl.DataType:
 
 def restore(table: pl.DataFrame, node: Node) -> pl.DataFrame:
     """The columns as a reader wants them, from columns as they are stored."""
-    wanted = {m.name: dtype(m.type) for m in node.members}
-    changed = [table[name].cast(kind) for name, kind in wanted.items() if table.schema[name] != kind]
+    wanted, have = {m.name: dtype(m.type) for m in node.members}, table.schema
+    changed = [table[name].cast(kind) for name, kind in wanted.items() if have[name] != kind]
     return table.with_columns(changed) if changed else table
 
 
