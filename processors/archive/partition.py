@@ -13,22 +13,20 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from headrace.errors import FatalError, TransientError
+from headrace.errors import FatalError
 from headrace.lake.ledger import Entry
 from headrace.protocol.archive_note import ArchiveNote, encode
 from headrace.protocol.tail import Tail
-from headrace.runtime.metrics import ARCHIVE_COMMITS
 from processors.archive.buffer import EMPTY, Buffer, Cause, Fill
 from processors.archive.chunk import Chunk
 from processors.archive.plan import BatchPlan, Incarnation, Span
 from processors.archive.recovery import ADOPT, Finish, Read, same_log
 from processors.archive.work import Assessment, Work, count_stored
-from processors.group.commits import Commits
+from processors.group.commits import Wanted
 from processors.group.member import Member
 from processors.group.token import Partition, Revoked, Token
 
 log = logging.getLogger(__name__)
-_COMMIT_AGAIN_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -36,7 +34,6 @@ class _Batches:
     """What one span of the log is stored in, one after the other."""
 
     cause: Cause
-    size: int  # bytes of the messages, about
     plans: deque[BatchPlan]
 
 
@@ -86,19 +83,23 @@ State = Recovering | Finishing | Reading | Preparing | Intending | Storing
 
 
 class AssignedPartition:
-    """A partition under one assignment. `step` moves it on as far as it goes without waiting."""
+    """A partition under one assignment.
 
-    def __init__(self, partition: Partition, token: Token, work: Work, member: Member, commits: Commits) -> None:
+    `step` moves it on as far as it goes without waiting; it then says what must be committed before it can go on, and
+    `committed` tells it that this is done. So the commits of many partitions go in one request.
+    """
+
+    def __init__(self, partition: Partition, token: Token, work: Work, member: Member) -> None:
         self.partition, self.token = partition, token
         self.note = ArchiveNote("")  # what is committed beside `start`
         self.start = 0  # committed, or to be committed: where the next batch begins
-        self._work, self._member, self._commits = work, member, commits
+        self._work, self._member = work, member
         self._incarnation = Incarnation(partition[0], "", partition[1])
         self._low = 0  # where the log begins: above `start` where records of an open intent are gone
         self._tail: Tail | None = None  # of the record before `start`, until it has been read and compared
         self._buffer = Buffer(0, 0)
         self._paused = False
-        self._not_before = 0.0
+        self._under_way = 0  # bytes of the messages that batches are made of
         self._state: State = Recovering(work.recover(token, *partition))
 
     @property
@@ -114,8 +115,7 @@ class AssignedPartition:
     @property
     def held(self) -> int:
         """Bytes of messages in memory, those of batches under way included."""
-        under_way = self._state.batches.size if isinstance(self._state, Preparing | Intending | Storing) else 0
-        return self._buffer.size + under_way
+        return self._buffer.size + self._under_way
 
     @property
     def buffered(self) -> int:
@@ -136,6 +136,11 @@ class AssignedPartition:
     def busy(self) -> bool:
         """Whether a batch is under way, or a commit is missing."""
         return not isinstance(self._state, Reading | Recovering)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a job or a commit moves it on. Else messages do, or the end of the log, or `flush`."""
+        return not isinstance(self._state, Reading)
 
     @property
     def paused(self) -> bool:
@@ -178,48 +183,64 @@ class AssignedPartition:
         if isinstance(self._state, Reading) and full != self._paused and not (full and self.redoing):
             self._pause(pause=full)
 
-    def step(self, now: float) -> None:
-        """Go on with all that is done. Raises what jobs and commits raise; a TransientError is tried again later."""
-        if now < self._not_before:
-            return
-        try:
-            while self._advance():
-                pass
-        except TransientError as e:
-            self._not_before = now + _COMMIT_AGAIN_SECONDS
-            log.warning("commit failed, trying again", extra={**self._about(), "error": str(e)})
+    def step(self) -> Wanted | None:
+        """Go on with all that is done. Returns what is to be committed before it goes on. Raises what jobs raise."""
+        while self._advance():
+            pass
+        return self._wanted()
 
-    def leave(self, seconds: float) -> None:
-        """The partition is being taken away: commit what is stored within `seconds`, and drop the rest."""
+    def committed(self) -> None:
+        """What `step` returned is committed."""
+        match self._state:
+            case Finishing():
+                self._state = Recovering(self._work.recover(self.token, *self.partition))
+            case Intending(batches):
+                self.note = batches.plans[0].before
+                self._store(batches)
+            case Storing(batches, job):
+                self._stored(batches, job.result())
+
+    def leave(self, seconds: float) -> Wanted | None:
+        """The partition is being taken away: what is stored within `seconds` is to be committed, the rest is dropped.
+
+        Its token is void after that commit at the latest; nobody calls `step` again.
+        """
         try:
             self.token.check()
             if isinstance(self._state, Storing):
                 self._state.job.exception(seconds)
-                self._advance()
-        except (TransientError, TimeoutError):
+                return self._wanted()
+        except TimeoutError:
             log.info("gave up the partition while storing", extra=self._about())
         except Revoked:
             log.info("lost", extra={**self._about(), "state": type(self._state).__name__.lower()})
-        self.token.void()
+        return None
 
     def _advance(self) -> bool:
-        """Make one transition, if its time has come; whether another may follow at once."""
+        """Make one transition that needs no commit, if its time has come; whether another may follow at once."""
         match self._state:
             case Recovering(job) if job.done():
                 return self._recovered(job.result())
-            case Finishing(action):
-                return self._finish(action)
             case Reading():
                 return self._redo()
             case Preparing(batches, job) if job.done():
                 batches.plans.extend(job.result())
                 self._state = Intending(batches)
                 return True
-            case Intending(batches):
-                return self._intend(batches)
-            case Storing(batches, job) if job.done():
-                return self._stored(batches, job.result())
+            case Intending(batches) if self.note.intent is not None:  # that of a redo is committed already
+                self._store(batches)
         return False
+
+    def _wanted(self) -> Wanted | None:
+        """What must be committed now."""
+        match self._state:
+            case Finishing(action):
+                return self._commit(action.end, action.note)
+            case Intending(batches):
+                return self._commit(self.start, batches.plans[0].before)
+            case Storing(batches, job) if job.done():
+                return self._commit(job.result().end, _after(batches, job.result()))
+        return None
 
     def _recovered(self, found: Assessment) -> bool:
         self._incarnation, action = found.incarnation, found.action
@@ -234,11 +255,6 @@ class AssignedPartition:
         self._state = Reading()
         intent = self.note.intent
         log.info("reading", extra={**self._about(), "from": self.start, "redo_to": intent.end if intent else None})
-        return False
-
-    def _finish(self, action: Finish) -> bool:
-        self._commit(action.end, action.note)
-        self._state = Recovering(self._work.recover(self.token, *self.partition))
         return False
 
     def _redo(self) -> bool:
@@ -259,43 +275,36 @@ class AssignedPartition:
         """Make batches of these messages, which are no longer in the buffer."""
         self._pause(pause=True)
         span = Span(self.start, self._buffer.start, self._low)
-        batches = _Batches(cause, sum(c.size for c in chunks), deque())
+        self._under_way = sum(c.size for c in chunks)
+        batches = _Batches(cause, deque())
         self._state = Preparing(batches, self._work.prepare(self.token, self._incarnation, self.note, span, chunks))
 
-    def _intend(self, batches: _Batches) -> bool:
-        plan = batches.plans[0]
-        if self.note.intent is None:  # that of a redo is committed already
-            self._commit(self.start, plan.before)
-            self.note = plan.before
-        self._state = Storing(batches, self._work.store(self.token, plan))
-        return True
+    def _store(self, batches: _Batches) -> None:
+        """Store the first batch, whose intent is committed."""
+        self._state = Storing(batches, self._work.store(self.token, batches.plans[0]))
 
-    def _stored(self, batches: _Batches, entry: Entry) -> bool:
-        # Files that were there before this process may hold rows beyond the plan.
-        after = replace(batches.plans[0].after, last=entry.last)
-        self._commit(entry.end, after)
+    def _stored(self, batches: _Batches, entry: Entry) -> None:
+        self.note, self.start = _after(batches, entry), entry.end
         batches.plans.popleft()
-        self.note, self.start = after, entry.end
         count_stored(entry, batches.cause)
         if batches.plans:
             self._state = Intending(batches)
-            return True
-        self._state = Reading()
+            return
+        self._state, self._under_way = Reading(), 0
         self._pause(pause=False)
-        return False
 
     def _pause(self, *, pause: bool) -> None:
         if pause != self._paused:
             (self._member.pause if pause else self._member.resume)(self.partition)
             self._paused = pause
 
-    def _commit(self, offset: int, note: ArchiveNote) -> None:
-        """Revoked where the partition is gone; TransientError: make the same call again.
-
-        FatalError where the broker does not keep notes: the first commit is an intent, so nothing is stored by then.
-        """
-        self._commits.commit(self.token, self.partition, offset, encode(note))
-        ARCHIVE_COMMITS.inc()
+    def _commit(self, offset: int, note: ArchiveNote) -> Wanted:
+        return Wanted(self.token, self.partition, offset, encode(note))
 
     def _about(self) -> dict[str, object]:
         return {"topic": self.partition[0], "partition": self.partition[1]}
+
+
+def _after(batches: _Batches, entry: Entry) -> ArchiveNote:
+    """The note for the end of the first batch. Files that were there before this process may hold rows beyond it."""
+    return replace(batches.plans[0].after, last=entry.last)

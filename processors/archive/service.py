@@ -37,9 +37,10 @@ Why it is done like this: docs/decisions/no-transactions.md.
 
 import gc
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from types import TracebackType
@@ -64,7 +65,7 @@ from processors.archive.reader import Reader
 from processors.archive.tables import codec_of
 from processors.archive.watch import ANSWER_SECONDS, Watch
 from processors.archive.work import Deps, Work
-from processors.group.commits import Commits
+from processors.group.commits import Commits, Wanted
 from processors.group.hold import Hold, JobHold
 from processors.group.member import Member
 from processors.group.schemas import Schemas
@@ -82,6 +83,8 @@ _COLLECT_AFTER = 500_000
 _LEAVE_SECONDS = 5.0
 _SHUTDOWN_SECONDS = 10.0
 _GAUGES_SECONDS = 1.0
+_LOOK_SECONDS = 0.1  # between looks at all partitions; those that move are looked at each turn
+_COMMIT_AGAIN_SECONDS = 0.5
 # Of the memory budget: when to stop reading and when to read on; when to read one partition after another, and until
 # when.
 _FULL, _ROOM = 1.0, 0.8
@@ -159,8 +162,9 @@ class Archive:
         self._reader = Reader(self._member, settings.batch)
         self._commits = Commits(client)
         self._parts: dict[Partition, AssignedPartition] = {}
-        self._full = self._tight = False
-        self._gauges_at = 0.0
+        self._waiting: set[Partition] = set()  # for jobs and commits
+        self._full = self._tight = self._throttled = False
+        self._gauges_at = self._looked_at = self._commit_at = -math.inf
 
     def __enter__(self) -> Self:
         self._member.subscribe(self._topics)
@@ -186,7 +190,7 @@ class Archive:
         deadline = self._clock() + _SHUTDOWN_SECONDS
         while self._clock() < deadline and not self.done:
             for part in self._parts.values():
-                part.flush(Cause.SHUTDOWN)
+                self._flush(part, Cause.SHUTDOWN)
                 part.throttle(full=True)
             self.turn(rotate=False)
 
@@ -194,20 +198,55 @@ class Archive:
         """Read once, and move every partition on; with `rotate`, begin to store what is due."""
         self._health.progress()
         # While jobs run, their end matters more than the next message.
-        chunks = self._reader.read(0.01 if any(p.busy for p in self._parts.values()) else 0.1)
+        chunks = self._reader.read(0.01 if self._waiting else 0.1)
         now = self._clock()
         for partition, chunk in chunks.items():
             self._parts[partition].add(chunk, now)
-        for partition, offset in self._member.ends().items():
+        ends = self._member.ends()
+        for partition, offset in ends.items():
             self._parts[partition].end_of_log(offset, now)
-        for part in list(self._parts.values()):
-            cause = due(part.fill(), self._limits, now) if rotate else None
+        parts = self._looked_at_now(now, chunks.keys() | ends.keys())
+        for part in parts if rotate else ():
+            cause = due(part.fill(), self._limits, now)
             if cause is not None and not (cause is Cause.IDLE and part.paused):  # it is we who are silent
-                part.flush(cause)
-            part.step(now)
+                self._flush(part, cause)
+        self._go_on(parts, now)
+        self._waiting = {p.partition for p in parts if p.waits}
         if rotate:
             self._budget()
         self._gauges(now)
+
+    def _looked_at_now(self, now: float, moved: Collection[Partition]) -> list[AssignedPartition]:
+        """All partitions every so often; between, those that moved or wait. With many it is a part of the cost."""
+        if now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            return list(self._parts.values())
+        return [part for p, part in self._parts.items() if p in self._waiting or p in moved]
+
+    def _flush(self, part: AssignedPartition, cause: Cause) -> None:
+        part.flush(cause)
+        self._waiting.add(part.partition)
+
+    def _go_on(self, parts: Iterable[AssignedPartition], now: float) -> None:
+        """Move partitions on as far as they go. What they want to commit goes in one request, again and again."""
+        if now < self._commit_at:
+            return
+        try:
+            while parts := self._commit({part: part.step() for part in parts}):
+                for part in parts:
+                    part.committed()
+        except TransientError as e:
+            self._commit_at = now + _COMMIT_AGAIN_SECONDS
+            log.warning("commit failed, trying again", extra={"error": str(e)})
+
+    def _commit(self, wanted: Mapping[AssignedPartition, Wanted | None]) -> list[AssignedPartition]:
+        """Commit what partitions want. Returns those of which it is committed. TransientError: try again.
+
+        FatalError where the broker does not keep notes: the first commits are intents, so nothing is stored by then.
+        """
+        done = self._commits.commit_all([it for it in wanted.values() if it is not None])
+        metrics.ARCHIVE_COMMITS.inc(len(done))
+        return [part for part, it in wanted.items() if it is not None and part.partition in done]
 
     def _budget(self) -> None:
         """Keep to the memory budget: when it is used up, stop reading, and store the largest buffers first.
@@ -221,10 +260,12 @@ class Archive:
         self._tight = held >= limit * (_LOOSE if self._tight else _TIGHT)
         if self._full and not any(p.busy for p in self._parts.values()):
             for partition in enough({k: p.buffered for k, p in self._parts.items()}, held - limit * _ROOM):
-                self._parts[partition].flush(Cause.MEMORY)
+                self._flush(self._parts[partition], Cause.MEMORY)
         alone = self._fullest_behind() if self._tight else None
-        for partition, part in self._parts.items():
-            part.throttle(full=self._full or (alone is not None and partition != alone))
+        before, self._throttled = self._throttled, self._full or alone is not None
+        if before or self._throttled:
+            for partition, part in self._parts.items():
+                part.throttle(full=self._full or (alone is not None and partition != alone))
 
     def _fullest_behind(self) -> Partition | None:
         """Of the partitions with a backlog, the one with the largest buffer; None where there is none."""
@@ -234,16 +275,22 @@ class Archive:
     def _taken(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:
             token = self._member.tokens[partition]
-            self._parts[partition] = AssignedPartition(partition, token, self._work, self._member, self._commits)
+            self._parts[partition] = AssignedPartition(partition, token, self._work, self._member)
+            self._waiting.add(partition)
 
     def _leaving(self, partitions: Sequence[Partition]) -> None:
         deadline = self._clock() + _LEAVE_SECONDS
-        for partition in partitions:
-            part = self._parts.pop(partition, None)
-            if part is not None:
-                part.leave(max(0.0, deadline - self._clock()))
-                metrics.LAG.remove(SERVICE, *partition)  # the next owner tells of it now
-                metrics.ARCHIVE_UNREAD.remove(*partition)
+        gone = [part for p in partitions if (part := self._parts.pop(p, None)) is not None]
+        stored = {part: part.leave(max(0.0, deadline - self._clock())) for part in gone}
+        try:
+            for part in self._commit(stored):
+                part.committed()
+        except TransientError as e:
+            log.info("gave up partitions before their commit", extra={"error": str(e)})
+        for part in gone:
+            part.token.void()
+            metrics.LAG.remove(SERVICE, *part.partition)  # the next owner tells of it now
+            metrics.ARCHIVE_UNREAD.remove(*part.partition)
 
     def _gauges(self, now: float) -> None:
         if now - self._gauges_at < _GAUGES_SECONDS:

@@ -14,6 +14,8 @@ class Part:
 
     busy = False
 
+    partition = ("t", 0)
+
     def __init__(self, held: int, behind: int) -> None:
         self.held = self.buffered = held
         self.next, self.end = 0, behind
@@ -29,8 +31,8 @@ class Part:
 def budgeted(*parts: Part) -> list[Part]:
     """The partitions after one look at the budget."""
     it: Any = Archive.__new__(Archive)
-    it._limits, it._full, it._tight = LIMITS, False, False
-    it._parts = {("t", i): part for i, part in enumerate(parts)}
+    it._limits, it._full, it._tight, it._throttled = LIMITS, False, False, False
+    it._waiting, it._parts = set(), {("t", i): part for i, part in enumerate(parts)}
 
     class Member:
         def end(self, partition: tuple[str, int]) -> int:
