@@ -1,4 +1,4 @@
-"""The schema registry: contracts in, schema ids out, and schemas by id. The one file that imports its client.
+"""The schema registry: contracts in, schema ids out, and schemas by id. The one file that uses its client.
 
 The client speaks Confluent's API (Apicurio serves it under /apis/ccompat/v7). By itself it waits without limit, and
 asks again for each message with an unknown id. Here each request has a time-out, and unknown ids are remembered for a
@@ -11,15 +11,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import orjson
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.common._httpx_compat import httpx
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from headrace.config.connect import Registry as Settings
 from headrace.contracts.compat import incompatibilities
 from headrace.contracts.model import Contract
 from headrace.errors import ConfigError, PoisonError, Reason, RefusedContractError, TransientError
 from headrace.identity.tls import authorities, context, refusal
+from headrace.schema_registry.lean import Schema, SchemaRegistryClient, SchemaRegistryError, httpx
 
 T = TypeVar("T")
 

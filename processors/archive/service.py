@@ -1,6 +1,7 @@
 """The archive: a Kafka topic to Parquet files, so that each source position is in the lake exactly once.
 
-One thread reads, rotates and commits; jobs on other threads assess, prepare and store. Of each partition:
+One thread reads, rotates and commits; jobs on other threads assess, prepare and store. What many partitions have to
+commit at the same time goes in one request. Of each partition:
 
  1. Assignment. The group gives us the partition, with a token that its loss voids for ever. Nothing is read yet.
  2. Recovery (a job). Ask Kafka for the topic's id, the log's ends and the committed offset S with its note; look up the

@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -44,3 +46,17 @@ def test_what_an_operator_chose_for_arrow_stays(monkeypatch: pytest.MonkeyPatch)
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "mimalloc"
     memory.settle()
     assert os.environ["ARROW_DEFAULT_MEMORY_POOL"] == "mimalloc"
+
+
+def test_arrow_imports_no_pandas_and_others_still_may() -> None:
+    code = """
+import sys
+from processors.memory import without_pandas
+without_pandas()
+import numpy, pyarrow
+pyarrow.array(numpy.arange(3))
+assert "pandas" not in sys.modules
+import pandas
+"""
+    path = os.pathsep.join(sys.path)
+    subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, check=True)
