@@ -24,6 +24,10 @@ StreamsArgument = Annotated[
 def compact(
     streams: StreamsArgument = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="First make manifests anew that were lost, of the files and the ledger."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Merge small files into few large ones, sorted by device and time, and remove those replaced an hour ago.
@@ -31,6 +35,9 @@ def compact(
     Queries go on meanwhile and never see a row twice or not at all. The service compact does the same every few
     minutes; both may run at once. It may be interrupted at any time: the next round goes on. Exit code 1 when something
     was in the way, such as a hole in the ledger.
+
+    Where the folder _compacted was removed, or restored from an older copy, queries end with an error that says so.
+    Then --rebuild looks at all compacted files, checks their rows by the ledger, and writes again which of them count.
     """
     import tempfile
 
@@ -53,6 +60,7 @@ def compact(
                     store,
                     topics=[topic],
                     dry_run=dry_run,
+                    rebuild=rebuild,
                     notify=lambda words: bar.update(task, description=words),
                 )
             except OSError as e:  # of its temporary folder: the store's errors are others

@@ -192,7 +192,8 @@ def look(topic: str, names: Callable[[], Iterable[str]], states: Callable[[], Se
 
 _BEHIND = (
     "{key} was made after state {state} of its manifest, and there is no newer one: was the folder _compacted removed, "
-    "or restored from an older copy? Restore its newest objects; until then rows would be missing"
+    "or restored from an older copy? Restore its newest objects, or make them anew of the files and the ledger: "
+    "`headrace lake compact --rebuild`. Until then rows would be missing"
 )
 
 

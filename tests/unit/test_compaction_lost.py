@@ -139,3 +139,63 @@ def test_no_merge_goes_over_a_file_that_was_deleted_by_hand(tmp_path: Path) -> N
     world.round()
     world.counted()
     assert not world.store.exists(key)
+
+
+def remove_states(world: World) -> None:
+    for key in states(world):
+        world.store.delete(key)
+
+
+@pytest.mark.parametrize("left", [0, 1], ids=["all removed", "an old one put back"])
+def test_a_lost_manifest_is_made_anew_of_the_files_and_the_ledger(world: World, left: int) -> None:
+    days(world, 2)
+    before, first = world.answer(), dict(sorted(states(world).items())[:left])
+    remove_states(world)
+    for key, data in first.items():
+        world.store.put(key, data)
+    with pytest.raises(FatalError, match="compact --rebuild"):
+        world.answer()
+    assert world.round(rebuild=True).problems == []
+    assert world.answer() == before
+    world.checked()
+    days(world, 2)
+    world.time += 2 * HOUR
+    assert world.round().problems == []
+    world.checked()
+    assert set(merged(world)) == {f.key for s in manifest.read(world.store, TOPIC) for f in s.files}
+
+
+def test_of_compacted_files_that_overlap_the_longest_count_and_the_others_go(world: World) -> None:
+    """Some were replaced, one is of a merge that did not end."""
+    for _ in range(2):
+        for _ in range(4):
+            world.lake.batch(0, {(0, 7): 400})
+        world.round()
+    (state, *_) = manifest.read(world.store, TOPIC)
+    assert state.retired
+    stray = layout.parse_merged_key(state.files[0].key, TOPIC)
+    assert stray is not None
+    copy = layout.merged_key(TOPIC, stray._replace(number=state.number + 1), "0" * 12)
+    world.store.put(copy, world.store.get(state.files[0].key))
+    remove_states(world)
+    assert world.round(rebuild=True).problems == []
+    world.checked()
+    world.time += 2 * HOUR
+    assert world.round().problems == []
+    world.checked()
+    assert set(merged(world)) == {f.key for s in manifest.read(world.store, TOPIC) for f in s.files}
+
+
+def test_nothing_is_made_anew_of_files_that_lack_rows(world: World) -> None:
+    (state, *_) = manifest.read(world.store, TOPIC)
+    remove_states(world)
+    victim = state.files[0]
+    world.store.put(victim.key, world.store.get(state.files[1].key))
+    assert any(victim.key in p and "the ledger says" in p for p in world.round(rebuild=True).problems)
+    assert not [key for key in states(world) if f"/p{state.partition}/" in key]
+
+
+def test_a_rebuild_where_nothing_was_lost_changes_nothing(world: World) -> None:
+    before = states(world)
+    assert world.round(rebuild=True).problems == []
+    assert states(world) == before

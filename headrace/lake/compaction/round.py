@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from headrace.config import Config
 from headrace.lake import layout, manifest
-from headrace.lake.compaction import chain, clear
+from headrace.lake.compaction import chain, clear, rebuild
 from headrace.lake.compaction.commit import Lost, commit, fenced
 from headrace.lake.compaction.make import Bad, make
 from headrace.lake.compaction.plan import Item, Merge, merges
@@ -31,18 +31,20 @@ def compact(
     notify: Callable[[str], None] = lambda _: None,
     topics: Sequence[str] = (),
     dry_run: bool = False,
+    rebuild: bool = False,
 ) -> Report:
     """Compact the files of `topics`, by default of all that are archived. TransientError while the store is away.
 
     Interrupted anywhere, it has lost nothing: the next round goes on. `now`: seconds since 1970. Once `stop` is set it
     ends after the file that it is making. `notify` is called with what is done just now, in words. With `dry_run`
-    nothing is written or removed: the report says what would be.
+    nothing is written or removed: the report says what would be. With `rebuild` a manifest that was lost is first made
+    anew: see rebuild.py.
     """
     report, halt = Report(), stop or threading.Event()
     for topic in topics or cfg.archived:
         if not halt.is_set():
             report.topics[topic] = Topic()
-            _Round(cfg, store, topic, now, halt, notify, report.topics[topic], dry_run).run()
+            _Round(cfg, store, topic, now, halt, notify, report.topics[topic], dry_run, rebuild).run()
     report.stopped = halt.is_set()
     return report
 
@@ -59,6 +61,7 @@ class _Round:
     notify: Callable[[str], None]
     report: Topic
     dry_run: bool
+    rebuild: bool
     sizes: dict[str, int] = field(default_factory=dict)  # of all that was in the folder when the round began
 
     def run(self) -> None:
@@ -67,6 +70,8 @@ class _Round:
         listed = manifest.listing(self.store, self.topic)
         self.sizes = {i.key: i.size for i in listed}
         states = {(s.topic_id, s.partition): s for s in manifest.read(self.store, self.topic)}
+        if self.rebuild and not self.dry_run:
+            self._rebuild(states)
         loose = self._loose(list(states.values()))
         for place in loose:
             states.setdefault(place, State(self.topic, *place))
@@ -89,6 +94,15 @@ class _Round:
             except Lost as e:
                 self.report.problems.append(f"{self._name(state)}: {e}")
 
+    def _rebuild(self, states: dict[Place, State]) -> None:
+        for place, merged in rebuild.unknown(self.topic, self.sizes, states).items():
+            state = states.get(place, State(self.topic, *place))
+            self.notify(f"making the manifest of {self._name(state)} anew")
+            try:
+                states[place] = rebuild.rebuild(self.store, state, merged, self.sizes, self.now())
+            except (Bad, Lost) as e:
+                self.report.problems.append(f"{self._name(state)}: {e}")
+
     def _loose(self, states: Sequence[State]) -> dict[Place, list[tuple[DataKey, str]]]:
         """The archive's files that count, by place."""
         covers, out = Covers.of(states), defaultdict[Place, list[tuple[DataKey, str]]](list)
@@ -107,7 +121,8 @@ class _Round:
             else:
                 self.report.problems.append(
                     f"{key}: no manifest names it, and not all of its rows are elsewhere. It stays. Was the folder "
-                    f"_compacted removed, or restored from an older copy? Restore its newest objects"
+                    "_compacted removed, or restored from an older copy? Restore its newest objects, or make them anew "
+                    "with `headrace lake compact --rebuild`"
                 )
         return out
 
