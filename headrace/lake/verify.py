@@ -9,7 +9,7 @@ from typing import Any
 from headrace import deadletters
 from headrace.config import Config
 from headrace.deadletters import journal
-from headrace.lake import devices, layout, ledger
+from headrace.lake import copies, devices, ledger
 from headrace.lake.devices import Devices
 from headrace.lake.flow import Flow, Stage, stream_name
 from headrace.lake.ledger import Entry
@@ -141,7 +141,7 @@ def _ledgers(
     """
 
     def read(topic: str) -> list[Entry]:
-        return list(ledger.read(store, layout.ledger_prefix(topic)))
+        return list(copies.read(store, topic))
 
     with ThreadPoolExecutor(1, thread_name_prefix="next-ledger") as pool:
         coming = [pool.submit(read, topic) for topic in topics[:1]]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from headrace.config import Config
-from headrace.lake import layout, manifest
+from headrace.lake import copies, layout, manifest
 from headrace.lake.compaction import chain, clear, rebuild
 from headrace.lake.compaction.commit import Lost, commit, fenced
 from headrace.lake.compaction.make import Bad, make
@@ -135,7 +135,7 @@ class _Round:
 
     def _partition(self, state: State, loose: Sequence[tuple[DataKey, str]]) -> None:
         upto, prefix = max(state.upto, 0), chain.prefix_of(self.topic, state.topic_id, state.partition)
-        known = chain.Chain(upto)
+        known, begin = chain.Chain(upto), upto
         if loose:
             self.notify(f"reading the ledger of {self._name(state)}")
             starts = {k.start for k, _ in loose}
@@ -160,6 +160,9 @@ class _Round:
                     del slots[merge.slot]
                     continue
                 made = made._replace(made_at=int(self.now()))  # the grace begins when it counts
+                if known.upto > begin and known.entries:
+                    copies.write(self.store, prefix, known.entries, begin, known.upto)
+                    begin = known.upto
                 state = commit(self.store, state, merge, made, known.upto, self._gone(state))
                 self._count(merge, made.rows, made.size)
             slots[merge.slot] = _after(slots[merge.slot], merge, made)
