@@ -28,7 +28,7 @@ STEP_SECONDS = 60.0  # who is seen all the time is noted this often
 BEHIND = 1_000_000
 _AT_ONCE = 10_000
 _POLL_SECONDS = 1.0
-_SETTINGS = {"queued_max_messages_kbytes": 8 * 1024, "fetch_min_bytes": 1024 * 1024, "fetch_wait_max_ms": 1_000}
+_SETTINGS = {"queued_max_messages_kbytes": 8 * 1024, "fetch_min_bytes": 1024 * 1024, "fetch_wait_max_ms": 3_000}
 _IDLE_SECONDS = 600.0
 
 Part = tuple[str, int]  # topic, partition

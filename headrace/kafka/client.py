@@ -31,6 +31,7 @@ __all__ = [
     "KafkaException",
     "Message",
     "OffsetSpec",
+    "Probe",
     "Producer",
     "TopicInfo",
     "TopicPartition",
@@ -111,7 +112,7 @@ def producer(cfg: Kafka, **settings: Any) -> Producer:
     A keyword a_b is librdkafka's setting a.b; error_cb and its like keep their names. ConfigError for wrong settings.
     With SASL OAUTHBEARER: TransientError while there is no token, ConfigError when it is refused.
     """
-    return _make(Producer, {"linger.ms": 25, "compression.type": "lz4"}, cfg, _dotted(settings), _PRODUCER)
+    return _make(Producer, {"linger.ms": 40, "compression.type": "lz4"}, cfg, _dotted(settings), _PRODUCER)
 
 
 def sizes(limits: Collection[int], batch: int = BATCH_BYTES) -> dict[str, int]:
@@ -141,6 +142,24 @@ def admin(cfg: Kafka) -> AdminClient:
 def probe(cfg: Kafka, timeout: float = CONNECT_SECONDS) -> int:
     """How many brokers answer. TransientError, with the reason, when none does; ConfigError when they refuse us."""
     return _connected(cfg, timeout)[1]
+
+
+class Probe:
+    """`probe`, asked again and again with one client as long as it is answered: a new one costs Kafka a login."""
+
+    def __init__(self, cfg: Kafka) -> None:
+        self._cfg = cfg
+        self._client: AdminClient | None = None
+
+    def ask(self) -> None:
+        """Errors as for `probe`. Any thread may ask."""
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(KafkaException):
+                client.list_topics("__consumer_offsets", timeout=CONNECT_SECONDS)
+                self._client = client
+                return
+        self._client, _ = _connected(self._cfg, CONNECT_SECONDS)
 
 
 def _connected(cfg: Kafka, timeout: float) -> tuple[AdminClient, int]:

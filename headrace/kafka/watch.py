@@ -20,7 +20,7 @@ from headrace.runtime.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-_EVERY_SECONDS = 3.0
+_EVERY_SECONDS = 5.0
 _ANSWER_SECONDS = 1.0
 _SEVERED_SECONDS = 15.0  # while other clients get answers
 _LAST_SECONDS = 10.0  # for a last question: on a slow link, data that the client sends goes before its questions

@@ -1,7 +1,9 @@
 """A small HTTP server on a thread of its own, for health checks and metrics."""
 
+import contextlib
 import hmac
 import ipaddress
+import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
 from email.message import Message
@@ -12,7 +14,7 @@ from typing import Any, NamedTuple, Self
 from headrace.errors import ConfigError
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-_LOOK_SECONDS = 0.1  # between two looks whether the thread should end
+_LOOK_SECONDS = 0.5  # between two looks whether the thread should end, where nothing wakes it
 _CLUSTER = (".svc", ".svc.cluster.local")
 
 
@@ -77,6 +79,8 @@ class HttpServer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        with contextlib.suppress(OSError):
+            self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, on Linux
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

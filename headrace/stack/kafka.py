@@ -1,6 +1,7 @@
 """Apache Kafka: one process that is broker and controller (KRaft), formatted once. It answers who has a password."""
 
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from headrace import kafka
@@ -108,7 +109,7 @@ def spec(plan: StackPlan, path: Path, part: Part) -> Spec:
         argv=lambda: [*common, "-Xms256m", "-Xmx512m", *tail, "kafka.Kafka", str(folder / "kafka.properties")],
         address=f"{HOST}:{plan.ports['kafka']}",
         prepare=prepare,
-        probe=lambda: _probe(plan),
+        probe=partial(_probe, plan, kafka.Probe(plan.config.kafka)),
         provide=lambda: _provide(plan),
         grace=25.0,
     )
@@ -121,11 +122,11 @@ def _run(argv: list[str], plan: StackPlan) -> str:
     return done.stdout.strip()
 
 
-def _probe(plan: StackPlan) -> None:
+def _probe(plan: StackPlan, client: kafka.Probe) -> None:
     # A refused client waits before it tries again, so make it only once the port answers.
     if not listening(plan.ports["kafka"]):
         raise TransientError(f"Kafka does not listen on {plan.ports['kafka']} yet")
-    kafka.probe(plan.config.kafka)
+    client.ask()
 
 
 def _provide(plan: StackPlan) -> None:

@@ -143,6 +143,11 @@ class AssignedPartition:
         return not isinstance(self._state, Reading)
 
     @property
+    def quiet(self) -> bool:
+        """Whether it is read, and nothing that came waits to be stored or accounted for."""
+        return isinstance(self._state, Reading) and not self.redoing and not (self._buffer.size or self._buffer.gap)
+
+    @property
     def paused(self) -> bool:
         """Whether it is not read now."""
         return self._paused

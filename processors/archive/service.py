@@ -198,8 +198,7 @@ class Archive:
     def turn(self, *, rotate: bool = True) -> None:
         """Read once, and move every partition on; with `rotate`, begin to store what is due."""
         self._health.progress()
-        # While jobs run, their end matters more than the next message.
-        chunks = self._reader.read(0.01 if self._waiting else 0.1)
+        chunks = self._reader.read(self._patience())
         now = self._clock()
         for partition, chunk in chunks.items():
             self._parts[partition].add(chunk, now)
@@ -248,6 +247,13 @@ class Archive:
         done = self._commits.commit_all([it for it in wanted.values() if it is not None])
         metrics.ARCHIVE_COMMITS.inc(len(done))
         return [part for part, it in wanted.items() if it is not None and part.partition in done]
+
+    def _patience(self) -> float:
+        """How long to wait for a message. While jobs run, their end matters more; with nothing held, nothing is due."""
+        if self._waiting:
+            return 0.01
+        parts = self._parts.values()
+        return 0.5 if parts and all(p.quiet for p in parts) else 0.1
 
     def _budget(self) -> None:
         """Keep to the memory budget: when it is used up, stop reading, and store the largest buffers first.

@@ -126,19 +126,25 @@ class Member:
             for partition, found in self._usable([m]).items():
                 self._backlog.setdefault(partition, []).extend(found)
 
-    def read(self, count: int, seconds: float) -> dict[Partition, list[Message]]:
+    def read(self, count: int, seconds: float, gather: float = 0.0) -> dict[Partition, list[Message]]:
         """At most `count` messages by partition, in order; those that came while we waited first, all at once.
 
-        Waits up to `seconds` if fewer are there. FatalError if records were deleted before they were read.
+        Waits up to `seconds` for the first one, then up to `gather` for more. FatalError if records were deleted before
+        they were read.
         """
         if self._backlog:
             out, self._backlog = self._backlog, {}
             return out
         try:
-            found = self.client.consume(count, seconds)
+            found = self.client.consume(1, seconds)
         except kafka.KafkaException as e:
             self._problem(e.args[0])
             return {}
+        if found and count > 1:
+            try:
+                found += self.client.consume(count - 1, gather)
+            except kafka.KafkaException as e:
+                self._problem(e.args[0])
         self.contact.keep(bool(found))
         return self._usable(found)
 

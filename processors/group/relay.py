@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 P = TypeVar("P", bound=SourcePartition)
 
 CHECKS = (KafkaWatch.CHECK, "group")  # what /readyz has to know of a relay
-_POLL_SECONDS = 0.1
+_POLL_SECONDS, _GATHER_SECONDS = 0.5, 0.05  # for the first message; for more, which together cost less
 _JOIN_SECONDS = 0.02  # until the group has answered: reading returns no sooner, whatever was assigned meanwhile
 _CHECK_SECONDS = 10.0
 _STALL_SECONDS = 0.5
@@ -211,9 +211,10 @@ class Relay(Generic[P]):
         if self._member.joined:  # also a member that stands by, without a partition
             self.wait.admit()
         self._health.ready("group", self._member.joined, "not a member yet")
-        groups = self._member.read(self._count, _POLL_SECONDS if self._member.joined else _JOIN_SECONDS)
+        waits, begun = _POLL_SECONDS if self._member.joined else _JOIN_SECONDS, time.monotonic()
+        groups = self._member.read(self._count, waits, _GATHER_SECONDS)
         now = time.monotonic()
-        if now - self._seen > _STALL_SECONDS:
+        if now - self._seen - min(waits, now - begun) > _STALL_SECONDS:
             # Kafka tells a reader that its topic was made anew only while it reads: this may be another log by now.
             self.wait.hold("kafka", "looking at the topics after a pause", self._look_at_topics)
         self._seen = now

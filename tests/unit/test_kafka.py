@@ -83,3 +83,30 @@ def test_a_broker_may_ask_for_the_clients_certificate(certs: Certs) -> None:
             kafka.probe(secured(certs, door.port), 10)
         with pytest.raises(ConfigError, match=r"refuses the client certificate .*kafka\.tls\.cert_file"):
             kafka.probe(secured(certs, door.port, certs.late), 10)
+
+
+def test_a_probe_keeps_its_client_while_that_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Answering:
+        here = True
+
+        def list_topics(self, topic: str, timeout: float) -> None:
+            assert topic
+            assert timeout
+            if not self.here:
+                raise kafka.KafkaException(kafka.KafkaError(kafka.KafkaError._TRANSPORT))
+
+    made: list[Answering] = []
+
+    def connected(_cfg: Kafka, _timeout: float) -> tuple[Answering, int]:
+        made.append(Answering())
+        return made[-1], 1
+
+    monkeypatch.setattr(client, "_connected", connected)
+    probe = kafka.Probe(Kafka())
+    for _ in range(3):
+        probe.ask()
+    assert len(made) == 1
+    made[0].here = False
+    probe.ask()
+    probe.ask()
+    assert len(made) == 2
