@@ -35,7 +35,7 @@ def asked(size: int, count: int, reads: int = 6, most: int = 10_000) -> list[int
     member.start(PARTITION, 0)
     for _ in range(reads):
         reader.read(0.0)
-    return client.asked[1:]
+    return [1 + rest for rest in client.asked if rest > 1]  # it waits for the first one, then takes the rest
 
 
 def test_thousands_of_small_messages_though_not_from_the_start() -> None:
