@@ -121,10 +121,10 @@ class Member:
     def serve(self, seconds: float) -> None:
         """Wait up to `seconds` for one message, and keep it for `read`: the group sees that we live."""
         m = self.client.poll(seconds)
-        self.contact.keep(m is not None)
-        if m is not None:
-            for partition, found in self._usable([m]).items():
-                self._backlog.setdefault(partition, []).extend(found)
+        groups = self._usable([m]) if m is not None else {}
+        self.contact.keep(bool(groups))
+        for partition, found in groups.items():
+            self._backlog.setdefault(partition, []).extend(found)
 
     def read(self, count: int, seconds: float, gather: float = 0.0) -> dict[Partition, list[Message]]:
         """At most `count` messages by partition, in order; those that came while we waited first, all at once.
@@ -145,8 +145,9 @@ class Member:
                 found += self.client.consume(count - 1, gather)
             except kafka.KafkaException as e:
                 self._problem(e.args[0])
-        self.contact.keep(bool(found))
-        return self._usable(found)
+        groups = self._usable(found)
+        self.contact.keep(bool(groups))  # not what is wrong: that comes without Kafka too
+        return groups
 
     def ends(self) -> dict[Partition, int]:
         """Where logs have ended since the last call, if all that came before has been handed out."""

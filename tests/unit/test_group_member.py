@@ -153,3 +153,15 @@ def test_a_token_stays_void() -> None:
     assert not token.live
     with pytest.raises(Revoked):
         token.wait(60.0)
+
+
+def test_only_messages_count_as_heard_of_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, member = joined(ONE, records=1)
+    heard: list[bool] = []
+    monkeypatch.setattr(member.contact, "keep", heard.append)
+    member.read(10, 0.0)
+    client.fail(KafkaError._ALL_BROKERS_DOWN, "", -1)
+    member.read(10, 0.0)
+    client.fail(KafkaError._ALL_BROKERS_DOWN, "", -1)
+    member.serve(0.0)
+    assert heard == [True, False, False]
