@@ -110,10 +110,11 @@ class Bench:
             it.wait()
             side.after()
 
-    def own(self, work: Workload, token: str, streams: int = 1, **archive: Any) -> Path:
+    def own(self, work: Workload, token: str, streams: int = 1, session_ms: int = SESSION_MS, **archive: Any) -> Path:
         """A configuration for our services, with streams for the workload and an MQTT session of its own.
 
-        `archive`: settings of the archive beside those that all runs have.
+        `session_ms`: for how long Kafka waits for a process that was killed. `archive`: settings of the archive beside
+        those that all runs have.
         """
         data = yaml.safe_load((self.state / "headrace.yaml").read_text())
         secret = State(self.state).secret("metrics")
@@ -130,7 +131,7 @@ class Bench:
             "clean": {"group": "bench-clean", "http": http["c"]},
             "archive": {"group": "bench-archive", "idle_seconds": 1, "http": http["a"], **archive},
         }
-        data["kafka"]["librdkafka"] = {"session.timeout.ms": SESSION_MS}
+        data["kafka"]["librdkafka"] = {"session.timeout.ms": session_ms}
         for unused in ("hub", "ingest", "derive"):
             data.pop(unused, None)
         path = self.folder / f"{token}.yaml"

@@ -16,6 +16,7 @@ from bench.workloads import LAKE, WORKLOADS
 LOOKBACK = 200_000  # rows of a partition that clean looks back on, by default
 STREAMS = 50
 FEW = 3_000
+SESSION_MS = 6_000
 
 
 def measured(bench: Bench) -> list[Line]:
@@ -40,9 +41,12 @@ def _bridge(bench: Bench) -> float:
 
 
 def _lake(bench: Bench) -> Iterator[tuple[str, float]]:
-    """Clean after a restart with a full look-back, and the archive where a batch waits."""
+    """Clean after a restart with a full look-back, stopped and killed before, and the archive where a batch waits.
+
+    The time that Kafka waits for a killed member to come back does not count: the start begins after it.
+    """
     work = LAKE._replace(apart="bench_start")
-    path = bench.own(work, f"start-{time.monotonic_ns()}", max_records=FEW // PARTITIONS // 4)
+    path = bench.own(work, f"start-{time.monotonic_ns()}", session_ms=SESSION_MS, max_records=FEW // PARTITIONS // 4)
     clean, archive = sides.clean(bench, path, [work.stream]), sides.archive(bench, path, [work.stream])
     values = processors.datums(bench.servers.registry, work.stream)
 
@@ -55,6 +59,13 @@ def _lake(bench: Bench) -> Iterator[tuple[str, float]]:
         wait("clean has passed on what it looks back on", lambda: clean.done() >= count)
     load(FEW)
     yield "clean", _seconds(clean, clean.done() + 1)
+    load(FEW)
+    with bench.running(clean) as it:
+        wait("clean has passed on what came", lambda: clean.done() >= count + 2 * FEW)
+        it.kill()
+    wait("the group has forgotten what was killed", lambda: not bench.joined("bench-clean"))
+    load(FEW)
+    yield "clean, killed before", _seconds(clean, clean.done() + 1)
     with bench.running(archive):
         pass
     yield "archive", _seconds(archive, archive.done() + 1)
