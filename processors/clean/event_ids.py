@@ -60,6 +60,8 @@ class EventIds:
 
     def add(self, batch: Ids) -> None:
         """Remember these messages. They come after all that were added before."""
+        if len(batch.which) > _PIECE:  # at once: else each doubling links again what the pieces before it have brought
+            self._grow(int(batch.offsets[0]) if self._first is None else self._first, batch.offsets)
         for keys, _, at in _pieces(batch):
             self._insert(keys, at)
 
