@@ -23,7 +23,7 @@ import fastavro
 from bench.load import Record, fill
 from bench.measure import servers, services, wait
 from headrace.config.connect import Registry
-from headrace.protocol.wire import EVENT_ID, RECEIVED_AT, frame
+from headrace.protocol.wire import Provenance, frame
 from headrace.runtime import http
 
 STREAM = "imu"
@@ -59,9 +59,9 @@ def datums(registry: Registry, stream: str = STREAM, devices: int = DEVICES) -> 
 
 def records(count: int, values: list[bytes], devices: int = DEVICES) -> Iterator[Record]:
     """`count` readings as the bridge writes them."""
-    now = b"%d" % (time.time_ns() // 1000)
+    now = time.time_ns() // 1000
     for i in range(count):
-        headers = [(EVENT_ID, os.urandom(16)), (RECEIVED_AT, now)]
+        headers = [Provenance(os.urandom(16), now, b"sensors/bench-%d/imu" % (i % devices), 1).header()]
         yield b"bench-%d" % (i % devices), values[i % VARIANTS], headers
 
 

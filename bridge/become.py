@@ -19,7 +19,7 @@ from headrace.protocol.names import DEVICE
 from headrace.protocol.wire import Headers
 from headrace.runtime.metrics import BRIDGE_IGNORED_FIELDS, BRIDGE_SKIPPED, DEAD_LETTERS
 
-_EVENT_ID = wire.EVENT_ID
+_PROVENANCE = wire.PROVENANCE
 
 
 class Large(NamedTuple):
@@ -60,15 +60,15 @@ class Becoming:
         message: Message,
         payload: bytes,
         now: int,
-        came: Headers,
+        begin: bytes,
         properties: Iterable[tuple[str, str]] = (),
         births: Births | None = None,
     ) -> Became:
         """What the payload of a message that came by `topic` becomes in those of its lanes.
 
-        `now`: microseconds since 1970 UTC. `came`: headers that say when, where and how it came. `properties`: the
-        message's user properties; of those that the topic's lanes ask for, dead letters have a header, and of its
-        content type: they are read once more with both.
+        `now`: microseconds since 1970 UTC. `begin`: of the records' header, up to the event id: when and how it came.
+        `properties`: the message's user properties; of those that the topic's lanes ask for, dead letters have a
+        header, and of its content type: they are read once more with both.
         `births`: as `Source` has it.
         """
         asked = wire.properties(topic.asks, properties) if topic.asks else {}
@@ -81,17 +81,19 @@ class Becoming:
             found = lane.read(payload, now, asked, births)
             ids = wire.event_ids(topic.name, payload, len(found), said)
             raw, counter, last, key = lane.topic, lane.counter, "", b""
+            name = topic.name
             for index, one in enumerate(found):
                 if isinstance(one, Reading):
                     if one.device is not last:
                         last, key = one.device, one.device.encode()
                     event_id = ids[index] if one.identified else wire.unique_event_id()
-                    records.append(Record(raw, key, one.value, [(_EVENT_ID, event_id), *came], counter))
+                    records.append(Record(raw, key, one.value, [(_PROVENANCE, begin + event_id + name)], counter))
                 elif isinstance(one, Refused):
                     self._log.add(one.error, lane.stream, topic.text)
                     source = MqttSource(topic.text, index, ids[0])
                     device = lane.source.captures.get(DEVICE) or one.error.device
-                    headers = [(wire.EVENT_ID, ids[index]), *came, *known, *_content_type(message)]
+                    came = wire.unpack(begin + ids[index] + name).texts()
+                    headers = [*came, *known, *_content_type(message)]
                     letter = letters.make(one, lane.stream, source, headers, device)
                     records.append(self._letter_record(letter, lane.stream, one))
                     dead.append(letter.headers)

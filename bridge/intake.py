@@ -16,9 +16,7 @@ from headrace.mqtt import AT_LEAST_ONCE, PublishPacket
 from headrace.protocol import wire
 from headrace.runtime.metrics import BRIDGE_RECEIVED, BRIDGE_SKIPPED
 
-_QOS = tuple((wire.MQTT_QOS, b"%d" % i) for i in range(2))
-_DUP = ((wire.MQTT_DUP, b"0"), (wire.MQTT_DUP, b"1"))
-_RETAIN = ((wire.MQTT_RETAIN, b"0"), (wire.MQTT_RETAIN, b"1"))
+_DUP, _RETAIN = (0, wire.DUP), (0, wire.RETAIN)
 # Of two copies the other one is answered. A device that still waits for the receipt of a message which the broker has
 # kept sends it again, and then it is stored.
 _UNANSWERED = frozenset({"copy", "retained"})
@@ -68,7 +66,7 @@ class Intake:
     async def take(self, link: Link, packets: Sequence[PublishPacket]) -> None:
         """Hand the messages over to Kafka, in order; waits while it has no room. TransientError: a broken packet."""
         now = time.time_ns() // 1000
-        stamp = (wire.RECEIVED_AT, b"%d" % now)
+        stamp = wire.stamp(now)
         produce, window, topics = self._delivery.produce, link.window, self._lanes.topics
         nothing = False
         per_qos = [0, 0]
@@ -113,10 +111,10 @@ class Intake:
         fate = Fate(len(became.records) - len(became.letters), became.letters, became.skipped, became.asked)
         return self._desk.answer(packet, topic.name, topic.identity, topic.standing, fate)
 
-    def _read(self, topic: Topic, packet: PublishPacket, now: int, stamp: tuple[str, bytes], qos: int) -> Became:
+    def _read(self, topic: Topic, packet: PublishPacket, now: int, stamp: bytes, qos: int) -> Became:
         """What a message becomes in the lanes that it is for.
 
-        `now`: microseconds since 1970 UTC. `stamp`: the header that says so.
+        `now`: microseconds since 1970 UTC. `stamp`: the same as `wire.stamp` has it.
         """
         payload, retain = packet.payload, packet.retain
         lanes = self._lanes.own(topic, packet.subscription_ids) if topic.copies else topic.lanes
@@ -130,8 +128,8 @@ class Intake:
             if not lanes:
                 return _skip("retained")
         properties = packet.user_properties if topic.asks else ()
-        headers = [stamp, topic.header, _QOS[qos], _DUP[packet.duplicate], _RETAIN[retain]]
-        return self._becoming.read(topic, lanes, packet, payload, now, headers, properties, births)
+        begin = wire.BEGINS[qos | _DUP[packet.duplicate] | _RETAIN[retain]] + stamp
+        return self._becoming.read(topic, lanes, packet, payload, now, begin, properties, births)
 
     async def _store(self, link: Link | None, ticket: int, large: Large) -> None:
         async def then(letter: Letter) -> None:

@@ -14,7 +14,7 @@ from bridge.receipts import StandingReceipt
 from bridge.routing import Routing, Target, takes
 from headrace.deadletters import Stage
 from headrace.errors import PoisonError, Reason, TransientError
-from headrace.protocol import mediatypes, receipts, sparkplug, wire
+from headrace.protocol import mediatypes, receipts, sparkplug
 from headrace.protocol.names import is_device_id, raw_topic
 from headrace.protocol.sparkplug import Place
 from headrace.runtime.metrics import BRIDGE_MESSAGES, BRIDGE_SKIPPED, DEAD_LETTERS
@@ -30,7 +30,7 @@ _DEFECT = (
 _LOG_SECONDS = 60.0
 _MAX_TOPICS = 50_000  # MQTT topics whose lanes are remembered
 _MAX_REMEMBERED = 512  # characters of such a topic: 65,535 are allowed, and a device can make up more and more
-_RECORD_MARGIN = 320  # bytes of a record beside its value and the MQTT topic: key, fixed headers and Kafka's own
+_RECORD_MARGIN = 256  # bytes of a record beside its value and the MQTT topic: key, header and Kafka's own
 
 
 class _Defects:
@@ -112,7 +112,6 @@ class Topic(NamedTuple):
 
     text: str
     name: bytes
-    header: tuple[str, bytes]
     lanes: tuple[Lane, ...]  # at least one
     asks: frozenset[str]  # the user properties that its lanes ask for
     copies: bool  # whether a message may come once for each of several subscriptions
@@ -156,10 +155,9 @@ class Lanes:
         standing = next((lane.standing for lane in lanes if lane.standing is not None), None)
         copies = bool(lanes) and match.copies
         asks = frozenset(name for lane in lanes for name in lane.asks)
-        header = (wire.MQTT_TOPIC, name)
         place = sparkplug.place(text) if match.heard else None
         lanes = lanes or (_nowhere(text) if place is None else _heard(),)
-        topic = Topic(text, name, header, lanes, asks, copies, standing, match.identity, place)
+        topic = Topic(text, name, lanes, asks, copies, standing, match.identity, place)
         if any(target.route.options.content_types for target in match.targets):
             _remember(self._typed, key, topic, sum(map(len, key)))
         else:

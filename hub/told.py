@@ -10,7 +10,7 @@ import fastavro
 from headrace.contracts.model import Contract
 from headrace.protocol.auditlog import canonical
 from headrace.protocol.names import DEVICE_AUDIT, DEVICE_EVENTS
-from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, RECEIVED_AT, Headers
+from headrace.protocol.wire import EVENT_ID_BYTES, Headers, Provenance
 from hub.outbox import Row
 
 _KEPT = ("kind", "state", "serial", "model", "firmware", "owner", "tags", "groups")
@@ -38,7 +38,7 @@ def encoder(contract: Contract) -> Callable[[dict[str, Any]], bytes]:
 def headers(identity: int, number: int, at: int) -> Headers:
     """An event id that only a repeat of the row has: so clean drops it. `identity`: of the database."""
     event_id = blake2b(b"hub:%d:%d" % (identity, number), digest_size=EVENT_ID_BYTES).digest()
-    return [(EVENT_ID, event_id), (RECEIVED_AT, b"%d" % at)]
+    return [Provenance(event_id, at).header()]
 
 
 def _event(payload: dict[str, Any]) -> dict[str, Any]:

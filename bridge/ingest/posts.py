@@ -91,6 +91,7 @@ class Posts:
         if time.monotonic() - self._delivery.moved > STALLED_SECONDS:
             raise RefusedError(503, "Kafka is away. Nothing was stored: send it again later", _AGAIN_SECONDS)
         now = time.time_ns() // 1000
+        begin = wire.BEGINS[wire.NOT_MQTT] + wire.stamp(now)
         answers, became = list[dict[str, Any]](), list[Became]()
         for message in messages:
             if not self.may(login, message.topic):
@@ -101,8 +102,7 @@ class Posts:
                 continue
             name, kind = message.topic, message.content_type
             topic = self._lanes.topics.get(name) or self._lanes.find(name, kind)
-            came = [(wire.RECEIVED_AT, b"%d" % now), topic.header]
-            one = self._becoming.read(topic, topic.lanes, message, message.payload, now, came)
+            one = self._becoming.read(topic, topic.lanes, message, message.payload, now, begin)
             became.append(one)
             answers.append(told(one, topic.name, message.payload))
         await self._store(became)
@@ -147,11 +147,11 @@ def told(became: Became, name: bytes, payload: bytes) -> dict[str, Any]:
 
 
 def _part(record: Record | Large, known: frozenset[bytes]) -> dict[str, Any]:
-    headers = record.letter.headers if isinstance(record, Large) else record.headers
-    first = dict(reversed(headers))  # of two headers of a name the first is the letter's own
     if isinstance(record, Record) and record.topic == raw_topic(stream_of(record.topic)):
-        event_id = first[wire.EVENT_ID]
+        event_id = wire.provenance(record.headers).event_id or b""
         part: dict[str, Any] = {"stream": stream_of(record.topic), "status": "stored", "id": event_id.hex()}
         return part if event_id in known else {**part, "identified": False}
+    headers = record.letter.headers if isinstance(record, Large) else record.headers
+    first = dict(reversed(headers))  # of two headers of a name the first is the letter's own
     words = {key: text for key in _TOLD if (text := first.get(key, b"").decode()[:_MOST_DETAIL])}
     return {"stream": first.get("stream", b"").decode(), "status": "dead-letter", **words}

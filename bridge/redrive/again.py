@@ -17,12 +17,11 @@ from headrace.deadletters import Letter, MqttSource, ReadLetter, Stage, journal
 from headrace.errors import PoisonError, Reason, RefusedContractError
 from headrace.protocol import mediatypes, wire
 from headrace.protocol.names import ALPHABET, is_device_id, raw_topic
-from headrace.protocol.wire import Headers
+from headrace.protocol.wire import Headers, Provenance
 
 _TIME_DIGITS = 18  # of microseconds, so that they fit 64 bits
-_KEPT = (
-    wire.MQTT_TOPIC, wire.MQTT_QOS, wire.MQTT_DUP, wire.MQTT_RETAIN, wire.MQTT_PROPERTIES, wire.MQTT_CONTENT_TYPE
-)  # fmt: skip
+_KEPT = (wire.MQTT_PROPERTIES, wire.MQTT_CONTENT_TYPE)
+_FLAGS = ((wire.MQTT_DUP, wire.DUP), (wire.MQTT_RETAIN, wire.RETAIN))
 
 
 class Record(NamedTuple):
@@ -36,7 +35,7 @@ class Record(NamedTuple):
     @property
     def event_id(self) -> bytes:
         """The reading's event id: the same for a copy, different for any other reading."""
-        return self.headers[0][1]
+        return wire.provenance(self.headers).event_id or b""
 
 
 class Outcome(NamedTuple):
@@ -196,17 +195,25 @@ def _properties(letter: ReadLetter) -> dict[str, str]:
 def _letter(letter: ReadLetter, number: int, stream: str, index: int, refused: Refused) -> Letter:
     identity = journal.event_id(letter.key, number, stream, index)
     topic = letter.text(wire.MQTT_TOPIC)
-    headers = _headers(letter, identity, number)
+    headers = wire.texts(_headers(letter, identity, number))
     return letters.make(
         refused, stream, MqttSource(topic, index, identity), headers, letter.text("device") or refused.error.device
     )
 
 
 def _headers(letter: ReadLetter, event_id: bytes, number: int) -> Headers:
-    # In the order in which clean finds them fastest.
-    received = (wire.RECEIVED_AT, b"%d" % _received(letter))
+    """The headers of a reading that redrive `number` makes of a letter."""
+    topic = letter.headers.get(wire.MQTT_TOPIC, b"")
+    came = Provenance(event_id, _received(letter), topic, _mqtt(letter))
     kept = [(name, letter.headers[name]) for name in _KEPT if name in letter.headers]
-    return [(wire.EVENT_ID, event_id), received, *kept, journal.mark(letter.key, number)]
+    return [came.header(), *kept, journal.mark(letter.key, number)]
+
+
+def _mqtt(letter: ReadLetter) -> int:
+    """How the original came, as in the flags of `provenance`."""
+    qos = letter.text(wire.MQTT_QOS)
+    flags = (flag for name, flag in _FLAGS if letter.text(name) == "1")
+    return int(qos) | sum(flags) if qos in {"0", "1", "2"} else wire.NOT_MQTT
 
 
 def _received(letter: ReadLetter) -> int:

@@ -13,7 +13,7 @@ from headrace.deadletters import Letter, ReadLetter, Stage, journal
 from headrace.deadletters.journal import RecordAt, RedriveNote
 from headrace.errors import FatalError, TransientError
 from headrace.kafka import partition
-from headrace.protocol.wire import EVENT_ID, header
+from headrace.protocol.wire import header, provenance
 from headrace.store.open import open_store
 
 _MAX_BATCH_BYTES = 256 * 1024
@@ -75,7 +75,7 @@ class Sender:
         for (topic, number), start in starts.items():
             for m in partition.read(self._reader, topic, number, start):
                 headers = kafka.headers_of(m)
-                mark, event = header(headers, journal.REDRIVE), header(headers, EVENT_ID) or b""
+                mark, event = header(headers, journal.REDRIVE), provenance(headers).event_id or b""
                 if mark is not None:
                     self._already_sent[event] = RecordAt(topic, number, m.offset() or 0)
                     self._values.setdefault(mark, {})[event] = _digest(m.value())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SHOWN_BYTES = 4096
 _LINE_BYTES = 16
-_BINARY = ("event-id", "position")
+_BINARY = ("event-id", "position", "provenance")
 _FIRST = ("detail", "device", "field", "reason", "rule", "stage", "stream", "value")
 
 

@@ -11,10 +11,10 @@ from headrace.errors import ConfigError
 from headrace.kafka import partition
 from headrace.lake import layout
 from headrace.lake.ledger import Entry
-from headrace.protocol import provenance
+from headrace.protocol import provenance, wire
 from headrace.protocol.archive_note import FORMAT, ArchiveNote, Intent
 from headrace.protocol.names import key_part, lake_folder
-from headrace.protocol.wire import EVENT_ID, Position, header
+from headrace.protocol.wire import Position
 from headrace.store.base import ObjectStore
 
 _LEVEL = 3  # of zstd, for a batch that is finished under a derived intent: its rows count, not its bytes
@@ -115,7 +115,7 @@ def valid(cfg: Kafka, raw: str, number: int, rows: Sequence[Newest]) -> Position
 def _is(m: kafka.Message, row: Newest) -> bool:
     """Whether the raw record is the one that the row came from."""
     place = (kafka.epoch_of(m), m.offset())
-    return place == row.source[:2] and header(kafka.headers_of(m), EVENT_ID) == row.event_id
+    return place == row.source[:2] and wire.provenance(kafka.headers_of(m)).event_id == row.event_id
 
 
 def _event_id(file: bytes, source: Position) -> bytes | None:

@@ -213,7 +213,7 @@ def _plan(
     moved = np.flatnonzero(rows.moved[first:end]) + first
     last, loose = note.last, note.loose
     if incarnation.positioned and len(moved):
-        last, loose = sources(chunk.positions[moved[-1:]]).at(0), False
+        last, loose = sources(chunk.marks[moved[-1:]]).at(0), False
     after = ArchiveNote(incarnation.topic_id, last, tail, None, loose)
     refused = [r for r in rows.refused if first <= r.row < end]
     files = tuple(f for g in rows.groups for f in _files(incarnation, start, g, chunk, intent.level, first, end))
@@ -278,12 +278,6 @@ def _skipped(offsets: Ints, start: int, end: int) -> Ranges:
 
 def _dead(incarnation: Incarnation, chunk: Chunk, refused: Refused) -> DeadRow:
     row = refused.row
-    headers: wire.Headers = []
-    if chunk.has_event_id[row]:
-        headers.append((wire.EVENT_ID, chunk.event_ids[row].tobytes()))
-    if chunk.received[row] >= 0:
-        headers.append((wire.RECEIVED_AT, b"%d" % chunk.received[row]))
-    if chunk.has_position[row]:
-        headers.append((wire.POSITION, chunk.positions[row].tobytes()))
+    headers = wire.unpack(chunk.marks[row].tobytes()).texts()
     source = KafkaSource(*incarnation, int(chunk.epochs[row]), int(chunk.offsets[row]))
     return DeadRow(refused.error, refused.value, source, headers)

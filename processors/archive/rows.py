@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from headrace.errors import PoisonError, Reason
 from headrace.protocol.archive_note import ArchiveNote
+from headrace.protocol.wire import HAS_POSITION
 from processors.archive import tables
 from processors.archive.chunk import Chunk
 from processors.archive.tables import Group, Refused
@@ -17,6 +18,7 @@ from processors.arrays import Bools
 from processors.avro.codec import Codec
 from processors.group.schemas import Schemas
 from processors.positions import new_rows
+from processors.provenance import has
 
 Decoded = tuple[list[Group], list[Refused]]
 T = TypeVar("T")
@@ -52,12 +54,13 @@ def sort_out(
     strangers: list[Refused] = []
     wanted = np.ones(len(chunk), np.bool_)
     if positioned:
-        there = np.flatnonzero(chunk.has_position)
-        repeats[there] = ~new_rows(chunk.positions[there], note.last, loose=note.loose)
-        error = PoisonError(Reason.MALFORMED, "no position header: headrace's clean did not write this message")
-        strange = np.flatnonzero(~chunk.has_position).tolist()
+        placed = has(chunk.marks, HAS_POSITION)
+        there = np.flatnonzero(placed)
+        repeats[there] = ~new_rows(chunk.marks[there], note.last, loose=note.loose)
+        error = PoisonError(Reason.MALFORMED, "no position in its header: headrace's clean did not write this message")
+        strange = np.flatnonzero(~placed).tolist()
         strangers = [Refused(row, error, chunk.values.at(row)) for row in strange]
-        wanted = chunk.has_position & ~repeats
+        wanted = placed & ~repeats
     parts: dict[int, list[Group]] = {}
     refused = strangers
     for first, end in _pieces(chunk):

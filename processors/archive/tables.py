@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 
 from headrace.errors import ConfigError, PoisonError, Reason
 from headrace.protocol import provenance
-from headrace.protocol.wire import FRAME_BYTES
+from headrace.protocol.wire import FRAME_BYTES, HAS_EVENT_ID
 from processors.archive.chunk import Chunk
 from processors.arrays import Bools, Ints
 from processors.avro.codec import Codec
 from processors.group.schemas import Schemas
 from processors.joined import Joined
 from processors.positions import sources
+from processors.provenance import fields, has
 
 _UTC_US = pa.timestamp("us", "UTC")
 _ARROW = {
@@ -106,7 +107,7 @@ def with_provenance(
     table: pa.Table, chunk: Chunk, rows: Ints, topic: str, partition: int, *, positioned: bool
 ) -> pa.Table:
     """The columns of `table`, then those that say where each row came from: from the messages `rows` of the chunk."""
-    n = len(rows)
+    n, marks = len(rows), chunk.marks[rows]
     columns: list[pa.Array] = [
         pa.repeat(pa.scalar(topic), n),
         pa.repeat(pa.scalar(partition, pa.int32()), n),
@@ -114,13 +115,15 @@ def with_provenance(
         pa.array(chunk.times[rows]).cast(_UTC_US),
     ]
     if positioned:
-        columns += [pa.array(c) for c in sources(chunk.positions[rows])]
+        columns += [pa.array(c) for c in sources(marks)]
     else:
         columns += [pa.nulls(n, f.type) for f in PROVENANCE_FIELDS if f.name in provenance.SOURCE_NAMES]
-    ids = pa.Array.from_buffers(pa.binary(16), n, [None, pa.py_buffer(np.ascontiguousarray(chunk.event_ids[rows]))])
+    it = fields(marks)
+    event_ids, received = np.ascontiguousarray(it["event_id"]), it["received"].astype(np.int64)
+    ids = pa.Array.from_buffers(pa.binary(16), n, [None, pa.py_buffer(event_ids)])
     columns += [
-        _null_where(ids, ~chunk.has_event_id[rows]),
-        pa.array(chunk.received[rows], mask=chunk.received[rows] < 0).cast(_UTC_US),
+        _null_where(ids, ~has(marks, HAS_EVENT_ID)),
+        pa.array(received, mask=received < 0).cast(_UTC_US),
     ]
     for field, column in zip(PROVENANCE_FIELDS, columns, strict=True):
         table = table.append_column(field, column)

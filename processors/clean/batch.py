@@ -12,15 +12,7 @@ from headrace.errors import PoisonError, Reason
 from headrace.kafka import Message, columns
 from headrace.protocol.clean_note import CleanNote, Counts
 from headrace.protocol.names import clean_topic, stream_of
-from headrace.protocol.wire import (
-    EVENT_ID,
-    POSITION,
-    POSITION_RECORD_BYTES,
-    RECEIVED_AT,
-    Headers,
-    Position,
-    record_bytes,
-)
+from headrace.protocol.wire import ROW_HEADER_BYTES, Headers, Position, record_bytes
 from processors.arrays import Bools, Ints
 from processors.clean.event_ids import Ids, ids_of
 from processors.clean.judge import Judged, Raw, judge, values_of
@@ -28,12 +20,11 @@ from processors.clean.lookback import Seen, Values
 from processors.clean.partition import RawPartition
 from processors.clean.schemas import Known
 from processors.group.emit import Row
-from processors.group.partition import event_ids, offsets_of
+from processors.group.partition import offsets_of
 from processors.group.refusal import refusal
 from processors.group.schemas import Schemas
-from processors.positions import new_messages, position_headers
-
-_TIME_BYTES = 20  # digits of a 64-bit number and its sign
+from processors.positions import new_messages
+from processors.provenance import Marks, marks, placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +35,7 @@ class RawBatch:
     messages: list[Message]
     values: list[bytes | None]
     keys: list[bytes | None]
-    headers: list[Headers]  # only those that a clean row keeps
+    marks: Marks  # what their headers say
     offsets: Ints
     append_ms: Ints  # when Kafka took the message, milliseconds since 1970 UTC
     ids: Ids
@@ -68,20 +59,19 @@ class Decided:
 
 def raw_batch(partition: RawPartition, messages: list[Message]) -> RawBatch:
     """The messages in columns. At least one. FatalError where rows have positions and one of them is missing."""
-    headers = columns.headers(messages)
-    ids = event_ids(headers)
+    found = marks(columns.headers(messages))
     offsets = offsets_of(messages)
-    with_ids = ids_of(ids, offsets)
+    with_ids = ids_of(found, offsets)
     repeats, taken = partition.lookback.repeats(with_ids), None
     if partition.numbered:
-        new, taken = new_messages(messages, partition.note.taken)
+        new, taken = new_messages(found, partition.note.taken)
         repeats |= ~new
     return RawBatch(
         partition,
         messages,
         columns.values(messages),
         columns.keys(messages),
-        _kept_headers(headers, ids),
+        found,
         offsets,
         append_ms_of(messages),
         with_ids,
@@ -133,19 +123,17 @@ def _decided(b: RawBatch, judged: Judged) -> Decided:
     )
 
 
-def _rows(b: RawBatch, rewritten: Mapping[int, bytes], chosen: Ints, positions: Sequence[bytes]) -> list[Row]:
-    """The rows of the chosen messages, which have these positions."""
+def _rows(b: RawBatch, rewritten: Mapping[int, bytes], chosen: Ints, headers: Sequence[Headers]) -> list[Row]:
+    """The rows of the chosen messages, which have these headers."""
     if len(chosen) == len(b.messages) and not rewritten:  # as is nearly always the case
-        whole = zip(b.keys, b.values, b.headers, positions, strict=True)
-        return [(key, value, [*kept, (POSITION, at)]) for key, value, kept, at in whole]
+        return list(zip(b.keys, b.values, headers, strict=True))
     return [
-        (b.keys[i], rewritten.get(i) or b.values[i], [*b.headers[i], (POSITION, at)])
-        for i, at in zip(chosen.tolist(), positions, strict=True)
+        (b.keys[i], rewritten.get(i) or b.values[i], of_row) for i, of_row in zip(chosen.tolist(), headers, strict=True)
     ]
 
 
-def _emitted(b: RawBatch, refused: dict[int, PoisonError]) -> tuple[tuple[Ints, list[bytes]], Position]:
-    """(the messages that become rows, and their `position` headers; the source of the last row emitted so far)."""
+def _emitted(b: RawBatch, refused: dict[int, PoisonError]) -> tuple[tuple[Ints, list[Headers]], Position]:
+    """(the messages that become rows, and the headers of these; the source of the last row emitted so far)."""
     emitted = ~b.repeats
     emitted[list(refused)] = False
     chosen = np.flatnonzero(emitted)
@@ -154,8 +142,8 @@ def _emitted(b: RawBatch, refused: dict[int, PoisonError]) -> tuple[tuple[Ints, 
         return (chosen, []), last
     offsets = b.offsets[chosen]
     epochs = np.array(columns.epochs(b.messages), np.int64)[chosen]
-    positions = position_headers(epochs, offsets, last)
-    return (chosen, positions), Position(int(epochs[-1]), int(offsets[-1]), 0)
+    headers = placed(b.marks[chosen], epochs, offsets, last)
+    return (chosen, headers), Position(int(epochs[-1]), int(offsets[-1]), 0)
 
 
 def _refuse_too_large(b: RawBatch, judged: Judged, limit: int) -> Judged:
@@ -168,7 +156,7 @@ def _refuse_too_large(b: RawBatch, judged: Judged, limit: int) -> Judged:
         if raw is None or i in refused or b.repeats[i]:
             continue
         value = rewritten.get(i, raw)
-        bytes_needed = record_bytes(b.keys[i], value, b.headers[i]) + POSITION_RECORD_BYTES
+        bytes_needed = record_bytes(b.keys[i], value, []) + ROW_HEADER_BYTES
         if bytes_needed > limit:
             rewritten.pop(i, None)
             words = (
@@ -176,23 +164,3 @@ def _refuse_too_large(b: RawBatch, judged: Judged, limit: int) -> Judged:
             )
             refused[i] = PoisonError(Reason.TOO_LARGE, words)
     return Judged(refused, rewritten, judged.values)
-
-
-def _kept_headers(headers: Sequence[Headers | None], ids: Sequence[bytes | None]) -> list[Headers]:
-    """The headers that a clean row keeps, by message. A header that can't be what its name says is left out."""
-    if None not in ids:
-        kept = [it[:2] for it in headers if it]
-        first = [name for (name, v), *_ in kept if name == EVENT_ID and v is not None]
-        times = [v for name, v in [it[-1] for it in kept] if name == RECEIVED_AT and v is not None]
-        if len(first) == len(times) == len(headers) and max(map(len, times)) <= _TIME_BYTES:
-            return kept  # as the bridge writes them
-    return [_kept(it or [], event) for it, event in zip(headers, ids, strict=True)]
-
-
-def _kept(headers: Headers, event: bytes | None) -> Headers:
-    kept: Headers = [] if event is None else [(EVENT_ID, event)]
-    return kept + [(n, v) for n, v in headers if n == RECEIVED_AT and _is_short(v)][:1]
-
-
-def _is_short(received: bytes | None) -> bool:
-    return received is not None and len(received) <= _TIME_BYTES

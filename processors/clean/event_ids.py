@@ -1,12 +1,14 @@
 """Which readings repeat one of the last L offsets of a partition: by their event ids, in a few bytes each."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from headrace.protocol.wire import HAS_EVENT_ID
 from processors.arrays import Bools, Ints
+from processors.provenance import Marks, fields, has
 
 _Keys = npt.NDArray[np.uint64]
 _PIECE = 16_384  # rows dealt with at a time
@@ -23,17 +25,11 @@ class Ids(NamedTuple):
     offsets: Ints  # the offsets of these messages
 
 
-def ids_of(ids: Sequence[bytes | None], offsets: Ints) -> Ids:
-    """The event ids (16 bytes, or None) of messages at these offsets, ascending."""
-    size = len(ids)
-    which = np.arange(size)
-    known = ids if None not in ids else [key for key in ids if key is not None]
-    if len(known) < size:
-        which = np.array([i for i, key in enumerate(ids) if key is not None], dtype=np.int64)
-        offsets = offsets[which]
-    return Ids(
-        size, np.frombuffer(b"".join(cast("Sequence[bytes]", known)), dtype=np.uint64).reshape(-1, 2), which, offsets
-    )
+def ids_of(messages: Marks, offsets: Ints) -> Ids:
+    """The event ids of messages at these offsets, ascending."""
+    which = np.flatnonzero(has(messages, HAS_EVENT_ID))
+    keys = np.ascontiguousarray(fields(messages)["event_id"][which]).view(np.uint64)
+    return Ids(len(messages), keys, which, offsets[which])
 
 
 class EventIds:

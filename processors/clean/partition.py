@@ -6,8 +6,9 @@ from headrace.kafka import Message, columns
 from headrace.protocol.clean_note import CleanNote
 from processors.clean.event_ids import ids_of
 from processors.clean.lookback import Lookback, Seen, Values
-from processors.group.partition import Found, SourcePartition, event_ids, offsets_of
+from processors.group.partition import Found, SourcePartition, offsets_of
 from processors.group.token import Partition, Token
+from processors.provenance import marks
 
 
 class RawPartition(SourcePartition):
@@ -60,7 +61,7 @@ class RawPartition(SourcePartition):
         if new:
             offsets = offsets_of(new)
             end = int(offsets[-1]) + 1
-            ids = ids_of(event_ids(columns.headers(new)), offsets)
+            ids = ids_of(marks(columns.headers(new)), offsets)
             self.lookback.add(Seen(end, ids, self._values(new)))
             self.known = end
 

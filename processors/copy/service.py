@@ -13,10 +13,10 @@ import numpy as np
 
 from headrace.config import Config
 from headrace.errors import ConfigError, FatalError
-from headrace.kafka import Message, epoch_of, headers_of
+from headrace.kafka import Message, columns, headers_of
 from headrace.protocol.clean_note import Counts
 from headrace.protocol.names import CLEAN
-from headrace.protocol.wire import POSITION, Headers, Position, record_bytes
+from headrace.protocol.wire import Headers, Position, provenance, record_bytes
 from headrace.runtime.health import Health
 from headrace.runtime.metrics import COPY_ROWS
 from processors.arrays import Bools
@@ -26,7 +26,8 @@ from processors.group.hold import PollHold
 from processors.group.partition import Found, SourcePartition, offsets_of
 from processors.group.relay import Outcome, Step
 from processors.group.token import Partition, Token
-from processors.positions import new_messages, position_headers
+from processors.positions import new_messages
+from processors.provenance import marks, placed
 
 log = logging.getLogger(__name__)
 
@@ -62,21 +63,23 @@ class Copier(Step[SourcePartition]):
 
 def _copied(it: SourcePartition, messages: list[Message], limit: int) -> Outcome:
     every: Bools = np.ones(len(messages), np.bool_)
-    mask, taken = new_messages(messages, it.note.taken) if it.topic.endswith(CLEAN) else (every, None)
+    found = marks(columns.headers(messages))
+    mask, taken = new_messages(found, it.note.taken) if it.topic.endswith(CLEAN) else (every, None)
     chosen = [messages[i] for i in np.flatnonzero(mask)]
-    epochs = np.fromiter(map(epoch_of, chosen), np.int64, len(chosen))
-    positions = position_headers(epochs, offsets_of(chosen), it.note.last)
-    rows = [_row(it, m, at, limit) for m, at in zip(chosen, positions, strict=True)]
+    epochs = np.array(columns.epochs(chosen), np.int64)
+    headers = placed(found[mask], epochs, offsets_of(chosen), it.note.last)
+    rows = [_row(it, m, own, limit) for m, own in zip(chosen, headers, strict=True)]
     last = Position(int(epochs[-1]), chosen[-1].offset() or 0, 0) if chosen else it.note.last
     counts = Counts(kept=len(chosen), repeated=len(messages) - len(chosen))
     offset, note = it.advance(messages[-1], last, counts, taken)
     return Outcome(it, rows, (), offset, note, partial(_count, it.topic, counts))
 
 
-def _row(it: SourcePartition, m: Message, position: bytes, limit: int) -> Row:
+def _row(it: SourcePartition, m: Message, own: Headers, limit: int) -> Row:
     """FatalError if the target would not take the copy: a delivery that fails leaves a hole."""
-    key, value = m.key(), m.value()
-    headers: Headers = [*((n, v) for n, v in headers_of(m) if n != POSITION), (POSITION, position)]
+    key, value, given = m.key(), m.value(), headers_of(m)
+    ((name, placed_at),) = own
+    headers: Headers = [(name, placed_at + provenance(given).mqtt_topic), *(h for h in given if h[0] != name)]
     if len(m) > limit // 2 and (size := record_bytes(key, value or b"", headers)) > limit:
         raise FatalError(
             f"{it.topic}/{it.number}: the copy of offset {m.offset()} has {size:,} bytes, and {it.target} takes "

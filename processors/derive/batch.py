@@ -10,32 +10,23 @@ import numpy as np
 from headrace.contracts.model import Field
 from headrace.deadletters import Letter, Stage
 from headrace.errors import PoisonError, Reason
-from headrace.kafka import Message, epoch_of, headers_of
+from headrace.kafka import Message, columns
 from headrace.protocol.clean_note import CleanNote, Counts
 from headrace.protocol.names import QUALITY
 from headrace.protocol.versions import SHOWN_DIGITS
-from headrace.protocol.wire import (
-    EVENT_ID,
-    POSITION,
-    POSITION_RECORD_BYTES,
-    RECEIVED_AT,
-    Headers,
-    Position,
-    header,
-    record_bytes,
-    schema_id,
-)
+from headrace.protocol.wire import EVENT_ID_BYTES, HAS_EVENT_ID, ROW_HEADER_BYTES, Position, record_bytes, schema_id
 from headrace.transforms.derive import Derived
 from processors.arrays import Bools, Ints
 from processors.avro.physical import columns_of
 from processors.clean.schemas import Known
-from processors.derive.ids import derived_id
+from processors.derive.ids import derived_ids
 from processors.derive.versions import Making, Versions
 from processors.group.emit import Row
 from processors.group.partition import SourcePartition, offsets_of
 from processors.group.refusal import refusal
 from processors.group.schemas import Schemas
-from processors.positions import new_messages, position_headers
+from processors.positions import new_messages
+from processors.provenance import Marks, fields, marks, nothing, placed
 
 Run = Callable[[Making, int, Sequence[Field], Sequence[Field], dict[str, list[object]]], Derived]
 Values = dict[int, list[bytes]]  # by message: the framed rows made of it
@@ -74,12 +65,13 @@ def made(
 
     Changes nothing. TransientError while the registry is away; ConfigError if a function is seen not to be row-wise.
     """
-    new, taken = new_messages(messages, it.note.taken)
+    given = marks(columns.headers(messages))
+    new, taken = new_messages(given, it.note.taken)
     offsets = offsets_of(messages)
     found = _Found()
     for version, number, rows in _groups(it, messages, new, offsets, found):
         _make(versions.of(version), number, rows, messages, schemas, run, found)
-    return _decided(it, messages, stream, new, taken, found, limit)
+    return _decided(it, messages, given, stream, new, taken, found, limit)
 
 
 def _groups(
@@ -136,42 +128,41 @@ def _make(
 def _decided(
     it: SourcePartition,
     messages: list[Message],
+    given: Marks,
     stream: str,
     new: Bools,
     taken: Position | None,
     found: _Found,
     limit: int,
 ) -> Made:
-    places, items, values, headers = [], [], [], []
+    keys = columns.keys(messages)
+    places, items = list[int](), list[int]()
+    values, ids = [], []
     for i in sorted(found.values.keys() - found.refused.keys()):
-        m = messages[i]
-        received = header(headers_of(m), RECEIVED_AT)
-        kept: Headers = [(RECEIVED_AT, received)] if received is not None else []
-        mine: list[Headers] = [[(EVENT_ID, derived_id(m, stream, item)), *kept] for item in range(len(found.values[i]))]
-        key = m.key()
-        sizes = (record_bytes(key, v, h) for v, h in zip(found.values[i], mine, strict=True))
-        if found.values[i] and (size := max(sizes) + POSITION_RECORD_BYTES) > limit:
+        rows = found.values[i]
+        size = max((record_bytes(keys[i], row, []) for row in rows), default=0) + ROW_HEADER_BYTES
+        if size > limit:
             words = f"a row made of the reading has {size:,} bytes, its topic takes {limit:,} (max_message_bytes)"
             found.refused[i] = PoisonError(Reason.TOO_LARGE, words)
             continue
-        for item, (value, kept_headers) in enumerate(zip(found.values[i], mine, strict=True)):
-            places.append(i)
-            items.append(item)
-            values.append(value)
-            headers.append(kept_headers)
-    epochs = np.fromiter((epoch_of(messages[i]) for i in places), np.int64, len(places))
-    offsets = np.fromiter((messages[i].offset() or 0 for i in places), np.int64, len(places))
-    numbers = np.array(items, np.int64)
-    positions = position_headers(epochs, offsets, it.note.last, numbers)
+        places += [i] * len(rows)
+        items += range(len(rows))
+        values += rows
+        ids += derived_ids(messages[i], stream, len(rows))
+    epochs = np.array(columns.epochs(messages), np.int64)[places]
+    offsets, numbers = offsets_of(messages)[places], np.array(items, np.int64)
+    own = nothing(len(places))
+    says = fields(own)
+    says["flags"] |= HAS_EVENT_ID
+    says["received"] = fields(given)["received"][places]
+    says["event_id"] = np.frombuffer(b"".join(ids), np.uint8).reshape(-1, EVENT_ID_BYTES)
+    headers = placed(own, epochs, offsets, it.note.last, numbers)
     last = Position(int(epochs[-1]), int(offsets[-1]), int(numbers[-1])) if places else it.note.last
     count = int(new.sum())
     counts = Counts(count - len(found.refused), 0, len(found.refused), len(messages) - count)
     offset, note = it.advance(messages[-1], last, counts, taken)
     return Made(
-        [
-            (messages[i].key(), value, [*h, (POSITION, at)])
-            for i, value, h, at in zip(places, values, headers, positions, strict=True)
-        ],
+        list(zip([keys[i] for i in places], values, headers, strict=True)),
         [refusal(it, messages[i], error, Stage.DERIVE, stream) for i, error in sorted(found.refused.items())],
         Counter(error.reason for error in found.refused.values()),
         counts,

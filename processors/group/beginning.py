@@ -13,7 +13,7 @@ from headrace.deadletters import of_message
 from headrace.errors import FatalError
 from headrace.kafka import Message, epoch_of, headers_of, partition
 from headrace.kafka.ends import log_ends
-from headrace.protocol.wire import POSITION, POSITION_BYTES, Position, header, unpack_position
+from headrace.protocol.wire import Position, provenance, unpack_position
 from processors.group.partition import event_id
 from processors.group.token import Partition
 
@@ -126,10 +126,10 @@ def _highest(messages: Iterable[Message]) -> dict[Partition, TargetRow]:
     """The row with the highest position of each partition."""
     out: dict[Partition, TargetRow] = {}
     for m in messages:
-        data = header(headers_of(m), POSITION)
-        if data is None or len(data) != POSITION_BYTES:
+        position = provenance(headers_of(m)).position
+        if not position:
             continue
-        src, _ = unpack_position(data)
+        src, _ = unpack_position(position)
         p = (m.topic() or "", m.partition() or 0)
         if p not in out or src >= out[p][0]:
             out[p] = (src, m)

@@ -1,6 +1,5 @@
 """One assigned partition of a topic whose rows go to another topic: where we stand in it, and in which log."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,7 @@ from headrace.errors import FatalError
 from headrace.kafka import Message, columns, epoch_of, headers_of
 from headrace.protocol.clean_note import CleanNote, Counts, decode
 from headrace.protocol.tail import Tail, fingerprint
-from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, Headers, Position
+from headrace.protocol.wire import Position, provenance
 from processors.arrays import Ints
 from processors.group.token import Partition, Token
 
@@ -141,23 +140,6 @@ def offsets_of(messages: list[Message]) -> Ints:
     return np.array(columns.offsets(messages), dtype=np.int64)
 
 
-_NO_HEADER = ("", b"")
-
-
 def event_id(m: Message) -> bytes | None:
-    """The message's event id; None if it has none, or one that can't be ours."""
-    return _event_id(headers_of(m))
-
-
-def event_ids(headers: Sequence[Headers | None]) -> list[bytes | None]:
-    """The event id of each message, from its headers; None as for `event_id`."""
-    first = [it[0] if it else _NO_HEADER for it in headers]
-    ids = [value for name, value in first if name == EVENT_ID and value is not None]
-    if len(ids) == len(headers) and {EVENT_ID_BYTES}.issuperset(map(len, ids)):  # as the bridge writes them
-        return ids  # type: ignore[return-value]  # a list is invariant
-    return [_event_id(it or ()) for it in headers]
-
-
-def _event_id(headers: Iterable[tuple[str, bytes | None]]) -> bytes | None:
-    found = next((value for name, value in headers if name == EVENT_ID and value is not None), None)
-    return found if found is not None and len(found) == EVENT_ID_BYTES else None
+    """The message's event id; None if it has none."""
+    return provenance(headers_of(m)).event_id

@@ -5,6 +5,7 @@ from headrace.config import Config
 from headrace.deadletters import KafkaSource, Letter, Stage
 from headrace.errors import PoisonError
 from headrace.kafka import Message, epoch_of, headers_of
+from headrace.protocol.wire import texts
 from headrace.store.open import open_store
 from processors.group.partition import SourcePartition
 
@@ -19,7 +20,7 @@ def refusal(it: SourcePartition, m: Message, error: PoisonError, stage: Stage, s
         stream=stream,
         source=source,
         device=(m.key() or b"").decode(errors="replace"),
-        original=headers_of(m),
+        original=texts(headers_of(m)),
     )
 
 

@@ -17,7 +17,7 @@ from headrace.errors import TransientError
 from headrace.kafka import partition
 from headrace.lake import layout, manifest
 from headrace.protocol.names import clean_topic, raw_topic
-from headrace.protocol.wire import EVENT_ID, POSITION, header, unpack_position
+from headrace.protocol.wire import EVENT_ID, header, provenance, unpack_position
 from headrace.schema_registry.client import Registry
 from headrace.store.open import open_store
 from tests.faults.asking import answered
@@ -103,7 +103,7 @@ def _raw(cfg: Config, begin: Ends) -> pl.DataFrame:
 def _clean(cfg: Config, begin: Ends) -> pl.DataFrame:
     out = []
     for m in read(cfg, CLEAN, begin):
-        src, _ = unpack_position(header(kafka.headers_of(m), POSITION) or b"")
+        src, _ = unpack_position(provenance(kafka.headers_of(m)).position)
         out.append((m.partition(), m.offset(), *src))
     names = ["partition", "offset", "src_epoch", "src_offset", "src_item"]
     return pl.DataFrame(out, schema=dict.fromkeys(names, pl.Int64), orient="row")

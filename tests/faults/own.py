@@ -29,7 +29,7 @@ from headrace.lake.verify import compare
 from headrace.operate import provision
 from headrace.protocol import archive_note
 from headrace.protocol.names import lake_folder
-from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
+from headrace.protocol.wire import ORIGIN, Headers, Position, Provenance, pack_position
 from headrace.store.base import ObjectStore
 from headrace.store.open import open_store
 from processors.avro.codec import Codec
@@ -281,12 +281,16 @@ class Own:
 
 def marks(number: int) -> Headers:
     """The headers that the bridge gives a reading, as far as others look at them."""
-    return [(EVENT_ID, number.to_bytes(16, "big")), (RECEIVED_AT, b"1700000000000000")]
+    return [_came(number).header()]
 
 
 def position(number: int, src: Position, prev: Position) -> Headers:
     """Those that clean gives it."""
-    return [*marks(number), (POSITION, pack_position(src, prev))]
+    return [_came(number)._replace(position=pack_position(src, prev)).header()]
+
+
+def _came(number: int) -> Provenance:
+    return Provenance(number.to_bytes(16), 1_700_000_000_000_000)
 
 
 def until(done: Callable[[], T], words: Callable[[], object] = lambda: "") -> T:

@@ -5,7 +5,8 @@ import pytest
 
 from headrace.contracts.files import find
 from headrace.contracts.model import parse
-from headrace.protocol.wire import POSITION, unpack_position
+from headrace.kafka import headers_of
+from headrace.protocol.wire import provenance, unpack_position
 from headrace.runtime import http
 from headrace.schema_registry.client import Registry
 from processors.avro.codec import Codec
@@ -44,7 +45,7 @@ def test_two_schema_ids_interleaved_and_on_one_date(own: Make) -> None:
         it.whole(range(500))
         clean.stop()
         archive.stop()
-    sources = [unpack_position(dict(m.headers() or [])[POSITION])[0].offset for m in it.records(it.clean_topic)]  # type: ignore[arg-type]
+    sources = [unpack_position(provenance(headers_of(m)).position)[0].offset for m in it.records(it.clean_topic)]
     assert sources == list(range(500))
     assert {row["sequence"]: row["strain"] for row in it.rows() if "strain" in row} == {
         n: float(n) for n in range(1, 500, 2)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from headrace.protocol.wire import EVENT_ID, POSITION, RECEIVED_AT, Headers, Position
+from headrace.protocol.wire import PROVENANCE, Headers, Position, Provenance
 from tests.faults.own import Make, Own, marks, payload, position, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.lane("own-1")]
@@ -46,10 +46,10 @@ def test_headers_that_are_not_what_their_names_say(own: Make) -> None:
     it = own(max_message_bytes=LIMIT, topics={".clean": 40_000})
     last = Position(0, 6, 0)
     odd: list[Headers] = [
-        [(EVENT_ID, bytes(16)), (RECEIVED_AT, noise(45_000).encode())],
-        [(EVENT_ID, noise(45_000).encode()), (RECEIVED_AT, b"1")],
-        [(EVENT_ID, bytes(16)), (RECEIVED_AT, b"9" * 20)],
-        [(EVENT_ID, None), (RECEIVED_AT, None)],  # type: ignore[list-item]
+        [(PROVENANCE, noise(45_000).encode()), ("other", noise(10_000).encode())],
+        [Provenance(bytes(16), 1, noise(45_000).encode()).header()],
+        [Provenance(bytes(16), -5).header()],
+        [(PROVENANCE, None)],  # type: ignore[list-item]
     ]
     it.produce(it.raw, ((it.value(n), headers) for n, headers in enumerate(odd[:2])))
     it.produce(it.raw, [(it.value(2), odd[2]), (it.value(3), odd[3])])
@@ -59,14 +59,14 @@ def test_headers_that_are_not_what_their_names_say(own: Make) -> None:
         clean.stop()
     it.produce(
         it.clean_topic,
-        [(it.value(7), [(EVENT_ID, bytes(16)), (RECEIVED_AT, b"9" * 30), position(7, Position(0, 7, 0), last)[-1]])],
+        [(it.value(7), [(PROVENANCE, None), *position(7, Position(0, 7, 0), last)])],  # type: ignore[list-item]
     )
-    nothing: Headers = [(EVENT_ID, None), (RECEIVED_AT, None), (POSITION, None)]  # type: ignore[list-item]
+    nothing: Headers = [(PROVENANCE, b"\1" + b"\xff" * 56)]  # too short for its flags
     it.produce(it.clean_topic, [(it.value(8), nothing)])
     with it.archive() as archive:
         until(lambda: it.archived() == len(it.records(it.clean_topic)), lambda: archive.log)
         archive.stop()
-    assert it.numbers() == [0, 1, 3, 4, 5, 6, 7], "number 2 has the id of number 0, number 8 no position"
+    assert it.numbers() == [0, 1, 3, 4, 5, 6, 7], "number 2 has the id of number 1, number 8 no position"
 
 
 def test_a_batch_over_the_topics_limit(own: Make) -> None:

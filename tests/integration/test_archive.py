@@ -16,7 +16,7 @@ import pytest
 from headrace import kafka
 from headrace.config import Config, load
 from headrace.contracts.files import find
-from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Position, frame, pack_position
+from headrace.protocol.wire import ORIGIN, Position, Provenance, frame, pack_position
 from headrace.schema_registry.client import Registry
 from tests.stack import ROOT, Stack
 
@@ -58,7 +58,7 @@ class Run:
             fastavro.schemaless_writer(out, schema, reading)
             n = i // PARTITIONS
             position = pack_position(Position(0, n, 0), Position(0, n - 1, 0) if n else ORIGIN)
-            headers = [(EVENT_ID, i.to_bytes(16, "big")), (RECEIVED_AT, b"1"), (POSITION, position)]
+            headers = [Provenance(i.to_bytes(16), 1, position=position).header()]
             value = frame(self.schema_id, out.getvalue())
             producer.produce(
                 f"{self.stream}.clean", value, key=b"d-01", partition=i % PARTITIONS, headers=list(headers)

@@ -24,7 +24,7 @@ from headrace.errors import TransientError
 from headrace.lake import layout
 from headrace.operate import provision
 from headrace.protocol.names import lake_folder
-from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Position, frame, pack_position
+from headrace.protocol.wire import ORIGIN, Position, Provenance, frame, pack_position
 from headrace.store.base import ObjectStore
 from headrace.store.open import open_store
 from tests.secured import azurite
@@ -86,7 +86,7 @@ def emit(cfg: Kafka, topic: str, first: int, end: int) -> None:
         out = io.BytesIO()
         fastavro.schemaless_writer(out, schema, reading | dict.fromkeys(("ay", "az", "gx", "gy", "gz"), 0.5))
         position = pack_position(Position(0, i, 0), Position(0, i - 1, 0) if i else ORIGIN)
-        headers = [(EVENT_ID, i.to_bytes(16, "big")), (RECEIVED_AT, b"1"), (POSITION, position)]
+        headers = [Provenance(i.to_bytes(16), 1, position=position).header()]
         producer.produce(topic, frame(1, out.getvalue()), key=b"d-01", headers=headers)  # type: ignore[arg-type]
     assert producer.flush(PATIENCE) == 0
 

@@ -18,7 +18,7 @@ import yaml
 
 from headrace import kafka, mqtt
 from headrace.kafka import partition
-from headrace.protocol.wire import EVENT_ID, event_ids, header
+from headrace.protocol.wire import event_ids, provenance
 from headrace.simulation.device import Publisher
 from tests.integration.test_bridge_session import GOOD, Own
 from tests.stack import ROOT, Stack
@@ -90,7 +90,7 @@ class Group(Own):
         client = partition.reader(self.config.kafka)
         try:
             found = partition.read(client, f"{self.name}.raw", 0)
-            return [header(kafka.headers_of(m), EVENT_ID) or b"" for m in found]
+            return [provenance(kafka.headers_of(m)).event_id or b"" for m in found]
         finally:
             client.close()
 
@@ -257,7 +257,7 @@ def test_the_session_of_a_bridge_from_before_is_drained_whatever_its_name(stack:
     client = partition.reader(own.config.kafka)
     try:
         found = partition.read(client, f"{own.name}.raw", 0)
-        assert [header(kafka.headers_of(m), EVENT_ID) for m in found] == [
+        assert [provenance(kafka.headers_of(m)).event_id for m in found] == [
             event_ids(topic.encode(), payload, 1)[0] for payload in payloads
         ]
     finally:

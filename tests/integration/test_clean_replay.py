@@ -16,7 +16,7 @@ from headrace.config import Config, load
 from headrace.contracts.files import find
 from headrace.operate import provision
 from headrace.protocol import clean_note
-from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, ORIGIN, POSITION, RECEIVED_AT, header, unpack_position
+from headrace.protocol.wire import EVENT_ID_BYTES, ORIGIN, Provenance, provenance, unpack_position
 from headrace.store.open import open_store
 from processors.avro.codec import Codec
 from processors.clean.snapshots import FOLDER
@@ -53,7 +53,7 @@ def readings(schema_id: int) -> Iterator[Row]:
         row = base | {"event_time": now - n, "temperature": -200.0 if n // PARTITIONS % 10 == 0 else 20.0}
         if n // PARTITIONS % 50 == 1:
             row["event_time"] = 0
-        headers = [(EVENT_ID, n.to_bytes(EVENT_ID_BYTES)), (RECEIVED_AT, b"%d" % now)]
+        headers = [Provenance(n.to_bytes(EVENT_ID_BYTES), now).header()]
         yield codec.write(schema_id, row), headers
 
 
@@ -89,7 +89,7 @@ def check_each_once(config: Config) -> None:
         raw = records(config, topic, partition)
         passed, last_seen = {}, ORIGIN
         for m in records(config, topic.replace(".raw", ".clean"), partition):
-            src, prev = unpack_position(header(m.headers(), POSITION) or b"")  # type: ignore[arg-type]
+            src, prev = unpack_position(provenance(kafka.headers_of(m)).position)
             if src > last_seen:  # else: emitted again after a kill
                 assert prev <= last_seen, "a hole"
                 passed[src.offset], last_seen = m, src
@@ -97,7 +97,7 @@ def check_each_once(config: Config) -> None:
         seen: set[bytes] = set()
         repeated = 0
         for m in raw:
-            key, offset = header(m.headers(), EVENT_ID) or b"", m.offset() or 0  # type: ignore[arg-type]
+            key, offset = provenance(kafka.headers_of(m)).event_id or b"", m.offset() or 0
             places = (offset in passed) + (offset in refused) + (key in seen)
             assert places == 1, (offset, places)
             repeated += key in seen

@@ -14,7 +14,7 @@ from headrace.contracts.files import find
 from headrace.kafka.ends import log_ends
 from headrace.operate import provision
 from headrace.protocol.clean_note import decode
-from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, RECEIVED_AT
+from headrace.protocol.wire import EVENT_ID_BYTES, Provenance
 from headrace.store.open import open_store
 from processors.avro.codec import Codec
 from processors.group.token import Partition
@@ -47,7 +47,7 @@ def readings(schema_id: int) -> Iterator[Row]:
     codec = Codec(find("environment").schema)
     base = {m.name: None for m in codec.node.members} | {"device_id": "d", "temperature": 20.0}
     for i in range(ROWS):
-        headers = [(EVENT_ID, i.to_bytes(EVENT_ID_BYTES)), (RECEIVED_AT, b"1700000000000000")]
+        headers = [Provenance(i.to_bytes(EVENT_ID_BYTES), 1_700_000_000_000_000).header()]
         yield codec.write(schema_id, base | {"event_time": time_of(i)}), headers
 
 

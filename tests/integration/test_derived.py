@@ -18,7 +18,7 @@ from headrace.contracts.files import find
 from headrace.operate import provision
 from headrace.protocol import clean_note
 from headrace.protocol.versions import FOLDER, digest_of
-from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES
+from headrace.protocol.wire import EVENT_ID_BYTES, Provenance
 from headrace.store.open import open_store
 from processors.avro.codec import Codec
 from tests.integration.processes import Row, produce, running, wait_for
@@ -95,7 +95,7 @@ def readings(schema_id: int, numbers: range, start: int) -> Iterator[Row]:
     base = {m.name: None for m in CODEC.node.members} | {"device_id": "d"}
     for n in numbers:
         row = base | {"event_time": start + n, "temperature": 20.0, "humidity": float(humidity(n))}
-        yield CODEC.write(schema_id, row), [(EVENT_ID, n.to_bytes(EVENT_ID_BYTES))]
+        yield CODEC.write(schema_id, row), [Provenance(n.to_bytes(EVENT_ID_BYTES)).header()]
 
 
 def test_a_derived_stream_has_each_row_once_through_kills_and_a_corrected_function(

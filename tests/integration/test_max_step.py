@@ -13,7 +13,7 @@ from headrace.config import Config, load
 from headrace.contracts.files import find
 from headrace.deadletters import read as read_letters
 from headrace.operate import provision
-from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, ORIGIN, POSITION, RECEIVED_AT, header, unpack_position
+from headrace.protocol.wire import EVENT_ID_BYTES, ORIGIN, Provenance, provenance, unpack_position
 from processors.avro.codec import Codec
 from tests.integration.processes import Row, produce, records, running, wait_for
 from tests.stack import Stack
@@ -69,11 +69,8 @@ def readings(config: Config, schema_id: int) -> Iterator[Row]:
             "pressure": 900.0 if rnd.random() < 0.02 else 1000.0,
             "_quality": None,
         }
-        headers = [
-            (EVENT_ID, (i if rnd.random() > 0.02 else i // 2).to_bytes(EVENT_ID_BYTES)),
-            (RECEIVED_AT, b"1"),
-        ]
-        yield codec.write(schema_id, row), headers
+        event_id = (i if rnd.random() > 0.02 else i // 2).to_bytes(EVENT_ID_BYTES)
+        yield codec.write(schema_id, row), [Provenance(event_id, 1).header()]
 
 
 def expected(log: list[kafka.Message], codec: Codec) -> dict[int, str]:
@@ -93,7 +90,7 @@ def expected(log: list[kafka.Message], codec: Codec) -> dict[int, str]:
             if earlier and abs(row[field] - max(earlier)[2]) > STEP:
                 far.add(field)
             of_device.append((at, offset, row[field]))
-        event = header(m.headers(), EVENT_ID) or b""  # type: ignore[arg-type]
+        event = provenance(kafka.headers_of(m)).event_id or b""
         repeated = ids.get(event, -LOOKBACK - 1) >= offset - LOOKBACK
         ids[event] = offset
         verdict = "rejected" if "pressure" in far else "changed" if far else "kept"
@@ -121,7 +118,7 @@ def test_each_reading_gets_the_verdict_of_its_raw_log(settings: Path) -> None:
         found |= {offset: "rejected" for p, offset in letters if p == partition}
         last_seen = ORIGIN
         for m in records(config, CLEAN, partition):
-            src, _ = unpack_position(header(m.headers(), POSITION) or b"")  # type: ignore[arg-type]
+            src, _ = unpack_position(provenance(kafka.headers_of(m)).position)
             if src > last_seen:
                 note = codec.read(m.value() or b"")["_quality"]
                 assert note in {None, "temperature:max_step:null"}

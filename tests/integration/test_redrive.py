@@ -25,9 +25,9 @@ from headrace.contracts import files
 from headrace.deadletters import journal, mending
 from headrace.deadletters.exchange import Request
 from headrace.deadletters.mending import Mended
-from headrace.kafka import partition
+from headrace.kafka import headers_of, partition
 from headrace.operate import provision
-from headrace.protocol.wire import EVENT_ID
+from headrace.protocol.wire import provenance
 from headrace.schema_registry.client import Registry
 from tests.stack import ROOT, Stack
 
@@ -145,7 +145,7 @@ class World:
         client = partition.reader(self.config.kafka)
         try:
             found = [m for p in range(2) for m in partition.read(client, RAW, p)]
-            return [dict(m.headers() or [])[EVENT_ID] for m in found]  # type: ignore[misc]
+            return [provenance(headers_of(m)).event_id or b"" for m in found]
         finally:
             client.close()
 

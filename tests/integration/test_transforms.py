@@ -15,7 +15,7 @@ from headrace.contracts.files import find
 from headrace.operate import provision
 from headrace.protocol import clean_note
 from headrace.protocol.versions import FOLDER, Parts, digest_of, named
-from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, ORIGIN, POSITION, header, unpack_position
+from headrace.protocol.wire import EVENT_ID_BYTES, ORIGIN, Provenance, provenance, unpack_position
 from headrace.store.open import open_store
 from processors.avro.codec import Codec
 from tests.integration.processes import Row, produce, records, running, wait_for
@@ -84,7 +84,7 @@ def readings(schema_id: int, numbers: range) -> Iterator[Row]:
     base = {m.name: None for m in CODEC.node.members} | {"device_id": "d"}
     for n in numbers:
         row = base | {"event_time": now - ROWS + n, "temperature": 20.0, "humidity": float(n // PARTITIONS % 100)}
-        yield CODEC.write(schema_id, row), [(EVENT_ID, n.to_bytes(EVENT_ID_BYTES))]
+        yield CODEC.write(schema_id, row), [Provenance(n.to_bytes(EVENT_ID_BYTES)).header()]
 
 
 def test_a_transform_and_a_calibration_are_deployed_and_changed_while_clean_is_killed(
@@ -143,7 +143,7 @@ def check(
     for topic, partition in PLACES:
         last, values = ORIGIN, []
         for m in records(config, CLEAN, partition):
-            src, prev = unpack_position(header(kafka.headers_of(m), POSITION) or b"")
+            src, prev = unpack_position(provenance(kafka.headers_of(m)).position)
             if src > last:  # else: emitted again after a kill
                 assert prev <= last, "a hole"
                 last, row = src, CODEC.read(kafka_bytes(m))

@@ -7,7 +7,7 @@ from typing import Any
 import fastavro
 
 from headrace.kafka import Message, headers_of
-from headrace.protocol.wire import POSITION, Headers, frame, header, unpack_position
+from headrace.protocol.wire import Headers, Position, Provenance, frame, pack_position, provenance, unpack_position
 from processors.archive.chunk import Chunk, take
 from tests.unit.toy_kafka import APPENDED_MS
 
@@ -49,9 +49,14 @@ def record(at: int, value: bytes | None, headers: Headers | None = None, epoch: 
     )
 
 
+def placed(src: Position, prev: Position) -> tuple[str, bytes]:
+    """The header of a row that says no more than its position."""
+    return Provenance(position=pack_position(src, prev)).header()
+
+
 def position_of(m: Message) -> bytes | None:
-    """The position header of a record, if clean wrote it."""
-    return header(headers_of(m), POSITION)
+    """The position of a record, if clean wrote it."""
+    return provenance(headers_of(m)).position or None
 
 
 def number_of(m: Message) -> int | None:

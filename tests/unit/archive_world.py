@@ -20,7 +20,7 @@ from headrace.kafka import Message
 from headrace.lake import layout, ledger
 from headrace.lake.ledger import Entry
 from headrace.protocol.archive_note import ArchiveNote, decode
-from headrace.protocol.wire import ORIGIN, Position, pack_position
+from headrace.protocol.wire import ORIGIN, Position, Provenance
 from headrace.store.base import ObjectInfo
 from processors.archive.plan import DeadRow
 from processors.archive.put import WriteOnce
@@ -31,7 +31,7 @@ from processors.archive.work import Deps, Work
 from processors.group.hold import Hold, JobHold
 from processors.group.schemas import Schemas
 from processors.group.token import Token
-from tests.unit.archive_rows import ID, SCHEMA, TOPIC, position_of, record, row
+from tests.unit.archive_rows import ID, SCHEMA, TOPIC, placed, position_of, record, row
 from tests.unit.toy_jobs import Jobs
 from tests.unit.toy_kafka import Checks, Log, ToyConsumer, ToyKafka, offset
 
@@ -158,7 +158,7 @@ class World:
         while i < len(sources):
             src = sources[i]
             value = row(src.offset, rnd.choice([0, 0, 0, 1]))
-            self.kafka.write(TOPIC, value, [("position", pack_position(src, last))])
+            self.kafka.write(TOPIC, value, [placed(src, last)])
             last = src
             i += 1
             roll = rnd.random()
@@ -177,7 +177,7 @@ class World:
         self.emit(sources, rnd)
         here = self.records[first]
         joint = (position_of(here) or b"")[:16] + before[:16]
-        self.records[first] = record(offset(here), here.value(), [("position", joint)])
+        self.records[first] = record(offset(here), here.value(), [Provenance(position=joint).header()])
 
     def entries(self) -> list[Entry]:
         keys = [k for k in sorted(self.store.objects) if layout.parse_ledger_key(k)]

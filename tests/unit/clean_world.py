@@ -22,17 +22,17 @@ from headrace.config import Config
 from headrace.config.connect import Kafka
 from headrace.contracts.model import parse
 from headrace.errors import FatalError, HeadraceError, PoisonError, Reason
-from headrace.kafka import Message, TopicInfo
+from headrace.kafka import Message, TopicInfo, columns
 from headrace.protocol.clean_note import CleanNote, decode
 from headrace.protocol.wire import (
-    EVENT_ID,
     EVENT_ID_BYTES,
+    HAS_POSITION,
     ORIGIN,
-    POSITION,
-    POSITION_BYTES,
     Headers,
     Position,
+    Provenance,
     header,
+    provenance,
     unpack_position,
 )
 from headrace.runtime import backoff
@@ -49,7 +49,8 @@ from processors.group import beginning, hold, relay, topics
 from processors.group.relay import Relay, Settings, Step
 from processors.group.token import Partition
 from processors.group.topics import Pair
-from processors.positions import new_rows
+from processors.positions import new_rows, sources
+from processors.provenance import has, marks
 from tests.unit.toy_kafka import Checks, ToyConsumer, ToyKafka, ToyProducer, offset
 
 SCHEMA_ID = 7
@@ -112,7 +113,7 @@ class World:
                 log.skip()
                 continue
             self.kinds[partition, log.epoch, log.high] = kind
-            headers: Headers = [(EVENT_ID, event.to_bytes(EVENT_ID_BYTES))] if event else []
+            headers: Headers = [Provenance(event.to_bytes(EVENT_ID_BYTES)).header()] if event else []
             log.append(partition, KINDS[kind], b"d", headers)
 
     def tick(self, _: str) -> None:
@@ -128,9 +129,10 @@ class World:
 
     def rows(self, target: Partition) -> list[Position]:
         """The sources of the rows that a reader of the target takes, by the position rule; a hole is a FatalError."""
-        found = [header(_headers(m), POSITION) or b"" for m in self.kafka.log(*target).records]
-        mask = new_rows(np.frombuffer(b"".join(found), np.uint8).reshape(-1, POSITION_BYTES), None)
-        return [unpack_position(h)[0] for h, new in zip(found, mask.tolist(), strict=True) if new]
+        found = marks(columns.headers(self.kafka.log(*target).records))
+        assert has(found, HAS_POSITION).all()
+        rows = sources(found)
+        return [rows.at(i) for i in np.flatnonzero(new_rows(found, None)).tolist()]
 
     def values(self, target: Partition) -> dict[Position, bytes | None]:
         """What lies in the target by its source; a row that was produced again must be the same."""
@@ -141,14 +143,14 @@ class World:
 
     def source(self, m: Message) -> Position:
         """The source of a row; ORIGIN if it has none."""
-        found = header(_headers(m), POSITION)
+        found = provenance(_headers(m)).position
         return unpack_position(found)[0] if found else ORIGIN
 
     def chained(self, target: Partition) -> bool:
         """Whether each row taken names the row taken before it: any loss between the two would be seen."""
         last: Position | None = None
         for m in self.kafka.log(*target).records:
-            src, prev = unpack_position(header(_headers(m), POSITION) or b"")
+            src, prev = unpack_position(provenance(_headers(m)).position)
             if last is None or src > last:
                 if last is not None and prev != last:
                     return False
@@ -168,7 +170,7 @@ class World:
         at: dict[bytes, int] = {}
         out = set()
         for m in self.kafka.log(*partition).records:
-            event = header(_headers(m), EVENT_ID)
+            event = provenance(_headers(m)).event_id
             if event is None:
                 continue
             if at.get(event, -LOOKBACK - 1) >= offset(m) - LOOKBACK:

@@ -12,9 +12,9 @@ import pytest
 
 from headrace.config import Config
 from headrace.contracts.model import parse
-from headrace.kafka import Message, headers_of
+from headrace.kafka import Message, columns, headers_of
 from headrace.protocol.names import clean_topic, raw_topic
-from headrace.protocol.wire import EVENT_ID, EVENT_ID_BYTES, ORIGIN, POSITION, Headers, Position, header, pack_position
+from headrace.protocol.wire import EVENT_ID_BYTES, ORIGIN, Headers, Position, Provenance, pack_position, provenance
 from headrace.schema_registry.client import Registry
 from headrace.transforms.code import Code
 from headrace.transforms.derive import Derived
@@ -28,6 +28,7 @@ from processors.derive.deriver import Deriver, settings_of
 from processors.group.relay import Settings, Step
 from processors.group.token import Partition
 from processors.positions import new_messages
+from processors.provenance import marks
 from tests.unit.clean_world import BASE, CLEAN, CODEC, LETTERS, SCHEMA_ID, Make, ToyStore, World, registry
 from tests.unit.toy_kafka import offset
 
@@ -120,8 +121,8 @@ class DeriveWorld(World):
             if kind != "stranger":
                 prev = rows[-1][0] if rows else ORIGIN
                 src = Position(0, prev.offset + 1 + again, 0)
-                event = [(EVENT_ID, (1 + len(rows)).to_bytes(EVENT_ID_BYTES))] if len(rows) % 4 else []
-                headers = [*event, (POSITION, pack_position(src, prev))]
+                event = (1 + len(rows)).to_bytes(EVENT_ID_BYTES) if len(rows) % 4 else None
+                headers = [Provenance(event, position=pack_position(src, prev)).header()]
                 rows.append((src, headers, kind))
             self._append(partition, kind, headers)
             for _, had, old in rows[len(rows) - again :] if again else []:
@@ -153,13 +154,13 @@ def row_of(m: Message, src: Position) -> Row:
     number = int.from_bytes(data[1:5])
     it = CODECS[number].read(data)
     assert "more" not in it or it["more"] == 1.0
-    return Row(src, it["by"], number, it["item"], it["of"], it["x"], header(headers_of(m), EVENT_ID) or b"")
+    return Row(src, it["by"], number, it["item"], it["of"], it["x"], provenance(headers_of(m)).event_id or b"")
 
 
 def taken(world: World, number: int) -> list[Row]:
     """What a reader of the derived raw partition takes, by the rule of positions; a hole is a FatalError."""
     records = world.kafka.log(RAW, number).records
-    mask, _ = new_messages(records, None)
+    mask, _ = new_messages(marks(columns.headers(records)), None)
     return [row_of(m, world.source(m)) for m, new in zip(records, mask, strict=True) if new]
 
 

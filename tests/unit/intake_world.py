@@ -16,6 +16,7 @@ from bridge.lanes import Lanes
 from headrace.config import Config
 from headrace.contracts.files import find
 from headrace.deadletters import Letter
+from headrace.protocol.wire import texts
 from headrace.runtime.metrics import BRIDGE_SKIPPED
 
 ROW = {"event_time": 1_700_000_000_000_000, "ax": 1, "ay": 2, "az": 3, "gx": 0, "gy": 0, "gz": 0}
@@ -60,7 +61,7 @@ class Kafka:
         taken = records[: self.left]
         self.left -= len(taken)
         self.qos0_in_flight += len(taken) if link is None else 0
-        self.produced += [Produced(link, ticket, r.topic, r.key, r.value, dict(r.headers)) for r in taken]
+        self.produced += [Produced(link, ticket, r.topic, r.key, r.value, dict(texts(r.headers))) for r in taken]
         return len(taken)
 
     async def produce_waiting(self, link: Link | None, ticket: int, record: Record) -> None:

@@ -11,7 +11,7 @@ from headrace.contracts.model import Contract, parse
 from headrace.deadletters import Letter
 from headrace.kafka import Message
 from headrace.protocol.clean_note import encode
-from headrace.protocol.wire import EVENT_ID, frame
+from headrace.protocol.wire import Provenance, frame
 from processors.avro.codec import Codec
 from processors.clean.batch import Decided, decided, looked_back, raw_batch, verdicts
 from processors.clean.lookback import Lookback
@@ -72,7 +72,7 @@ class Log:
 
     def append(self, value: bytes | None, event: int | None = None, gap: int = 0) -> None:
         offset = self.end + gap
-        headers: Any = [] if event is None else [(EVENT_ID, event.to_bytes(16))]
+        headers: Any = [] if event is None else [Provenance(event.to_bytes(16)).header()]
         m = Message(
             topic=PLACE[0], partition=0, offset=offset, key=b"d", value=value, headers=headers,
             timestamp=(2, NOW_MS), leader_epoch=0,

@@ -4,8 +4,8 @@ import random
 
 from headrace.lake.adopt import Found, derive, newest_rows
 from headrace.protocol.archive_note import encode
-from headrace.protocol.wire import ORIGIN, Position, pack_position
-from tests.unit.archive_rows import ID, TOPIC, row
+from headrace.protocol.wire import ORIGIN, Position, Provenance, pack_position
+from tests.unit.archive_rows import ID, TOPIC, placed, row
 from tests.unit.archive_world import PARTITION, World, archive_all
 
 ANEW = "B" * 22
@@ -16,7 +16,7 @@ def emitted_anew(world: World, first: int, end: int) -> None:
     world.make_topic(ANEW)
     for n in range(first, end):
         prev = Position(1, n - 1, 0) if n else ORIGIN
-        world.kafka.write(TOPIC, row(n), [("position", pack_position(Position(1, n, 0), prev))])
+        world.kafka.write(TOPIC, row(n), [placed(Position(1, n, 0), prev)])
 
 
 def adopted(first: int, end: int) -> World:
@@ -48,8 +48,8 @@ def test_the_newest_row_of_each_incarnation_is_found_by_the_ledger() -> None:
     world = World()
     for n in range(5):
         prev = Position(1, n - 1, 0) if n else ORIGIN
-        headers = [("event-id", bytes([n]) * 16), ("position", pack_position(Position(1, n, 0), prev))]
-        world.kafka.write(TOPIC, row(n), headers)
+        came = Provenance(bytes([n]) * 16, position=pack_position(Position(1, n, 0), prev))
+        world.kafka.write(TOPIC, row(n), [came.header()])
     archive_all(world)
     (found,) = newest_rows(world.store, world.entries())
     assert (found.source, found.event_id) == (Position(1, 4, 0), b"\x04" * 16)

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from headrace.deadletters import KafkaSource
 from headrace.errors import FatalError, PoisonError, Reason, TransientError
-from headrace.kafka import Message, headers_of
+from headrace.kafka import Message
 from headrace.protocol.archive_note import ArchiveNote, Intent
-from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, pack_position
+from headrace.protocol.wire import HAS_EVENT_ID, HAS_POSITION, ORIGIN, PROVENANCE, Position, Provenance, pack_position
 from processors.archive import parquet
 from processors.archive.plan import LEAST_SPLIT, BatchPlan, File, Incarnation, Shape, Span, batch_plans, cuts
 from processors.archive.put import WriteOnce
 from processors.archive.tables import codec_of
 from processors.group.schemas import Schemas
+from processors.provenance import fields, has
 from tests.unit.archive_rows import DAY, ID, SCHEMA, chunk_of, record, row
 from tests.unit.archive_world import World
 from tests.unit.toy_kafka import offset as offset_of
@@ -37,11 +38,14 @@ def lookup(schema_id: int) -> str:
 
 
 def message(offset: int, value: bytes | None, *, position: bool = True) -> Message:
-    headers: Headers = [(EVENT_ID, offset.to_bytes(16, "big")), (RECEIVED_AT, b"1700000000000001")]
-    prev = Position(1, offset - 1, 0) if offset else ORIGIN
-    return record(
-        offset, value, [*headers, (POSITION, pack_position(Position(1, offset, 0), prev))][: 2 + position], epoch=4
-    )
+    return record(offset, value, [came(offset, 1 if position else None).header()], epoch=4)
+
+
+def came(offset: int, back: int | None = 1) -> Provenance:
+    """What the header of the row at an offset says; `back`: how far before it the last row is."""
+    prev = Position(1, offset - (back or 0), 0) if offset else ORIGIN
+    position = b"" if back is None else pack_position(Position(1, offset, 0), prev)
+    return Provenance(offset.to_bytes(16), 1_700_000_000_000_001, b"", 1, position)
 
 
 def made(
@@ -123,8 +127,7 @@ def test_a_message_that_can_not_be_a_row_is_a_dead_letter_and_named_in_the_ledge
 
 def test_a_stranger_in_a_clean_topic_is_refused_and_a_raw_topic_needs_no_positions() -> None:
     messages = [message(0, row(0)), message(1, row(1), position=False), message(2, row(2))]
-    chained = (POSITION, pack_position(Position(1, 2, 0), Position(1, 0, 0)))
-    messages[2] = record(2, row(2), [*headers_of(messages[2])[:2], chained], epoch=4)
+    messages[2] = record(2, row(2), [came(2, 2).header()], epoch=4)
     (plan,) = made(messages)
     assert plan.entry.refused == ((1, 2),)
     (plan,) = made([message(i, row(i), position=False) for i in range(3)], RAW)
@@ -185,48 +188,15 @@ def test_a_days_edge_belongs_to_the_next_day() -> None:
     assert ["date=1970-01-01" in f.key for f in plan.files] == [True, False]
 
 
-def test_headers_are_read_alike_in_columns_and_one_by_one() -> None:
-    usual = [message(i, row(i)) for i in range(4)]
-    shuffled = [record(offset_of(m), m.value(), headers_of(m)[::-1], epoch=4) for m in usual]
-    one, two = chunk_of(usual), chunk_of(shuffled)
-    assert np.array_equal(one.event_ids, two.event_ids)
-    assert np.array_equal(one.positions, two.positions)
-    assert one.received.tolist() == two.received.tolist() == [1_700_000_000_000_001] * 4
-    odd = [
-        record(0, b""),
-        record(1, b"", [(RECEIVED_AT, b"soon"), (EVENT_ID, b"x"), (POSITION, b"")]),
-    ]
-    for found in (chunk_of(odd), chunk_of(odd[1:])):
-        assert not found.has_event_id.any()
-        assert not found.has_position.any()
-        assert set(found.received.tolist()) == {-1}
-
-
-def test_headers_that_only_look_alike_one_after_the_other_stay_with_their_messages() -> None:
-    """Two of one message and four of the next: in one row they are those of two messages of clean's."""
-    first, second = headers_of(message(0, row(0))), headers_of(message(1, row(1)))
-    found = chunk_of([record(0, row(0), first[:2]), record(1, row(1), [first[2], *second])])
-    assert found.has_position.tolist() == [False, True]
-    assert found.positions[1].tobytes() == second[2][1]
-
-
-@pytest.mark.parametrize("texts", [[b"17", b"-5"], [b"1", b"22"], [b"0" * 20, b"1" * 18], [b" 7", b"+8"]])
-def test_receive_times_of_any_length_are_numbers(texts: list[bytes]) -> None:
-    whole = [headers_of(message(i, row(i))) for i in range(2)]
-    pairs = enumerate(zip(whole, texts, strict=True))
-    found = chunk_of([record(i, row(i), [h[0], (RECEIVED_AT, text), h[2]]) for i, (h, text) in pairs])
-    assert [max(-1, n) for n in found.received.tolist()] == [max(-1, int(text)) for text in texts]
-
-
-@pytest.mark.parametrize(
-    "text", [b"5\0", b"-5", b"", b"5.0", b"0x5", b"9" * 18, b"9" * 19, b"9" * 20, b"\xff", b"\xd9\xa5"]
-)
-def test_a_receive_time_is_read_alike_beside_whatever_headers(text: bytes) -> None:
-    """A redo may cut the log in other chunks: it must find the same rows."""
-    first, second = (headers_of(message(i, row(i))) for i in range(2))
-    mine = record(0, row(0), [first[0], (RECEIVED_AT, text), first[2]])
-    alone, beside = chunk_of([mine]), chunk_of([mine, record(1, row(1), second[:1])])
-    assert alone.received[0] == beside.received[0]
+def test_headers_that_are_none_of_clean_s_leave_the_row_without() -> None:
+    odd = [record(0, b""), record(1, b"", [(PROVENANCE, b"short")]), record(2, b"", [came(2).header()])]
+    found = chunk_of(odd)
+    assert has(found.marks, HAS_EVENT_ID).tolist() == has(found.marks, HAS_POSITION).tolist() == [False, False, True]
+    assert fields(found.marks)["received"].tolist() == [-1, -1, 1_700_000_000_000_001]
+    assert found.marks[2].tobytes() == came(2).header()[1]
+    (plan,) = made([record(0, row(0), [(PROVENANCE, b"short")])], RAW)
+    (stored,) = rows_of(plan.files[0])
+    assert (stored["_event_id"], stored["_received_at"], stored["_src_offset"]) == (None, None, None)
 
 
 def test_a_batch_makes_the_same_bytes_however_it_was_read_and_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

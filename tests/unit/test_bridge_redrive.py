@@ -94,8 +94,8 @@ def test_what_cleaning_refused_is_written_anew_with_the_present_contract() -> No
     expected = {"device_id": "dev", "event_time": 5, "warmth": 80.0, "count": 3, "place": "attic"}
     assert rows(outcome) == [{**expected, "_quality": "count:sentinel:null"}]
     assert (record.topic, record.key) == ("heat.raw", b"dev")
-    assert [n for n, _ in record.headers[:2]] == [wire.EVENT_ID, wire.RECEIVED_AT], "as clean finds them fastest"
-    found = dict(record.headers)
+    assert [n for n, _ in record.headers] == [wire.PROVENANCE, journal.REDRIVE], "as clean finds it fastest"
+    found = dict(wire.texts(record.headers))
     assert found[wire.EVENT_ID] == journal.event_id(letter.key, 1, "heat", 0) != b"i" * 16
     assert found[journal.REDRIVE] == letter.key.hex().encode() + b"/1"
     assert {n: found[n] for n, _ in HEADERS[1:]} == dict(HEADERS[1:])

@@ -12,7 +12,20 @@ from headrace.contracts.files import find
 from headrace.deadletters import Letter
 from headrace.kafka import Message
 from headrace.protocol.clean_note import Counts
-from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, RECEIVED_AT, Headers, Position, frame, unpack_position
+from headrace.protocol.wire import (
+    DUP,
+    ORIGIN,
+    PROVENANCE,
+    UNKNOWN,
+    Headers,
+    Position,
+    Provenance,
+    frame,
+    pack_position,
+    provenance,
+    record_bytes,
+    unpack_position,
+)
 from processors.avro.codec import Codec
 from processors.clean.batch import Decided, decided, raw_batch, verdicts
 from processors.clean.judge import Judged
@@ -36,9 +49,8 @@ def value(**row: Any) -> bytes:
 
 def message(offset: int, data: bytes | None, event: int | None, headers: Headers | None = None) -> Message:
     if headers is None:
-        headers = [(RECEIVED_AT, b"1700000000000000")]
-        if event is not None:
-            headers.insert(0, (EVENT_ID, event.to_bytes(16)))
+        event_id = None if event is None else event.to_bytes(16)
+        headers = [Provenance(event_id, 1_700_000_000_000_000, b"env/d", 1).header()]
     return Message(
         topic="environment.raw",
         partition=2,
@@ -73,7 +85,7 @@ def run(it: RawPartition, messages: list[Message], limits: dict[str, int] = LIMI
 
 
 def sources(out: Decided) -> list[tuple[Position, Position]]:
-    return [unpack_position(dict(headers)[POSITION]) for _, _, headers in out.rows]
+    return [unpack_position(provenance(headers).position) for _, _, headers in out.rows]
 
 
 def test_each_message_becomes_one_thing_and_is_counted_once() -> None:
@@ -100,16 +112,41 @@ def test_a_batch_that_emits_nothing_keeps_the_last_source() -> None:
     assert (out.rows, len(out.letters), out.note.last) == ([], 1, Position(4, 0, 0))
 
 
-def test_headers_that_can_not_be_what_their_name_says_are_left_out_of_the_row() -> None:
-    foreign: Headers = [("x", b"y"), (RECEIVED_AT, b"1" * 21), (EVENT_ID, b"short")]
-    (row,) = run(partition(), [message(0, value(), None, foreign)]).rows
-    assert [name for name, _ in row[2]] == [POSITION]
-    ours: Headers = [("x", b"y"), (RECEIVED_AT, b"17"), (EVENT_ID, bytes(16))]
-    (row,) = run(partition(), [message(0, value(), None, ours)]).rows
-    assert row[2][:2] == [(EVENT_ID, bytes(16)), (RECEIVED_AT, b"17")]
-    twice: Any = [(EVENT_ID, None), (RECEIVED_AT, b"17"), (EVENT_ID, bytes(16))]
-    (row,) = run(partition(), [message(0, value(), None, twice)]).rows
-    assert row[2][:2] == [(EVENT_ID, bytes(16)), (RECEIVED_AT, b"17")]
+def test_a_row_keeps_what_its_header_says_but_the_topic_and_nothing_that_is_none_of_ours() -> None:
+    position = pack_position(Position(4, 0, 0), ORIGIN)
+    ours = Provenance(bytes(16), 17, b"env/d", 1 | DUP)
+    foreign: list[Any] = [
+        [("x", b"y"), (PROVENANCE, b"short")], [(PROVENANCE, b"\2" + bytes(57))], [(PROVENANCE, None)], [],
+    ]  # fmt: skip
+    for headers, kept in [
+        ([ours.header()], ours),
+        ([("x", b"y"), ours.header()], ours),
+        ([(PROVENANCE, None), ours.header(), Provenance(b"j" * 16).header()], ours),
+        ([ours._replace(position=b"p" * 32).header()], ours),
+        *((it, UNKNOWN) for it in foreign),
+    ]:
+        (row,) = run(partition(), [message(0, value(), None, headers)]).rows
+        assert row[2] == [kept._replace(mqtt_topic=b"", position=position).header()]
+
+
+def test_a_letter_says_in_words_what_the_header_says() -> None:
+    came = Provenance(b"i" * 16, 17, b"env/d", 1 | DUP).header()
+    (it,) = run(partition(), [message(0, b"junk", None, [came, ("redrive", b"k/1")])]).letters
+    said = dict(it.headers)
+    assert (said["event-id"], said["received-at"], said["mqtt-topic"]) == (b"i" * 16, b"17", b"env/d")
+    assert (said["mqtt-qos"], said["mqtt-dup"], said["mqtt-retain"]) == (b"1", b"1", b"0")
+    assert said["redrive"] == b"k/1"
+    assert not {"provenance", "position"} & said.keys()
+    (odd,) = run(partition(), [message(0, b"junk", None, [(PROVENANCE, b"short")])]).letters
+    assert dict(odd.headers)["provenance"] == b"short", "whatever it is, it is not lost"
+
+
+def test_the_bytes_of_a_row_are_counted_as_they_are() -> None:
+    large = message(0, value(wind_direction="N" * 500), 1)
+    (row,) = run(partition(), [large]).rows
+    exact = record_bytes(row[0], row[1] or b"", row[2])
+    assert len(run(partition(), [large], {"environment.clean": exact}).rows) == 1
+    assert len(run(partition(), [large], {"environment.clean": exact - 1}).rows) == 0
 
 
 def test_what_the_clean_topic_would_not_take_is_refused_once_and_its_copy_is_a_copy() -> None:

@@ -12,7 +12,7 @@ from headrace.errors import ConfigError, FatalError
 from headrace.kafka import headers_of
 from headrace.protocol.clean_note import in_force
 from headrace.protocol.versions import digest_of
-from headrace.protocol.wire import RECEIVED_AT, header
+from headrace.protocol.wire import provenance
 from processors.avro.codec import Codec
 from tests.profiles import examples
 from tests.unit.clean_world import CLEAN, Make, Process
@@ -181,11 +181,11 @@ def test_clean_takes_each_derived_row_once_whatever_dies(
 def test_a_row_keeps_the_key_and_when_the_reading_was_received(makes: dict[str, Make]) -> None:
     world = world_of(plain(2))
     (m,) = world.kafka.log(CLEAN, 0).records
-    m.set_headers([*headers_of(m), (RECEIVED_AT, b"17"), ("other", b"x")])
+    m.set_headers([("other", b"x"), provenance(headers_of(m))._replace(received_at=17).header()])
     Process(world, makes["a"]).run_dry()
     for row in world.kafka.log(RAW, 0).records:
-        assert (row.key(), header(headers_of(row), RECEIVED_AT)) == (b"d", b"17")
-        assert [name for name, _ in headers_of(row)] == ["event-id", RECEIVED_AT, "position"]
+        ((name, _),) = headers_of(row)
+        assert (row.key(), name, provenance(headers_of(row)).received_at) == (b"d", "provenance", 17)
 
 
 def test_a_hole_in_what_it_reads_stops_derive(makes: dict[str, Make]) -> None:

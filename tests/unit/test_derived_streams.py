@@ -21,7 +21,7 @@ from headrace.deadletters import KafkaSource, Letter, Stage
 from headrace.errors import ConfigError, FatalError, PoisonError, Reason
 from headrace.kafka import Message
 from headrace.operate.provision import topic_specs
-from headrace.protocol.wire import EVENT_ID, ORIGIN, POSITION, Headers, Position, pack_position
+from headrace.protocol.wire import ORIGIN, PROVENANCE, Headers, Position, Provenance, pack_position
 from headrace.runtime.health import Checks, Health
 from processors.derive import deriver
 from processors.derive import service as derive_service
@@ -30,7 +30,8 @@ from processors.derive.ids import derived_id
 from processors.group import beginning, relay
 from processors.group.relay import Settings
 from processors.group.token import Partition
-from processors.positions import new_messages, position_headers
+from processors.positions import new_messages
+from processors.provenance import marks, nothing, placed
 from tests.unit.test_positions import one_by_one, positions
 from tests.unit.toy_kafka import ToyConsumer, ToyKafka
 
@@ -107,7 +108,7 @@ def test_the_source_may_come_from_the_environment(tmp_path: Path) -> None:
 def test_what_the_relay_is_to_do_for_a_derived_stream() -> None:
     it = settings_of(config_of(a={}, b=made_of("a")), "b")
     assert (it.targets, it.group, it.by_target) == ({"a.clean": "b.raw"}, "headrace-derive-b", True)
-    m = Message(topic="a.clean", partition=1, offset=5, headers=[(EVENT_ID, b"i" * 16)])
+    m = Message(topic="a.clean", partition=1, offset=5, headers=[Provenance(b"i" * 16).header()])
     assert it.id_of(m, 2) == derived_id(m, "b", 2)
 
 
@@ -129,9 +130,9 @@ def message(**over: Any) -> Message:
 
 
 def test_the_id_of_a_derived_row_is_of_its_reading_its_stream_and_its_place() -> None:
-    known: Headers = [(EVENT_ID, b"i" * 16)]
+    known: Headers = [Provenance(b"i" * 16).header()]
     whole = [derived_id(message(headers=known), stream, item) for stream in ("b", "b1", "c") for item in (0, 1, 10)]
-    other = [derived_id(message(headers=[(EVENT_ID, b"j" * 16)]), "b", 0)]
+    other = [derived_id(message(headers=[Provenance(b"j" * 16).header()]), "b", 0)]
     bare = [
         derived_id(message(**over), "b", 0)
         for over in ({}, {"offset": 6}, {"partition": 2}, {"leader_epoch": 3}, {"topic": "env.clean"})
@@ -142,22 +143,23 @@ def test_the_id_of_a_derived_row_is_of_its_reading_its_stream_and_its_place() ->
         headers=[("x", b"y"), *known], offset=99, partition=0, leader_epoch=7
     )  # another copy of the reading
     assert derived_id(again, "b", 0) == whole[0]
-    assert derived_id(message(headers=[(EVENT_ID, b"short")]), "b", 0) == bare[0]
-    assert derived_id(message(headers=[(EVENT_ID, None)]), "b", 0) == bare[0]
+    for odd in (b"short", None):
+        assert derived_id(message(headers=[(PROVENANCE, odd)]), "b", 0) == bare[0]
 
 
 @given(st.lists(positions, max_size=8), positions)
 def test_positions_with_items_are_those_of_the_wire_format(srcs: list[Position], before: Position) -> None:
-    expected = [pack_position(src, prev) for prev, src in itertools.pairwise([before, *srcs])]
+    pairs = itertools.pairwise([before, *srcs])
+    expected = [[Provenance(position=pack_position(src, prev)).header()] for prev, src in pairs]
     epochs, offsets, items = (np.array([s[k] for s in srcs], np.int64) for k in range(3))
-    assert position_headers(epochs, offsets, before, items) == expected
+    assert placed(nothing(len(srcs)), epochs, offsets, before, items) == expected
 
 
 @given(st.lists(st.none() | st.tuples(positions, positions), max_size=12), st.none() | positions, st.integers(0, 12))
 def test_messages_are_new_by_the_rule_one_by_one_whatever_strangers_and_cuts_there_are(
     rows: list[tuple[Position, Position] | None], last: Position | None, cut: int
 ) -> None:
-    messages = [Message(topic="t", headers=[(POSITION, pack_position(*r))] if r else []) for r in rows]
+    messages = marks([[Provenance(position=pack_position(*r)).header()] if r else [] for r in rows])
     numbered = one_by_one([r for r in rows if r], last, loose=False)
     if numbered is None:
         with pytest.raises(FatalError, match="missing"):
@@ -171,7 +173,11 @@ def test_messages_are_new_by_the_rule_one_by_one_whatever_strangers_and_cuts_the
     assert end == max([r[0] for r, new in zip(rows, expected, strict=True) if r and new], default=last)
 
 
-ID = derived_id(message(headers=[(EVENT_ID, b"i" * 16)], partition=0, offset=1), "made", 1)
+ID = derived_id(message(headers=[Provenance(b"i" * 16).header()], partition=0, offset=1), "made", 1)
+
+
+def row_of(event: bytes, src: Position, prev: Position) -> tuple[str, bytes]:
+    return Provenance(event, position=pack_position(src, prev)).header()
 
 
 def check_beginning(monkeypatch: pytest.MonkeyPatch, origin: bytes, row: bytes, item: int) -> None:
@@ -183,10 +189,10 @@ def check_beginning(monkeypatch: pytest.MonkeyPatch, origin: bytes, row: bytes, 
     monkeypatch.setattr(kafka, "consumer", lambda *_, **__: ToyConsumer(cluster))
     monkeypatch.setattr(beginning, "log_ends", ends)
     for event in (b"h" * 16, origin, b"k" * 16):
-        cluster.write("imu.clean", b"x", [(EVENT_ID, event)])
+        cluster.write("imu.clean", b"x", [Provenance(event).header()])
     src = Position(0, 1, item)
-    cluster.write("made.raw", b"x", [(EVENT_ID, b"h" * 16), (POSITION, pack_position(Position(0, 0, 0), ORIGIN))])
-    cluster.write("made.raw", b"x", [(EVENT_ID, row), (POSITION, pack_position(src, Position(0, 0, 0)))])
+    cluster.write("made.raw", b"x", [row_of(b"h" * 16, Position(0, 0, 0), ORIGIN)])
+    cluster.write("made.raw", b"x", [row_of(row, src, Position(0, 0, 0))])
     id_of = settings_of(config_of(imu={}, made=made_of("imu")), "made").id_of
     beginning.check(Kafka(), {("imu.clean", 0): (0, 3)}, {"imu.clean": "made.raw"}, id_of)
 

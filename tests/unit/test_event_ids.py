@@ -6,12 +6,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.clean.event_ids import EventIds, ids_of
+from headrace.protocol.wire import Provenance
+from processors.arrays import Ints
+from processors.clean import event_ids
+from processors.clean.event_ids import EventIds, Ids
+from processors.provenance import marks
 from tests.profiles import examples
 
 
 def key(n: int) -> bytes:
     return n.to_bytes(8, "little") + n.to_bytes(8, "big")
+
+
+def ids_of(keys: list[bytes | None], offsets: Ints) -> Ids:
+    return event_ids.ids_of(marks([[Provenance(it).header()] for it in keys]), offsets)
 
 
 def model(ids: list[bytes | None], offsets: list[int], length: int) -> list[bool]:
@@ -49,7 +57,7 @@ def test_long_runs_and_growth() -> None:
     n, again = 200_000, 50_000
     offsets = np.arange(n, dtype=np.int64) + 10**12
     keys = np.random.default_rng(1).integers(0, 2**63, (again, 2), dtype=np.uint64)
-    ids = [bytes(keys[i % again]) for i in range(n)]
+    ids: list[bytes | None] = [bytes(keys[i % again]) for i in range(n)]
     for length, expected in ((again, n - again), (again - 1, 0)):
         look, found = EventIds(length), 0
         for a in range(0, n, 30_000):

@@ -7,7 +7,7 @@ import pytest
 from headrace import kafka
 from headrace.config.connect import Kafka
 from headrace.errors import FatalError
-from headrace.protocol.wire import EVENT_ID, POSITION, Headers, Position, pack_position
+from headrace.protocol.wire import Headers, Position, Provenance, pack_position
 from processors.group import beginning
 from processors.group.token import Partition
 from tests.unit.toy_kafka import ToyConsumer, ToyKafka
@@ -16,11 +16,12 @@ TARGETS = {"imu.raw": "imu.clean"}
 
 
 def ids(of: int) -> Headers:
-    return [(EVENT_ID, bytes([of]) * 16)]
+    return [Provenance(bytes([of]) * 16).header()]
 
 
 def row(of: int, src: int) -> Headers:
-    return [*ids(of), (POSITION, pack_position(Position(0, src, 0), Position(0, src - 1, 0)))]
+    position = pack_position(Position(0, src, 0), Position(0, src - 1, 0))
+    return [Provenance(bytes([of]) * 16, position=position).header()]
 
 
 @pytest.fixture

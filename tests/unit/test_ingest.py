@@ -20,7 +20,7 @@ from bridge.ingest.refusal import RefusedError
 from headrace.config.model import Ingest
 from headrace.errors import TransientError
 from headrace.operate.mqttusers import password_hash
-from headrace.protocol.wire import event_ids
+from headrace.protocol.wire import event_ids, provenance, texts
 from headrace.runtime import attempts
 from tests.unit.intake_world import ROW, Shelf, World, dumps
 
@@ -107,15 +107,16 @@ def test_a_reading_is_answered_with_its_receipt_and_has_the_id_that_it_has_over_
     status, body, _ = it.post(f"/readings/{TOPIC}", payload)
     (record,) = it.kafka.records
     mine = event_ids(TOPIC.encode(), payload, 1)[0]
-    assert (record.topic, record.key, dict(record.headers)["event-id"]) == ("imu.raw", b"d1", mine)
-    assert dict(record.headers)["mqtt-topic"] == TOPIC.encode()
+    assert (record.topic, record.key, provenance(record.headers).event_id) == ("imu.raw", b"d1", mine)
+    assert [n for n, _ in texts(record.headers)] == ["event-id", "received-at", "mqtt-topic"], "not by MQTT"
+    assert provenance(record.headers).mqtt_topic == TOPIC.encode()
     assert status == 200
     assert body["id"] == mine.hex()
     assert (body["status"], body["readings"]) == ("stored", 1)
     assert body["each"] == [{"stream": "imu", "status": "stored", "id": mine.hex()}]
     again = it.post(f"/readings/{TOPIC}", payload)[1]
     assert again == body
-    assert it.kafka.records[0].headers[0] == it.kafka.records[1].headers[0]
+    assert provenance(it.kafka.records[1].headers).event_id == mine
 
 
 def test_a_reading_that_nothing_tells_from_a_copy_is_said_to_be_one() -> None:

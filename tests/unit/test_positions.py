@@ -3,20 +3,20 @@
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import FatalError
-from headrace.protocol.wire import ORIGIN, POSITION_BYTES, Position, pack_position
-from processors.positions import new_rows, position_headers, sources
+from headrace.protocol.wire import ORIGIN, Position, Provenance, pack_position
+from processors.positions import new_rows, sources
+from processors.provenance import Marks, marks, nothing, placed
 
 positions = st.builds(Position, st.integers(0, 2), st.integers(0, 4), st.integers(0, 2))
 
 
-def headers(rows: list[tuple[Position, Position]]) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(b"".join(pack_position(*r) for r in rows), np.uint8).reshape(len(rows), POSITION_BYTES)
+def headers(rows: list[tuple[Position, Position]]) -> Marks:
+    return marks([[Provenance(position=pack_position(*r)).header()] for r in rows])
 
 
 def one_by_one(rows: list[tuple[Position, Position]], last: Position | None, *, loose: bool) -> list[bool] | None:
@@ -63,9 +63,9 @@ def test_sources_are_read_from_the_header() -> None:
 )
 def test_headers_written_in_columns_are_those_of_the_wire_format(rows: list[tuple[int, int]], before: Position) -> None:
     chain = [before, *(Position(e, o, 0) for e, o in rows)]
-    expected = [pack_position(src, prev) for prev, src in itertools.pairwise(chain)]
+    expected = [[Provenance(position=pack_position(src, prev)).header()] for prev, src in itertools.pairwise(chain)]
     epochs, offsets = (np.array([r[k] for r in rows], dtype=np.int64) for k in (0, 1))
-    assert position_headers(epochs, offsets, before) == expected
+    assert placed(nothing(len(rows)), epochs, offsets, before) == expected
 
 
 def test_a_hole_is_told_with_both_positions() -> None:

@@ -80,7 +80,7 @@ class Log:
 
 def record(number: int, index: int, value: bytes) -> Record:
     event = journal.event_id(LETTER.key, number, "made", index)
-    return Record(TOPIC, b"dev", value, [(wire.EVENT_ID, event), journal.mark(LETTER.key, number)])
+    return Record(TOPIC, b"dev", value, [wire.Provenance(event).header(), journal.mark(LETTER.key, number)])
 
 
 @pytest.fixture
