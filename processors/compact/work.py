@@ -17,7 +17,7 @@ from headrace.config import Config
 from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.runtime import logs
 from headrace.runtime.service import stopping
-from processors.memory import without_pandas
+from processors import memory
 
 LOST = "LostRoundError"  # of round.py
 _NICE = 5  # to the data path this is a background job, which must not starve on a busy machine either
@@ -25,6 +25,7 @@ _NICE = 5  # to the data path this is a background job, which must not starve on
 
 def main() -> int:
     """Make one round."""
+    memory.settle()
     logs.setup("compact")
     stop = stopping()
     if hasattr(os, "nice"):
@@ -41,7 +42,7 @@ def main() -> int:
         from headrace.lake.compaction import compact
         from headrace.store.open import open_store
 
-        without_pandas()
+        memory.without_pandas()
         report = compact(config, open_store(config.store), stop=stop, notify=lambda doing: say(doing=doing))
         say(report=report.to_json())
     except (ConfigError, TransientError, FatalError) as e:
