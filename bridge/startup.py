@@ -16,7 +16,7 @@ from headrace.errors import ConfigError, RefusedContractError, TransientError
 from headrace.identity.tls import client_context, context
 from headrace.kafka import TopicInfo
 from headrace.protocol.names import clean_topic, raw_topic
-from headrace.runtime.backoff import pauses
+from headrace.runtime.backoff import START_SECONDS, pauses
 from headrace.runtime.health import Health
 from headrace.schema_registry.client import Registry
 
@@ -59,8 +59,10 @@ async def find(config: Config, work: Work, health: Health) -> Servers:
     log, metrics and `health` say why. `health` has checks for kafka and registry. ConfigError: a topic has another
     number of partitions or takes messages that are too small.
     """
-    topics = await until_there("kafka", health, lambda: asyncio.to_thread(_topics, config, work))
-    ids, errors = await until_there("registry", health, lambda: asyncio.to_thread(_schema_ids, config, work))
+    topics, (ids, errors) = await asyncio.gather(
+        until_there("kafka", health, lambda: asyncio.to_thread(_topics, config, work)),
+        until_there("registry", health, lambda: asyncio.to_thread(_schema_ids, config, work)),
+    )
     registering.tell(work.contracts, errors, health)
     decoders = registering.decoders(work.routing, work.contracts, ids, errors)
     limits = {s: min(config.max_message_bytes, topics[raw_topic(s)].max_message_bytes) for s in work.contracts}
@@ -69,7 +71,7 @@ async def find(config: Config, work: Work, health: Health) -> Servers:
 
 async def until_there(check: str, health: Health, ask: Callable[[], Awaitable[T]]) -> T:
     """Call `ask` until it does not raise TransientError; returns its answer. `check`: the server's name in /readyz."""
-    for pause in pauses():
+    for pause in pauses(START_SECONDS):
         try:
             answer = await ask()
         except TransientError as e:

@@ -39,11 +39,9 @@ def compact(
     Where the folder _compacted was removed, or restored from an older copy, queries end with an error that says so.
     Then --rebuild looks at all compacted files, checks their rows by the ledger, and writes again which of them count.
     """
-    import tempfile
-
     import orjson
 
-    from headrace.lake.compaction import Report
+    from headrace.lake.compaction import Report, no_room
     from headrace.lake.compaction import compact as work
     from headrace.store.open import open_store
 
@@ -63,11 +61,8 @@ def compact(
                     rebuild=rebuild,
                     notify=lambda words: bar.update(task, description=words),
                 )
-            except OSError as e:  # of its temporary folder: the store's errors are others
-                where, why = tempfile.gettempdir(), e.strerror or e
-                raise ConfigError(
-                    f"the temporary folder {where}: {why}. Make room there, or name another folder in TMPDIR"
-                ) from None
+            except OSError as e:
+                raise ConfigError(no_room(e)) from None
             report.topics |= done.topics
             bar.advance(task)
     if json:

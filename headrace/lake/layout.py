@@ -132,19 +132,19 @@ def parse_state_key(key: str) -> StateKey | None:
     return StateKey(found["topic"], found["id"], int(found["partition"]), int(found["number"]))
 
 
-def ledger_prefix(topic: str, topic_id: str | None = None, partition: int | None = None) -> str:
-    """The folder of a topic's ledger, of one of its incarnations, or of one of their partitions."""
-    parts = [LEDGER, key_part(topic)]
-    if topic_id is not None:
-        parts.append(key_part(topic_id))
-        if partition is not None:
-            parts.append(f"p{partition}")
-    return "/".join(parts) + "/"
+def ledger_prefix(topic: str) -> str:
+    """The folder of a topic's ledger."""
+    return f"{LEDGER}/{key_part(topic)}/"
+
+
+def entries_prefix(topic: str, key_id: str, partition: int) -> str:
+    """The folder of a partition's ledger entries. `key_id`: the incarnation's id as keys have it."""
+    return f"{ledger_prefix(topic)}{key_id}/p{partition}/"
 
 
 def ledger_key(topic: str, topic_id: str, partition: int, start: int) -> str:
     """The key of the ledger object of the batch that begins at offset `start`."""
-    return f"{ledger_prefix(topic, topic_id, partition)}{start:020d}.json"
+    return f"{entries_prefix(topic, key_part(topic_id), partition)}{start:020d}.json"
 
 
 def parse_ledger_key(key: str) -> LedgerKey | None:

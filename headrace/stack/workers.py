@@ -9,15 +9,16 @@ from headrace.runtime import http
 from headrace.runtime.service import IMPORT_PATH
 from headrace.stack.plan import HOST, Spec, StackPlan
 
-# name: (arguments of python -m, what must serve before it starts)
+# name: (arguments of python -m, what must serve before it starts). The registry takes the longest to start: meanwhile
+# Python imports what they need. They wait for it by themselves.
 WORKERS = {
-    "bridge": (["bridge"], ("mosquitto", "kafka", "registry", "store")),
-    "clean": (["processors", "clean"], ("kafka", "registry")),
-    "derive": (["processors", "derive"], ("kafka", "registry", "store")),
-    "archive": (["processors", "archive"], ("kafka", "registry", "store")),
+    "bridge": (["bridge"], ("mosquitto", "kafka", "store")),
+    "clean": (["processors", "clean"], ("kafka",)),
+    "derive": (["processors", "derive"], ("kafka", "store")),
+    "archive": (["processors", "archive"], ("kafka", "store")),
     "compact": (["processors", "compact"], ("store",)),
     "hub": (["hub"], ()),  # it answers while Kafka is away, and tells it later what has happened
-    "ingest": (["bridge", "ingest"], ("kafka", "registry", "store", "hub")),
+    "ingest": (["bridge", "ingest"], ("kafka", "store", "hub")),
     "agent": (["headrace.operate.brokeragent"], ("mosquitto", "hub")),
 }
 

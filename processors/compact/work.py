@@ -8,7 +8,6 @@ came of it.
 import os
 import pickle
 import sys
-import tempfile
 import threading
 
 import orjson
@@ -50,8 +49,9 @@ def main() -> int:
     except BrokenPipeError:
         return 1  # nobody listens any more
     except OSError as e:
-        remedy = "Make room there, or name another folder in TMPDIR"
-        say(kind=LOST, error=f"the temporary folder {tempfile.gettempdir()}: {e.strerror or e}. {remedy}")
+        from headrace.lake.compaction import no_room
+
+        say(kind=LOST, error=no_room(e))
     return 0
 
 

@@ -61,7 +61,8 @@ class Hold:
         `wait(seconds)` passes the time between two calls; what it raises ends the wait. In /readyz the reason begins
         with `prefix`.
         """
-        me, pauses, failed = object(), backoff.pauses(), False
+        me, failed = object(), False
+        pauses = backoff.pauses(backoff.MOST_SECONDS if self.admitted else backoff.START_SECONDS)
         try:
             while True:
                 try:

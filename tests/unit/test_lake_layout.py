@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.lake import layout
-from headrace.protocol.names import lake_folder
+from headrace.protocol.names import key_part, lake_folder
 
 topics = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,40}", fullmatch=True)
 ids = st.from_regex(r"[A-Za-z0-9_-]{22}", fullmatch=True)
@@ -29,7 +29,7 @@ def test_a_data_key_is_read_back(topic: str, topic_id: str, partition: int, star
 def test_a_ledger_key_is_read_back(topic: str, topic_id: str, partition: int, start: int) -> None:
     key = layout.ledger_key(topic, topic_id, partition, start)
     assert layout.parse_ledger_key(key) == (topic, topic_id, partition, start)
-    assert key.startswith(layout.ledger_prefix(topic, topic_id, partition))
+    assert key.startswith(layout.entries_prefix(topic, key_part(topic_id), partition))
 
 
 def test_other_keys_are_not_taken_for_ours() -> None:

@@ -41,9 +41,9 @@ def test_entries_are_read_in_order(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     for start in (100, 20, 0):
         store.put(entry(start).key, ledger.to_json(entry(start)))
-    found = list(ledger.read(store, layout.ledger_prefix("imu.clean", "abc", 1)))
+    found = list(ledger.read(store, layout.entries_prefix("imu.clean", "abc", 1)))
     assert [e.start for e in found] == [0, 20, 100]
-    assert list(ledger.read(store, layout.ledger_prefix("imu.clean", "abc", 2))) == []
+    assert list(ledger.read(store, layout.entries_prefix("imu.clean", "abc", 2))) == []
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"version": 2}', b"nonsense"])

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from headrace.errors import FatalError
-from headrace.lake import layout, ledger
+from headrace.lake import ledger
 from headrace.lake.ledger import Entry
 from headrace.store.base import ObjectStore
 
@@ -68,8 +68,3 @@ def entry_at(store: ObjectStore, prefix: str, start: int) -> Entry | None:
             raise
         return None
     return ledger.from_json(data, key)
-
-
-def prefix_of(topic: str, topic_id: str, partition: int) -> str:
-    """The folder of a partition's entries. `topic_id` as keys have it."""
-    return f"{layout.ledger_prefix(topic)}{topic_id}/p{partition}/"

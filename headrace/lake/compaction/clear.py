@@ -80,7 +80,7 @@ def spare(store: ObjectStore, topic: str, key: str, sizes: Mapping[str, int], st
     """
     it, covers = layout.parse_merged_key(key, topic), Covers.of(states)
     assert it is not None
-    at, prefix = it.start, chain.prefix_of(topic, it.topic_id, it.partition)
+    at, prefix = it.start, layout.entries_prefix(topic, it.topic_id, it.partition)
     while at < it.end:
         entry = chain.entry_at(store, prefix, at)
         if entry is None or entry.end <= at:

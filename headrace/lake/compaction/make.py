@@ -24,6 +24,12 @@ _FOLDER = "headrace-compact-"
 _LEFT_SECONDS = 24 * 3600
 
 
+def no_room(error: OSError) -> str:
+    """What to say of an error of the folder that files are merged in: errors of the store are others."""
+    why = error.strerror or error
+    return f"the temporary folder {tempfile.gettempdir()}: {why}. Make room there, or name another folder in TMPDIR"
+
+
 class Bad(Exception):  # noqa: N818 - an outcome
     """The files can't be merged: one is not what the ledger says, or they have other columns."""
 
@@ -74,7 +80,7 @@ def _unbroken(store: ObjectStore, state: State, merge: Merge, entries: dict[int,
     Such a file was deleted by hand, or the listing lacked it. The merged file would stand for it too: put back, it
     would never be seen again, and be removed.
     """
-    prefix = chain.prefix_of(state.topic, state.topic_id, state.partition)
+    prefix = layout.entries_prefix(state.topic, state.topic_id, state.partition)
 
     def entry(at: int) -> Entry:
         if at not in entries:
@@ -108,7 +114,7 @@ def _fetch(
     store: ObjectStore, state: State, merge: Merge, entries: Mapping[int, Entry], folder: Path
 ) -> tuple[list[Path], int]:
     """Copies of the files of a merge in `folder`, and how many rows they should have together."""
-    prefix = chain.prefix_of(state.topic, state.topic_id, state.partition)
+    prefix = layout.entries_prefix(state.topic, state.topic_id, state.partition)
 
     def one(item: Item) -> int:
         rows, checksum = _expected(store, prefix, item, entries)

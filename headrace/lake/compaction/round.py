@@ -134,7 +134,7 @@ class _Round:
             clear.remove(self.store, [*files, *old])
 
     def _partition(self, state: State, loose: Sequence[tuple[DataKey, str]]) -> None:
-        upto, prefix = max(state.upto, 0), chain.prefix_of(self.topic, state.topic_id, state.partition)
+        upto, prefix = max(state.upto, 0), layout.entries_prefix(self.topic, state.topic_id, state.partition)
         known, begin = chain.Chain(upto), upto
         if loose:
             self.notify(f"reading the ledger of {self._name(state)}")
