@@ -65,7 +65,7 @@ def test_where_an_entry_was_removed_by_hand_its_copy_does_not_count(world: World
 def test_copies_that_overlap_or_are_gone_give_the_same_account(world: World) -> None:
     (first, *_) = sorted(keys(world))
     prefix, mine = (
-        layout.ledger_prefix(TOPIC, world.lake.topic_id, 0),
+        layout.entries_prefix(TOPIC, world.lake.topic_id, 0),
         [e for e in world.lake.entries if e.partition == 0],
     )
     copies.write(world.store, prefix, {e.start: e for e in mine}, mine[2].start, mine[9].start)

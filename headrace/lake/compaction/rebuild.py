@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from headrace.lake import layout, ledger
-from headrace.lake.compaction import chain
 from headrace.lake.compaction.commit import fenced
 from headrace.lake.compaction.make import Bad
 from headrace.lake.layout import MergedKey
@@ -45,7 +44,7 @@ def rebuild(
     end, rows = before.upto, Counter[str]()
     first, last = min(f.start for f in files), max(f.end for f in files)
     at: int | None = None
-    for entry in ledger.read(store, chain.prefix_of(before.topic, before.topic_id, before.partition)):
+    for entry in ledger.read(store, layout.entries_prefix(before.topic, before.topic_id, before.partition)):
         if entry.end <= first or entry.start >= last:
             continue
         if entry.start != (first if at is None else at):
