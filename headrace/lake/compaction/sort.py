@@ -19,8 +19,8 @@ from headrace.lake.compaction import rowhash
 from headrace.protocol import provenance
 from headrace.protocol.names import DEVICE, TIME
 
-ROW_GROUP = 131_072
-_GROUP_BYTES = 32 * 1024 * 1024  # of rows in memory, of a row group of wide rows
+ROW_GROUP = 262_144
+_GROUP_BYTES = 64 * 1024 * 1024  # of rows in memory, of a row group of wide rows
 _BATCH_BYTES = 1024 * 1024
 Ints = npt.NDArray[np.int64]
 
