@@ -23,6 +23,7 @@ from headrace.protocol.wire import (
     Position,
     Provenance,
     packed,
+    unpack,
 )
 from processors.arrays import Bools, Bytes, Ints
 
@@ -76,6 +77,12 @@ def has(it: Marks, flag: int) -> Bools:
     """Which of them have this flag."""
     out: Bools = (fields(it)["flags"] & flag) != 0
     return out
+
+
+def at(it: Marks, row: int) -> Provenance:
+    """What one of them says."""
+    data = it[row].tobytes()
+    return unpack(data if has(it[row : row + 1], HAS_POSITION).all() else data[:FIXED_BYTES])
 
 
 def matrix(it: Marks) -> Bytes:

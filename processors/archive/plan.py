@@ -28,6 +28,7 @@ from processors.arrays import Ints
 from processors.avro.codec import Codec
 from processors.group.schemas import Schemas
 from processors.positions import sources
+from processors.provenance import at
 
 # Event times may alternate between far ends (a device with a dead clock): cut no smaller batch than this for them.
 LEAST_SPLIT = 1_000
@@ -278,6 +279,5 @@ def _skipped(offsets: Ints, start: int, end: int) -> Ranges:
 
 def _dead(incarnation: Incarnation, chunk: Chunk, refused: Refused) -> DeadRow:
     row = refused.row
-    headers = wire.unpack(chunk.marks[row].tobytes()).texts()
     source = KafkaSource(*incarnation, int(chunk.epochs[row]), int(chunk.offsets[row]))
-    return DeadRow(refused.error, refused.value, source, headers)
+    return DeadRow(refused.error, refused.value, source, at(chunk.marks, row).texts())

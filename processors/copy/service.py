@@ -16,7 +16,7 @@ from headrace.errors import ConfigError, FatalError
 from headrace.kafka import Message, columns, headers_of
 from headrace.protocol.clean_note import Counts
 from headrace.protocol.names import CLEAN
-from headrace.protocol.wire import Headers, Position, provenance, record_bytes
+from headrace.protocol.wire import Headers, Position, others, provenance, record_bytes
 from headrace.runtime.health import Health
 from headrace.runtime.metrics import COPY_ROWS
 from processors.arrays import Bools
@@ -79,7 +79,7 @@ def _row(it: SourcePartition, m: Message, own: Headers, limit: int) -> Row:
     """FatalError if the target would not take the copy: a delivery that fails leaves a hole."""
     key, value, given = m.key(), m.value(), headers_of(m)
     ((name, placed_at),) = own
-    headers: Headers = [(name, placed_at + provenance(given).mqtt_topic), *(h for h in given if h[0] != name)]
+    headers: Headers = [(name, placed_at + provenance(given).mqtt_topic), *others(given)]
     if len(m) > limit // 2 and (size := record_bytes(key, value or b"", headers)) > limit:
         raise FatalError(
             f"{it.topic}/{it.number}: the copy of offset {m.offset()} has {size:,} bytes, and {it.target} takes "

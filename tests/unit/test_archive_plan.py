@@ -255,3 +255,20 @@ def test_a_long_span_of_event_time_is_cut() -> None:
 def test_a_device_with_a_dead_clock_does_not_cut_everything_to_pieces() -> None:
     times = np.where(np.arange(10 * LEAST_SPLIT) % 2 == 0, 0, 10_000 * DAY)
     assert len(cuts(times, 1_000_000, 24.0)) == 10
+
+
+def test_the_letter_of_a_row_without_a_position_says_no_more_than_its_header() -> None:
+    nothing, bridges = record(0, row(0)), message(1, row(1), position=False)
+    (plan,) = made([nothing, bridges, message(2, row(2))])
+    assert [d.source.offset for d in plan.dead] == [0, 1]
+    assert [d.headers for d in plan.dead] == [[], came(1, None).texts()]
+    (plan,) = made([message(0, b"bad", position=False)], RAW)
+    assert [d.headers for d in plan.dead] == [came(0, None).texts()]
+
+
+def test_rows_from_before_they_had_one_header_are_stored_as_the_others() -> None:
+    old = [record(i, row(i), came(i).texts(), epoch=4) for i in range(2)]
+    (plan,) = made([*old, message(2, row(2))])
+    (whole,) = made([message(i, row(i)) for i in range(3)])
+    assert not plan.dead
+    assert [f.data for f in plan.files] == [f.data for f in whole.files]

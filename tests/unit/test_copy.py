@@ -116,6 +116,16 @@ def test_only_the_position_is_replaced() -> None:
     assert kafka.headers_of(m) == [copied.header(), ("a", b"1"), ("b", b"2")]
 
 
+def test_a_header_of_that_name_that_is_another_programs_is_copied_too() -> None:
+    world = World()
+    strange = ("provenance", b"from the old plant")
+    world.kafka.write(RAW, b"x", [("a", b"1"), strange])
+    Process(world, lambda: copying(RAW)).run_dry()
+    (m,) = world.kafka.log(COPY, 0).records
+    own = Provenance(position=pack_position(Position(0, 0, 0), ORIGIN))
+    assert kafka.headers_of(m) == [own.header(), ("a", b"1"), strange]
+
+
 def test_without_a_topic_it_does_not_start() -> None:
     with pytest.raises(ConfigError, match=r"copy\.from: no topic is named"):
         service.run(Config(), threading.Event())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headrace.protocol import wire
 from headrace.protocol.wire import HAS_EVENT_ID, HAS_POSITION, PROVENANCE, Position, Provenance
-from processors.provenance import BYTES, LAYOUT, Marks, fields, has, marks, nothing, placed
+from processors.provenance import BYTES, LAYOUT, Marks, at, fields, has, marks, nothing, placed
 from tests.profiles import examples
 from tests.unit.test_wire import CAME
 
@@ -78,3 +78,19 @@ def test_a_row_that_its_source_numbered_has_no_number_any_more() -> None:
     ((row,),) = placed(marks([numbered]), np.array([1]), np.array([2]), wire.ORIGIN)
     position = wire.pack_position(Position(1, 2, 0), wire.ORIGIN)
     assert row == Provenance(b"i" * 16, 5, position=position).header()
+
+
+@given(st.lists(CAME, min_size=1, max_size=5))
+def test_one_of_many_says_what_it_says_alone_but_the_topic(rows: list[Provenance]) -> None:
+    found = marks([[it.header()] for it in rows] + [None])
+    assert [at(found, i) for i in range(len(rows))] == [it._replace(mqtt_topic=b"") for it in rows]
+    assert at(found, len(rows)) == wire.UNKNOWN
+
+
+@given(st.lists(st.tuples(CAME, st.booleans()), max_size=6))
+def test_rows_from_before_this_header_stand_among_the_others(rows: list[tuple[Provenance, bool]]) -> None:
+    identified = [(it._replace(event_id=it.event_id or b"e" * 16, mqtt=1), old) for it, old in rows]
+    found = marks([it.texts() if old else [it.header()] for it, old in identified])
+    for i, (it, old) in enumerate(identified):
+        late = old and it.received_at >= 10**18  # of more digits than are read
+        assert said(found, i) == it._replace(mqtt_topic=b"", received_at=-1 if late else it.received_at)
