@@ -124,15 +124,15 @@ ORIGIN = Position(-1, -1, -1)  # the `prev` of a partition's first row
 
 
 def pack_position(src: Position, prev: Position) -> bytes:
-    """The `position` header: a row's source, and the source of the row emitted before it. 32 bytes, big-endian."""
+    """A row's position: its source, and the source of the row emitted before it. 32 bytes, big-endian."""
     return _POSITION.pack(*src, *prev)
 
 
-def unpack_position(header: bytes) -> tuple[Position, Position]:
-    """(src, prev) of a `position` header; PoisonError when it has another length."""
-    if len(header) != _POSITION.size:
-        raise PoisonError(Reason.MALFORMED, f"a position header has {_POSITION.size} bytes, not {len(header)}")
-    e, o, i, pe, po, pi = _POSITION.unpack(header)
+def unpack_position(data: bytes) -> tuple[Position, Position]:
+    """(src, prev) of a position; PoisonError when it has another length."""
+    if len(data) != _POSITION.size:
+        raise PoisonError(Reason.MALFORMED, f"a position has {_POSITION.size} bytes, not {len(data)}")
+    e, o, i, pe, po, pi = _POSITION.unpack(data)
     return Position(e, o, i), Position(pe, po, pi)
 
 
