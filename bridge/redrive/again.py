@@ -219,4 +219,5 @@ def _mqtt(letter: ReadLetter) -> int:
 def _received(letter: ReadLetter) -> int:
     """When the bridge received the original, microseconds since 1970 UTC: the event time if the payload has none."""
     text = letter.text(wire.RECEIVED_AT)
-    return int(text) if text.isdecimal() and len(text) <= _TIME_DIGITS else letter.time_ms * 1000
+    known = text.isdecimal() and len(text) <= _TIME_DIGITS
+    return int(text) if known else min(letter.time_ms * 1000, 10**_TIME_DIGITS)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,6 +100,16 @@ def test_what_cleaning_refused_is_written_anew_with_the_present_contract() -> No
     assert found[wire.EVENT_ID] == journal.event_id(letter.key, 1, "heat", 0) != b"i" * 16
     assert found[journal.REDRIVE] == letter.key.hex().encode() + b"/1"
     assert {n: found[n] for n, _ in HEADERS[1:]} == dict(HEADERS[1:])
+
+
+def test_a_letter_of_any_time_can_be_judged() -> None:
+    """Where the topic keeps the writer's times, anybody may write one: it must not end the redrive of the others."""
+    letter = cleaned(old_reading())
+    headers = {n: v for n, v in letter.headers.items() if n != wire.RECEIVED_AT}
+    (record,) = judged(replace(letter, headers=headers, time_ms=2**63 - 1)).records
+    assert wire.provenance(record.headers).received_at == 10**18
+    (record,) = judged(replace(letter, headers=headers, time_ms=17)).records
+    assert wire.provenance(record.headers).received_at == 17_000
 
 
 def test_a_redrive_is_the_same_each_time_and_another_number_another_reading() -> None:
