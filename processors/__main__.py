@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         print(f"usage: python -m processors {'|'.join(SERVICES)} --config FILE", file=sys.stderr)
         return 2
     service = Service(name)
-    if service is Service.ARCHIVE:
+    if service in {Service.ARCHIVE, Service.CLEAN}:
         memory.settle()
     return run_service(name, importlib.import_module(SERVICES[service]).run, argv[1:], reads=service)
 

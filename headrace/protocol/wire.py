@@ -15,9 +15,6 @@ Nothing writes it yet, and of such a header is read what stands before the numbe
 
 A header of another version, or one that is too short for its flags, counts as none: the record has no event id, receive
 time or position, as those of other programs. Of several headers of that name the first with a value counts.
-
-A reading that was written before there was this header, and may still lie in Kafka, has its parts in words: `event-id`,
-`received-at` and so on, as dead letters have them. They are read where there is no `provenance`.
 """
 
 import os
@@ -33,7 +30,7 @@ VERSION = 1
 QOS = NOT_MQTT = 3
 DUP, RETAIN, HAS_EVENT_ID, HAS_POSITION, NUMBERED = 4, 8, 16, 32, 64
 
-# What a dead letter says of it, for people: see `texts`. Readings had these headers before they had `provenance`.
+# What a dead letter says of it, for people: see `texts`.
 EVENT_ID = "event-id"  # 16 bytes; equal only for copies of one reading
 RECEIVED_AT = "received-at"  # microseconds since 1970 UTC, in ASCII: when the bridge received it
 MQTT_TOPIC = "mqtt-topic"
@@ -59,7 +56,6 @@ POSITION_BYTES = _POSITION.size
 EVENT_ID_BYTES = 16
 _HEADER_BYTES = 10  # of a record's header, beside its name and value, at most
 ROW_HEADER_BYTES = len(PROVENANCE) + FIXED_BYTES + POSITION_BYTES + _HEADER_BYTES  # of a row with a position, at most
-_TIME_DIGITS = 18  # of microseconds, so that they fit 64 bits
 MAX_PROPERTY = 1024  # characters of a user property that fills a field
 # A record's own length fields, and a batch of one record around it (Kafka's protocol, message format v2).
 _RECORD_BYTES = 128
@@ -197,11 +193,8 @@ def unpack(data: bytes) -> Provenance:
 
 
 def packed(headers: Headers | None) -> bytes:
-    """The `provenance` header of a record, whatever its bytes are; empty where there is none.
-
-    A record that was written before there was this header has one made of those that it has.
-    """
-    return _own(headers) or _of_words(headers or ())
+    """The `provenance` header of a record, whatever its bytes are; empty where there is none."""
+    return next((value for name, value in headers or () if name == PROVENANCE and value is not None), b"")
 
 
 def provenance(headers: Headers | None) -> Provenance:
@@ -211,39 +204,13 @@ def provenance(headers: Headers | None) -> Provenance:
 
 def others(headers: Headers) -> Headers:
     """The headers of a record without the `provenance` that was read. One that says nothing stays."""
-    own = _own(headers)
+    own = packed(headers)
     return headers if unpack(own) == UNKNOWN else [it for it in headers if it != (PROVENANCE, own)]
 
 
 def texts(headers: Headers) -> Headers:
     """The headers of a record for people: what the packed one says, and the others."""
-    return [*unpack(_own(headers)).texts(), *others(headers)]
-
-
-def _own(headers: Headers | None) -> bytes:
-    return next((value for name, value in headers or () if name == PROVENANCE and value is not None), b"")
-
-
-def _of_words(headers: Iterable[tuple[str, bytes | None]]) -> bytes:
-    said: dict[str, bytes] = {}
-    for name, value in headers:
-        if value is not None:
-            said.setdefault(name, value)
-    event_id, position = said.get(EVENT_ID, b""), said.get(POSITION, b"")
-    if len(event_id) != EVENT_ID_BYTES and len(position) != POSITION_BYTES:
-        return b""  # another program's
-    received = said.get(RECEIVED_AT, b"")
-    known = received.isdigit() and len(received) <= _TIME_DIGITS
-    mqtt = NOT_MQTT
-    if said.get(MQTT_QOS) in {b"0", b"1"}:
-        mqtt = int(said[MQTT_QOS]) | DUP * (said.get(MQTT_DUP) == b"1") | RETAIN * (said.get(MQTT_RETAIN) == b"1")
-    return Provenance(
-        event_id if len(event_id) == EVENT_ID_BYTES else None,
-        int(received) if known else -1,
-        said.get(MQTT_TOPIC, b""),
-        mqtt,
-        position if len(position) == POSITION_BYTES else b"",
-    ).header()[1]
+    return [*unpack(packed(headers)).texts(), *others(headers)]
 
 
 def record_bytes(key: bytes | None, value: bytes, headers: Headers) -> int:

@@ -264,11 +264,3 @@ def test_the_letter_of_a_row_without_a_position_says_no_more_than_its_header() -
     assert [d.headers for d in plan.dead] == [[], came(1, None).texts()]
     (plan,) = made([message(0, b"bad", position=False)], RAW)
     assert [d.headers for d in plan.dead] == [came(0, None).texts()]
-
-
-def test_rows_from_before_they_had_one_header_are_stored_as_the_others() -> None:
-    old = [record(i, row(i), came(i).texts(), epoch=4) for i in range(2)]
-    (plan,) = made([*old, message(2, row(2))])
-    (whole,) = made([message(i, row(i)) for i in range(3)])
-    assert not plan.dead
-    assert [f.data for f in plan.files] == [f.data for f in whole.files]

@@ -129,16 +129,6 @@ def test_a_row_keeps_what_its_header_says_but_the_topic_and_nothing_that_is_none
         assert row[2] == [kept._replace(mqtt_topic=b"", position=position).header()]
 
 
-def test_a_copy_of_a_reading_from_before_it_had_one_header_is_a_copy() -> None:
-    """The older bridge stored it and ended before it had acknowledged it: the newer one gets it again."""
-    came = Provenance(b"i" * 16, 17, b"env/d", 1)
-    old, new = came.texts(), [came._replace(received_at=18, mqtt=1 | DUP).header()]
-    out = run(partition(), [message(0, value(), 0, old), message(1, value(), 0, new)])
-    assert out.counts == Counts(1, 0, 0, 1)
-    ((_, _, headers),) = out.rows
-    assert provenance(headers)._replace(position=b"") == came._replace(mqtt_topic=b"")
-
-
 def test_a_letter_says_in_words_what_the_header_says() -> None:
     came = Provenance(b"i" * 16, 17, b"env/d", 1 | DUP).header()
     (it,) = run(partition(), [message(0, b"junk", None, [came, ("redrive", b"k/1")])]).letters

@@ -85,12 +85,3 @@ def test_one_of_many_says_what_it_says_alone_but_the_topic(rows: list[Provenance
     found = marks([[it.header()] for it in rows] + [None])
     assert [at(found, i) for i in range(len(rows))] == [it._replace(mqtt_topic=b"") for it in rows]
     assert at(found, len(rows)) == wire.UNKNOWN
-
-
-@given(st.lists(st.tuples(CAME, st.booleans()), max_size=6))
-def test_rows_from_before_this_header_stand_among_the_others(rows: list[tuple[Provenance, bool]]) -> None:
-    identified = [(it._replace(event_id=it.event_id or b"e" * 16, mqtt=1), old) for it, old in rows]
-    found = marks([it.texts() if old else [it.header()] for it, old in identified])
-    for i, (it, old) in enumerate(identified):
-        late = old and it.received_at >= 10**18  # of more digits than are read
-        assert said(found, i) == it._replace(mqtt_topic=b"", received_at=-1 if late else it.received_at)

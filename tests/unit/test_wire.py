@@ -99,32 +99,3 @@ def test_people_read_what_is_there_and_a_header_that_says_nothing_stays() -> Non
     ]  # fmt: skip
     assert wire.texts([Provenance(b"i" * 16).header()]) == [("event-id", b"i" * 16)]
     assert wire.texts([(wire.PROVENANCE, b"junk")]) == [(wire.PROVENANCE, b"junk")]
-
-
-WORDS: list[tuple[str, bytes | None]] = [
-    ("event-id", b"i" * 16), ("received-at", b"17"), ("mqtt-topic", b"a/b"), ("mqtt-qos", b"1"), ("mqtt-dup", b"1"),
-    ("mqtt-retain", b"0"),
-]  # fmt: skip
-
-
-def test_what_was_written_before_there_was_this_header_is_read_from_its_words() -> None:
-    """It lies in Kafka while Headrace is updated: a copy of it has the same event id and comes afterwards."""
-    old: Any = WORDS
-    came = Provenance(b"i" * 16, 17, b"a/b", 1 | wire.DUP)
-    assert wire.provenance(old) == came
-    at = wire.pack_position(Position(1, 2, 0), wire.ORIGIN)
-    clean: Any = [*WORDS[:2], ("position", at)]
-    assert wire.provenance(clean) == Provenance(b"i" * 16, 17, position=at)
-    unknown: Any = [("position", at), ("received-at", None), ("event-id", b"short")]
-    assert wire.provenance(unknown) == Provenance(position=at)
-    for bad in (b"", b"-1", b"1.5", b"9" * 19):
-        late: Any = [WORDS[0], ("received-at", bad)]
-        assert wire.provenance(late) == Provenance(b"i" * 16)
-    assert wire.texts(old) == old, "they are for people already"
-
-
-def test_words_that_are_none_of_ours_say_nothing_and_the_packed_header_counts_before_any() -> None:
-    stray: Any = [("received-at", b"17"), ("event-id", b"short"), ("position", b""), ("mqtt-topic", b"a/b")]
-    assert wire.provenance(stray) == wire.UNKNOWN
-    other: Any = [*WORDS, Provenance(b"j" * 16).header()]
-    assert wire.provenance(other) == Provenance(b"j" * 16)
