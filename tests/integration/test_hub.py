@@ -97,7 +97,7 @@ def test_after_kills_the_registry_and_its_streams_agree_and_the_lake_has_each_ev
     events, audit = readings(stack, "device_events"), readings(stack, "device_audit")
     check_numbers(events, audit)
     assert {r["device_id"]: r["state"] for r in events} == kept(hub)
-    assert len(answered) > 20
+    assert len(answered) > 10
     stack.run("audit", "verify")
     sql = "select count(*) n, count(distinct number) d, max(number) m from device_events"
 
