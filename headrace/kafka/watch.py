@@ -27,7 +27,9 @@ _LAST_SECONDS = 10.0  # for a last question: on a slow link, data that the clien
 _SILENT_SECONDS = 5.0  # without a message, until a consumer is asked
 _AGAIN_SECONDS = 1.0  # until it is asked again that gave no answer
 _PATIENCE_SECONDS = 3.0  # with that question
-_STALE_SECONDS = 10.0  # what was found before does not count: its thread does something else
+# What was found before that does not count: its thread does something else. A commit without a coordinator takes 10 s,
+# the session time; and one such answer must not count for _SEVERED_SECONDS.
+_STALE_SECONDS = 13.0
 
 
 class Contact:
@@ -46,6 +48,7 @@ class Contact:
         if heard:
             self._answers, self._asked = True, now
         elif now - self._asked >= (_SILENT_SECONDS if self._answers else _AGAIN_SECONDS):
+            self._asked = now  # while it waits for the answer, what was found before counts
             self._answers = _answered(self._client, _ANSWER_SECONDS if self._answers else _PATIENCE_SECONDS)
             self._asked = time.monotonic()
 

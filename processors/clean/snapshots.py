@@ -91,12 +91,15 @@ class Snapshots:
 
     def leave(self, partitions: Sequence[RawPartition]) -> None:
         """Write snapshots of partitions that go to other members, and wait for that: they will look for them."""
-        begun = time.monotonic()
-        for it in partitions:
-            if it.whole and it.next - it.saved >= self._least:
-                self._write(it)
-        late = {self._writing[it.source] for it in partitions if it.source in self._writing}
-        while late and time.monotonic() - begun < _LEAVE_SECONDS:
+        begun, late = time.monotonic(), set[Future[None]]()
+        left = [it for it in partitions if it.whole]
+        while (left or late) and time.monotonic() - begun < _LEAVE_SECONDS:
+            while left and len(late) < _AT_ONCE:  # a copy of each look-back at once could be more than memory has
+                it = left.pop()
+                if it.next - it.saved >= self._least:
+                    self._write(it)
+                if it.source in self._writing:
+                    late.add(self._writing[it.source])
             done, late = wait(late, STORE_SECONDS, FIRST_COMPLETED)
             if not done:
                 break

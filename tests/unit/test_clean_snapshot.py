@@ -1,7 +1,9 @@
 """A look-back that was written and read again: it decides as the whole log does, or it is not used."""
 
 import random
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 from headrace.errors import FatalError, TransientError
 from headrace.protocol.clean_note import CleanNote
 from headrace.protocol.tail import Tail
-from processors.clean import snapshot
+from processors.clean import snapshot, snapshots
 from processors.clean.snapshot import Snapshot, UnreadableError, decode, encode, serves
+from processors.clean.snapshots import Snapshots
 from tests.profiles import examples
 from tests.unit.clean_world import CLEAN, PARTITIONS, RAW, Process, ToyStore, World, cleaning
 from tests.unit.lives import live
@@ -210,3 +213,29 @@ def test_the_oldest_offset_of_the_look_back_is_in_it() -> None:
     log.restart(1)
     assert log.restored == 1
     assert (log.clean(4, 5).counts.repeated, log.clean(5, 6).counts.repeated) == (1, 0)
+
+
+def test_of_many_partitions_that_go_only_a_few_look_backs_are_in_memory_twice() -> None:
+    seen, copies, written, most = decode(a_log().saved).seen, 0, list[str](), 0
+
+    class Known:
+        def kept(self) -> Any:
+            nonlocal copies, most
+            copies += 1
+            most = max(most, copies - len(written))
+            return seen
+
+    class Store:
+        def put(self, key: str, _: bytes) -> bool:
+            time.sleep(0.01)
+            written.append(key)
+            return True
+
+    it: Any = Snapshots(Store, 100)  # type: ignore[arg-type]
+    known = Known()
+    it.leave([
+        SimpleNamespace(source=(RAW, n), whole=True, next=100, saved=0, note=NOTE, lookback=known) for n in range(30)
+    ])
+    it.close()
+    assert len(written) == 30
+    assert most <= 2 * snapshots._AT_ONCE

@@ -186,3 +186,30 @@ def test_a_reader_that_finds_its_way_back_answers_again(monkeypatch: pytest.Monk
         assert contact.answers is connected
     contact.keep(True)  # a message is an answer
     assert contact.answers
+
+
+def test_a_reader_that_can_t_commit_either_is_seen_to_be_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two commits, which take ten seconds each without a coordinator, it asks once, for three seconds."""
+    now, seen = [1000.0], list[bool]()
+
+    def passes(seconds: float) -> None:
+        for _ in range(round(seconds * 10)):
+            now[0] += 0.1
+            seen.append(contact.answers)
+
+    class Severed:
+        def list_topics(self, _: str, timeout: float) -> None:
+            passes(timeout)
+            raise kafka.KafkaException(kafka.KafkaError(kafka.KafkaError._TRANSPORT))
+
+    monkeypatch.setattr("headrace.kafka.watch.time.monotonic", lambda: now[0])
+    contact = Contact(Severed())  # type: ignore[arg-type]
+    passes(5)
+    contact.keep(False)
+    seen.clear()
+    for _ in range(3):
+        passes(10.1)
+        contact.keep(False)
+    assert not any(seen)
+    passes(15)  # as long as the watch needs to call it cut off
+    assert seen[-1]  # its thread does something else
