@@ -15,7 +15,7 @@ from headrace.protocol.names import key_part
 from headrace.store.base import ObjectStore
 from processors.clean.lookback import Lookback
 from processors.clean.partition import RawPartition
-from processors.clean.snapshot import Snapshot, UnreadableError, decode, encode, serves
+from processors.clean.snapshot import Snapshot, decode, encode, serves
 from processors.group.partition import Found, resume
 from processors.group.token import Partition
 
@@ -63,7 +63,7 @@ class Snapshots:
                 source = late.pop(one)
                 try:
                     lookback = one.result()
-                except (HeadraceError, UnreadableError) as e:
+                except Exception as e:  # noqa: BLE001 - there is the log, and a new start would meet the same
                     errors.append(f"{source[0]}/{source[1]}: {e}")
                 else:
                     self._ready |= {source: lookback} if lookback is not None else {}

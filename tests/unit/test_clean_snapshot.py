@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from headrace.errors import FatalError, TransientError
 from headrace.protocol.clean_note import CleanNote
+from headrace.protocol.clean_note import encode as encode_note
 from headrace.protocol.tail import Tail
 from processors.clean import snapshot, snapshots
 from processors.clean.snapshot import Snapshot, UnreadableError, decode, encode, serves
 from processors.clean.snapshots import Snapshots
+from processors.group.partition import Found
 from tests.profiles import examples
 from tests.unit.clean_world import CLEAN, PARTITIONS, RAW, Process, ToyStore, World, cleaning
 from tests.unit.lives import live
@@ -233,9 +235,25 @@ def test_of_many_partitions_that_go_only_a_few_look_backs_are_in_memory_twice() 
 
     it: Any = Snapshots(Store, 100)  # type: ignore[arg-type]
     known = Known()
-    it.leave([
-        SimpleNamespace(source=(RAW, n), whole=True, next=100, saved=0, note=NOTE, lookback=known) for n in range(30)
-    ])
+    it.leave(
+        [SimpleNamespace(source=(RAW, n), whole=True, next=100, saved=0, note=NOTE, lookback=known) for n in range(30)]
+    )
     it.close()
     assert len(written) == 30
     assert most <= 2 * snapshots._AT_ONCE
+
+
+def test_whatever_goes_wrong_with_a_snapshot_it_costs_a_look_into_the_log_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Store:
+        def get(self, _: str) -> bytes:
+            raise AttributeError("nobody has thought of this")
+
+    it = Snapshots(Store, 100)  # type: ignore[arg-type]
+    it.warm()
+    with caplog.at_level("INFO"):
+        it.fetch({PARTITIONS[0]: Found(CLEAN, "id", 0, 500, 400, encode_note(replace(NOTE, tail=Tail(399, 3, 8))))})
+    it.close()
+    assert it.take(PARTITIONS[0]) is None
+    assert "nobody has thought of this" in caplog.records[-1].error  # type: ignore[attr-defined]
