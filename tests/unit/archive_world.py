@@ -30,7 +30,7 @@ from processors.archive.tables import codec_of
 from processors.archive.work import Deps, Work
 from processors.group.hold import Hold, JobHold
 from processors.group.schemas import Schemas
-from processors.group.token import Token
+from processors.group.token import Partition, Token
 from tests.unit.archive_rows import ID, SCHEMA, TOPIC, placed, position_of, record, row
 from tests.unit.toy_jobs import Jobs
 from tests.unit.toy_kafka import Checks, Log, ToyConsumer, ToyKafka, offset
@@ -205,9 +205,11 @@ class _Client(ToyConsumer):
 
 
 class Process:
-    """An archive process, which has been given the partition."""
+    """An archive process, which has been given the partition, or others."""
 
-    def __init__(self, world: World, settings: Settings | None = None) -> None:
+    def __init__(
+        self, world: World, settings: Settings | None = None, partitions: Sequence[Partition] = (PARTITION,)
+    ) -> None:
         self.world, self.jobs = world, Jobs()
         self._limits = settings or Settings()
         self.client = _Client(world.kafka, world.before)
@@ -217,11 +219,11 @@ class Process:
         self._now = 0.0
         self.archive = Archive(self._limits, [TOPIC], Checks(), self.client, work, lambda: self._now)
         self.archive.__enter__()
-        self.client.give(PARTITION)
+        self.client.give(*partitions)
 
-    def poll(self, count: int) -> None:
-        """One turn of the loop, a second later, that reads up to `count` messages."""
-        self._now += 1.0
+    def poll(self, count: int, seconds: float = 1.0) -> None:
+        """One turn of the loop, so many seconds later, that reads up to `count` messages."""
+        self._now += seconds
         self.client.most = count
         self.archive.turn()
 
@@ -255,8 +257,8 @@ class _Lookup:
         return self._world.topic_id
 
     def offsets(self, topic: str, partition: int) -> Offsets:
-        low, high = self._world.log.low, self._world.log.high
-        return Offsets(low, high, *(self._world.committed or (None, "")))
+        log = self._world.kafka.log(topic, partition)
+        return Offsets(log.low, log.high, *self._world.kafka.committed.get((topic, partition), (None, "")))
 
 
 def archive_all(world: World) -> None:
