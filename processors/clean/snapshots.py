@@ -27,6 +27,7 @@ _READ_SECONDS, _LEAVE_SECONDS = 20.0, 5.0  # for all partitions at most, while a
 _AGAIN_SECONDS = 60.0  # after the store has failed, until something is written to it
 _LOAD_SECONDS = 10.0  # for the client to be loaded, on a machine with other things to do
 _AT_ONCE = 4
+_STEP = 10_000  # offsets between two snapshots of a partition, at least: each is a PUT, and a short log is read at once
 
 
 class Snapshots:
@@ -41,6 +42,7 @@ class Snapshots:
         self._ready: dict[Partition, Lookback] = {}
         self._writing: dict[Partition, Future[None]] = {}
         self._failed = -_AGAIN_SECONDS
+        self._step = max(_STEP, length // 2)
         self._least = max(1, length // 20)  # offsets that are read from the log in less time than an object takes
 
     def warm(self) -> None:
@@ -81,8 +83,8 @@ class Snapshots:
         return self._ready.pop(source, None)
 
     def offer(self, it: RawPartition) -> None:
-        """Write a snapshot if half a look-back has passed since the last one, on another thread."""
-        if not it.whole or it.next - it.saved < max(1, self._length // 2):
+        """Write a snapshot if half a look-back, and _STEP, has passed since the last one, on another thread."""
+        if not it.whole or it.next - it.saved < self._step:
             return
         self._writing = {p: job for p, job in self._writing.items() if not job.done()}
         if it.source in self._writing or len(self._writing) >= _AT_ONCE // 2:

@@ -333,6 +333,7 @@ def patched(process: Process) -> Iterator[None]:
         patch.setattr(transforms, "Transform", ToyTransform)
         patch.setattr(service, "open_store", lambda _: ToyStore(world))
         patch.setattr(snapshots, "ThreadPoolExecutor", AtOnce)
+        patch.setattr(snapshots, "_STEP", 1)
         patch.setattr(Registry, "latest", lambda *_: None)
         patch.setattr(Registry, "schema_text", lambda _, schema_id: _schema(world, schema_id))
         world.put_under(patch)

@@ -19,7 +19,7 @@ from processors.clean.snapshot import Snapshot, UnreadableError, decode, encode,
 from processors.clean.snapshots import Snapshots
 from processors.group.partition import Found
 from tests.profiles import examples
-from tests.unit.clean_world import CLEAN, PARTITIONS, RAW, Process, ToyStore, World, cleaning
+from tests.unit.clean_world import CLEAN, PARTITIONS, RAW, AtOnce, Process, ToyStore, World, cleaning
 from tests.unit.lives import live
 from tests.unit.raw_log import EVERY, MESSAGES, NULLING, Log, same_however_cut
 from tests.unit.test_clean_protocol import RECORDS, check_whole, world_of
@@ -257,3 +257,16 @@ def test_whatever_goes_wrong_with_a_snapshot_it_costs_a_look_into_the_log_only(
     it.close()
     assert it.take(PARTITIONS[0]) is None
     assert "nobody has thought of this" in caplog.records[-1].error  # type: ignore[attr-defined]
+
+
+def test_a_short_look_back_is_not_written_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "ThreadPoolExecutor", AtOnce)
+    world = World()
+    it: Any = Snapshots(lambda: ToyStore(world), 20)  # type: ignore[arg-type, return-value]
+    known, puts = a_log().partition.lookback, list[int]()
+    partition = SimpleNamespace(source=PARTITIONS[0], whole=True, next=0, saved=0, note=NOTE, lookback=known)
+    for partition.next in range(0, 30_000, 10):
+        it.offer(partition)
+        puts += [partition.next] if world.store else []
+        world.store.clear()
+    assert puts == [10_000, 20_000]
