@@ -104,4 +104,5 @@ def _last_offset(file: bytes) -> int:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    return int(pc.max(pq.read_table(io.BytesIO(file), columns=["_offset"]).column(0)).as_py())
+    table = pq.read_table(io.BytesIO(file), columns=["_offset"], use_threads=False)
+    return int(pc.max(table.column(0)).as_py())

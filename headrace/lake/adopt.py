@@ -122,6 +122,6 @@ def _event_id(file: bytes, source: Position) -> bytes | None:
     import pyarrow.parquet as pq
 
     names = [*provenance.SOURCE_NAMES, provenance.EVENT_ID.name]
-    table = pq.read_table(io.BytesIO(file), columns=names)
+    table = pq.read_table(io.BytesIO(file), columns=names, use_threads=False)
     columns = [table.column(n).to_pylist() for n in names]
     return next((row[3] for row in zip(*columns, strict=True) if row[:3] == source), None)

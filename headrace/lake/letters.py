@@ -154,7 +154,7 @@ def decode(data: bytes) -> Iterator[ReadLetter]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found = pq.read_table(pa.BufferReader(data))
+    found = pq.read_table(pa.BufferReader(data), use_threads=False)
     times = found["time"].cast(pa.int64()).to_pylist()
     columns = (found[name].to_pylist() for name in ("key", "value", "headers", "partition", "offset"))
     for (key, value, headers, number, offset), time_ms in zip(zip(*columns, strict=True), times, strict=True):

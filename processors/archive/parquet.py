@@ -48,7 +48,7 @@ def same_rows(a: bytes, b: bytes) -> bool:
     if a == b:
         return True
     try:
-        one, two = pq.read_table(io.BytesIO(a)), pq.read_table(io.BytesIO(b))
+        one, two = (pq.read_table(io.BytesIO(it), use_threads=False) for it in (a, b))
     except (pa.ArrowInvalid, OSError):
         return False
     if one.schema.names != two.schema.names or one.num_rows != two.num_rows or one.schema.types != two.schema.types:
@@ -58,7 +58,9 @@ def same_rows(a: bytes, b: bytes) -> bool:
 
 def origins(data: bytes) -> pa.Table:
     """The columns of a data file that say where its rows came from: `_offset`, and the three of their source."""
-    return pq.read_table(io.BytesIO(data), columns=[provenance.OFFSET.name, *provenance.SOURCE_NAMES])
+    return pq.read_table(
+        io.BytesIO(data), columns=[provenance.OFFSET.name, *provenance.SOURCE_NAMES], use_threads=False
+    )
 
 
 def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> bool:
