@@ -13,7 +13,7 @@ from headrace.config import Config, load
 from headrace.protocol.names import lake_folder
 from headrace.store.open import open_store
 
-PAUSE = 0.25  # seconds between two listings: a file may be there so much earlier
+PAUSE = 0.1  # seconds between two listings: a file may be there so much earlier
 
 
 class LakeWatch:

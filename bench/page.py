@@ -47,6 +47,29 @@ batch to be full or old enough (a second of silence for the archive, 5 seconds f
 compare its CPU time only.
 """
 
+_DECODING = (
+    "Telegraf passes bytes on unread. What decoding, checking and encoding can take at most of the bridge's time, and "
+    "why no compiled kernel was built for it, is in [the log](performance.md)."
+)
+WHY = {
+    "bridge_cpu_by_telegraf": _DECODING,
+    "bridge_rate_by_telegraf": _DECODING,
+    "bridge_arrays_us_a_reading": (
+        "each reading is a record of its own, and what Kafka's client alone takes for it is among the limits below."
+    ),
+    "bridge_waveform_us": (
+        "most of it is JSON of 3,600 numbers, and the event id, a hash of 24 kB: [the log](performance.md)."
+    ),
+    "clean_and_archive_cpu_by_quix": (
+        "the level was set where Quix Streams took 165 us for both steps. What Kafka's client alone takes for clean's "
+        "and the archive's is among the limits below."
+    ),
+    "clean_and_archive_50_streams_by_1": (
+        "a batch costs its file, its entry in the ledger and two commits, whatever is in it, and 150 partitions have "
+        "batches of few rows."
+    ),
+}
+
 
 def text(lines: Sequence[Line]) -> str:
     """The page."""
@@ -97,13 +120,16 @@ def _machine(lines: Sequence[Line]) -> str:
 
 def _levels(lines: Sequence[Line]) -> str:
     out = ["## Levels", "", "| figure | level | measured | |", "|---|---|---|---|"]
+    missed: list[str] = []
     for it in figures.LEVELS:
         value = it.of(lines)
         sign, name = "at least" if it.at_least else "at most", it.name.replace("_", " ")
         said = "not measured" if value is None else f"{value:.2f}"
         met = "" if value is None else "met" if it.met(value) else "**not met**"
+        missed += [it.name] if value is not None and not it.met(value) else []
         out.append(f"| {name} | {sign} {it.level:g} | {said} | {met} |")
-    return "\n".join([*out, ""])
+    why = [_wrapped(f"- {n.replace('_', ' ')}: {WHY[n]}") for n in missed if n in WHY]
+    return "\n".join([*out, "", *(["Why not, as far as it is known:", "", *why, ""] if why else [])])
 
 
 def _runs(lines: Sequence[Line]) -> str:
