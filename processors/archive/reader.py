@@ -16,7 +16,7 @@ _SETTINGS: dict[str, Any] = {
     "fetch.max.bytes": 4 * 1024 * 1024,
     "max.partition.fetch.bytes": 1024 * 1024,  # a batch of Kafka's is never cut
     "fetch.min.bytes": 1024 * 1024,  # or what there is after the wait: the broker pays for each answer
-    "fetch.wait.max.ms": 200,
+    "fetch.wait.max.ms": 500,
     "topic.metadata.refresh.interval.ms": 10_000,  # for topics that are yet to be made
 }
 _POLL_BYTES = 512 * 1024  # of messages in one poll, about: each takes kilobytes until its chunk is made
