@@ -103,11 +103,7 @@ class Bench:
                 time.sleep(0.2)
             yield it
         finally:
-            it.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                it.wait(15)
-            it.kill()
-            it.wait()
+            end(it)
             side.after()
 
     def own(self, work: Workload, token: str, streams: int = 1, session_ms: int = SESSION_MS, **archive: Any) -> Path:
@@ -141,6 +137,15 @@ class Bench:
         provision.topics(cfg)
         provision.contracts(cfg)
         return path
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask it to end, and kill it where it does not."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(15)
+    process.kill()
+    process.wait()
 
 
 def streams_of(work: Workload, count: int) -> list[str]:

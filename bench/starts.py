@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 from bench import processors, sides
 from bench.figures import Line
@@ -91,8 +90,4 @@ def _seconds(side: Side, count: int) -> float:
         wait(f"{side.name}: the first readings", lambda: side.done() >= count, 120.0, 0.02)
         return time.monotonic() - begun
     finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(15)
-        process.kill()
-        process.wait()
+        sides.end(process)

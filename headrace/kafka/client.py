@@ -217,14 +217,7 @@ def describe(cfg: Kafka, topics: Iterable[str]) -> dict[str, TopicInfo]:
     client, _ = _connected(cfg, CONNECT_SECONDS)
     out: dict[str, TopicInfo] = {}
     try:
-        described = client.describe_topics(TopicCollection(names), request_timeout=CALL_SECONDS)
-        found = {}
-        for name, future in described.items():
-            try:
-                found[name] = future.result()
-            except KafkaException as e:
-                if e.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise
+        found = _described(client, names)
         resources = [ConfigResource(ConfigResource.Type.TOPIC, n) for n in found]
         limits = client.describe_configs(resources, request_timeout=CALL_SECONDS) if resources else {}
         for resource, future in limits.items():
@@ -239,12 +232,22 @@ def describe(cfg: Kafka, topics: Iterable[str]) -> dict[str, TopicInfo]:
 def topic_id(client: AdminClient, topic: str) -> str | None:
     """The topic's id, asked with a client that may be used again; None when there is no such topic."""
     try:
-        described = client.describe_topics(TopicCollection([topic]), request_timeout=CALL_SECONDS)
-        return str(described[topic].result().topic_id)
+        found = _described(client, [topic]).get(topic)
     except KafkaException as e:
-        if e.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            return None
         raise translate(e, f"asking for the id of {topic}") from None
+    return None if found is None else str(found.topic_id)
+
+
+def _described(client: AdminClient, topics: list[str]) -> dict[str, Any]:
+    """What Kafka says of those that exist. KafkaException as it is."""
+    found = {}
+    for name, future in client.describe_topics(TopicCollection(topics), request_timeout=CALL_SECONDS).items():
+        try:
+            found[name] = future.result()
+        except KafkaException as e:
+            if e.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+    return found
 
 
 def committed(client: Consumer, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], tuple[int | None, str]]:

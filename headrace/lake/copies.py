@@ -106,9 +106,9 @@ def write(store: ObjectStore, prefix: str, entries: Mapping[int, Entry], start: 
         if it.end == begin:
             before.insert(0, it)
             begin = it.start
-    if len(before) >= FEW:
-        lines = [line for it in before for line in store.get(it.key).splitlines()] + lines
-        start = begin
-    store.put(f"{folder}{start:020d}-{end:020d}-{len(lines)}.jsonl", b"\n".join(lines) + b"\n")
-    for it in before if start == begin else ():
+    if len(before) < FEW:
+        before, begin = [], start
+    lines = [line for it in before for line in store.get(it.key).splitlines()] + lines
+    store.put(f"{folder}{begin:020d}-{end:020d}-{len(lines)}.jsonl", b"\n".join(lines) + b"\n")
+    for it in before:
         store.delete(it.key)

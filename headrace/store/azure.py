@@ -97,14 +97,8 @@ class AzureBlobStore:
         with self._translated(), self._found(key):
             return bytes(obstore.get(self._store, key).bytes())
 
-    def get_file(self, key: str, path: Path) -> None:
+    def parts(self, key: str) -> Iterator[bytes]:
         """See ObjectStore."""
-        with path.open("wb") as file:
-            for part in self._parts(key):
-                file.write(part)
-
-    def _parts(self, key: str) -> Iterator[bytes]:
-        """The object's bytes, about a block at a time."""
         with self._translated(), self._found(key):
             yield from map(bytes, obstore.get(self._store, key).stream(_BLOCK))
 

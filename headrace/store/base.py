@@ -64,10 +64,10 @@ class ObjectStore(Protocol):
         """The object's bytes; FatalError when there is no such object."""
         ...
 
-    def get_file(self, key: str, path: Path) -> None:
-        """Write the object's bytes into a file, without ever having all of them in memory.
+    def parts(self, key: str) -> Iterator[bytes]:
+        """The object's bytes, one part after the other, never all of them in memory.
 
-        FatalError when there is no such object. OSError when the file can't be written.
+        FatalError when there is no such object. All errors come while the parts are taken.
         """
         ...
 
@@ -89,3 +89,9 @@ class ObjectStore(Protocol):
     def ensure_bucket(self) -> None:
         """Make the bucket, or the folder, when it is missing."""
         ...
+
+
+def get_file(store: ObjectStore, key: str, path: Path) -> None:
+    """Write an object's bytes into a file. Errors as `ObjectStore.parts`; OSError when the file can't be written."""
+    with path.open("wb") as file:
+        file.writelines(store.parts(key))

@@ -47,14 +47,8 @@ class FolderStore:
         with self._reading(key):
             return bytes(obstore.get(self._store(), key).bytes())
 
-    def get_file(self, key: str, path: Path) -> None:
+    def parts(self, key: str) -> Iterator[bytes]:
         """See ObjectStore."""
-        with path.open("wb") as file:
-            for part in self._parts(key):
-                file.write(part)
-
-    def _parts(self, key: str) -> Iterator[bytes]:
-        """The object's bytes, about a block at a time."""
         with self._reading(key):
             yield from map(bytes, obstore.get(self._store(), key).stream(_BLOCK))
 

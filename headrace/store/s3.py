@@ -113,14 +113,8 @@ class S3Store:
         with self._translated():
             return self._fetch(key)[0]
 
-    def get_file(self, key: str, path: Path) -> None:
+    def parts(self, key: str) -> Iterator[bytes]:
         """See ObjectStore."""
-        with path.open("wb") as file:
-            for part in self._parts(key):
-                file.write(part)
-
-    def _parts(self, key: str) -> Iterator[bytes]:
-        """The object's bytes, a block at a time."""
         with self._translated():
             response = self._open(key)
             try:

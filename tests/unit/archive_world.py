@@ -75,8 +75,8 @@ class MemoryStore:
     def put_file(self, key: str, path: Path) -> None:
         self.put(key, path.read_bytes())
 
-    def get_file(self, key: str, path: Path) -> None:
-        path.write_bytes(self.get(key))
+    def parts(self, key: str) -> Iterator[bytes]:
+        yield self.get(key)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return iter([ObjectInfo(k, len(v), "") for k, v in sorted(self.objects.items()) if k.startswith(prefix)])

@@ -125,8 +125,8 @@ class Mortal:
     def get(self, key: str) -> bytes:
         return bytes(self._call("get", key))
 
-    def get_file(self, key: str, path: Path) -> None:
-        self._call("get_file", key, path)
+    def parts(self, key: str) -> Iterator[bytes]:
+        return iter(list(self._call("parts", key)))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return iter(list(self._call("list", prefix)))

@@ -53,8 +53,8 @@ class Odd:
     def put_file(self, key: str, path: Path) -> None:
         self.put(key, path.read_bytes())
 
-    def get_file(self, key: str, path: Path) -> None:
-        path.write_bytes(self.get(key))
+    def parts(self, key: str) -> Iterator[bytes]:
+        yield self.get(key)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._inner.list(prefix)

@@ -16,7 +16,7 @@ from headrace.lake.compaction import chain, sort
 from headrace.lake.compaction.plan import Item, Merge
 from headrace.lake.ledger import Entry
 from headrace.lake.manifest import Merged, State
-from headrace.store.base import ObjectStore
+from headrace.store.base import ObjectStore, get_file
 
 _SMALL = 4 * 1024 * 1024  # files up to this size are fetched several at a time
 _READERS = 8
@@ -120,7 +120,7 @@ def _fetch(
         rows, checksum = _expected(store, prefix, item, entries)
         copy = folder / _file(item.key)
         try:
-            store.get_file(item.key, copy)
+            get_file(store, item.key, copy)
         except FatalError:
             raise Bad(f"{item.key} is gone: was it removed by hand? `headrace verify` says what is missing") from None
         if ledger.checksum_of(copy) != checksum:

@@ -16,7 +16,7 @@ from headrace.lake.compaction.commit import fenced
 from headrace.lake.compaction.make import Bad
 from headrace.lake.layout import MergedKey
 from headrace.lake.manifest import Covers, Merged, Place, Slot, State
-from headrace.store.base import ObjectStore
+from headrace.store.base import ObjectStore, get_file
 
 
 def unknown(topic: str, listed: Iterable[str], states: Mapping[Place, State]) -> dict[Place, dict[str, MergedKey]]:
@@ -88,7 +88,7 @@ def _checked(store: ObjectStore, f: Merged, rows: int) -> Merged:
 
     with tempfile.TemporaryDirectory(prefix="headrace-rebuild-") as folder:
         copy = Path(folder) / "file.parquet"
-        store.get_file(f.key, copy)
+        get_file(store, f.key, copy)
         try:
             found = pq.read_metadata(copy).num_rows
         except pa.ArrowInvalid:
