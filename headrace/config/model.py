@@ -157,7 +157,7 @@ class Archive(Section):
     max_bytes: Positive = Field(12 * 1024 * 1024, description="of Kafka messages in one batch of one partition")
     max_records: Positive = 1_000_000
     max_event_span_hours: Seconds = Field(24.0 * 31, description="between the oldest and newest event time of a batch")
-    max_age_seconds: Seconds = Field(300.0, description="since the batch's first record was read")
+    max_age_seconds: Seconds = Field(300.0, description="since Kafka took the first record, or up to 1 s less")
     idle_seconds: Seconds = Field(30.0, description="since the last record of the partition was read")
     memory_bytes: Positive = Field(24 * 1024 * 1024, description="of buffered messages, all partitions together")
     uploads: Positive = Field(4, description="files stored at the same time")

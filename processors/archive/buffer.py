@@ -28,7 +28,7 @@ class Fill:
 
     records: int
     size: int  # bytes
-    first_at: float  # when the first of the messages was read
+    first_at: float  # when the first of the messages came
     last_at: float  # when the last was
     gap: int = 0  # offsets without a record at the log's end, where no message is buffered
 
@@ -58,10 +58,10 @@ class Buffer:
         """How full it is."""
         return Fill(self.records, self.size, self._first_at, self._last_at, self.gap)
 
-    def add(self, chunk: Chunk, now: float) -> None:
-        """Keep a chunk of at least one message, read at the time `now`."""
+    def add(self, chunk: Chunk, now: float, waited: float = 0.0) -> None:
+        """Keep a chunk of at least one message, read at the time `now`, and in Kafka so many seconds before."""
         if not self._chunks:
-            self._first_at = now
+            self._first_at = now - waited
         self._last_at = now
         self._chunks.append(chunk)
         self.records += len(chunk)

@@ -156,8 +156,11 @@ class AssignedPartition:
         """How full the buffer is; empty while it can't be stored."""
         return self._buffer.fill() if self.buffered > 0 or self.gap > 0 else EMPTY
 
-    def add(self, chunk: Chunk, now: float) -> None:
-        """Buffer messages, read at the time `now`. FatalError where this is not the log that was read before."""
+    def add(self, chunk: Chunk, now: float, waited: float = 0.0) -> None:
+        """Buffer messages, read at the time `now`, the first of which had waited so many seconds in Kafka.
+
+        FatalError where this is not the log that was read before.
+        """
         if self._tail is not None:  # the first message is the record before the start
             same = same_log(self._incarnation, self.start, self._tail, chunk.tail(0))
             chunk, self._tail = chunk.cut(1, len(chunk)) if same else chunk, None
@@ -168,7 +171,7 @@ class AssignedPartition:
                 f"{self._incarnation.name}: there is a record at offset {chunk.offsets[0]}, where the log had none: it "
                 f"was truncated and written again. {ADOPT}"
             )
-        self._buffer.add(chunk, now)
+        self._buffer.add(chunk, now, waited)
 
     def end_of_log(self, offset: int, now: float) -> None:
         """The log ends at `offset` for now: the offsets before it that did not come hold no record."""

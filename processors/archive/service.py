@@ -58,6 +58,7 @@ from headrace.schema_registry.client import Registry
 from headrace.store.open import open_store
 from processors.archive import reader
 from processors.archive.buffer import Cause, due, enough, largest
+from processors.archive.chunk import Chunk
 from processors.archive.letters import Letters
 from processors.archive.lookup import Lookup
 from processors.archive.partition import AssignedPartition
@@ -201,7 +202,7 @@ class Archive:
         chunks = self._reader.read(self._patience())
         now = self._clock()
         for partition, chunk in chunks.items():
-            self._parts[partition].add(chunk, now)
+            self._parts[partition].add(chunk, now, self._waited(chunk))
         ends = self._member.ends()
         for partition, offset in ends.items():
             self._parts[partition].end_of_log(offset, now)
@@ -215,6 +216,10 @@ class Archive:
         if rotate:
             self._budget()
         self._gauges(now)
+
+    def _waited(self, chunk: Chunk) -> float:
+        """Seconds that a chunk's first message was in Kafka. A backlog, or another clock, makes no file smaller."""
+        return min(max(0.0, time.time() - int(chunk.times[0]) / 1e6), self._limits.max_age_seconds / 10, 1.0)
 
     def _looked_at_now(self, now: float, moved: Collection[Partition]) -> list[AssignedPartition]:
         """All partitions every so often; between, those that moved or wait. With many it is a part of the cost."""

@@ -54,6 +54,10 @@ def test_its_age_counts_from_the_first_message_and_its_idleness_from_the_last() 
     buffer.take(2)
     buffer.add(chunk(2), 9.0)
     assert buffer.fill().first_at == 9.0
+    buffer.take(3)
+    buffer.add(chunk(3), 20.0, waited=0.5)
+    buffer.add(chunk(4), 21.0, waited=0.5)
+    assert (buffer.fill().first_at, buffer.fill().last_at) == (19.5, 21.0)
 
 
 def test_offsets_without_a_record_are_a_gap_until_a_message_comes() -> None:

@@ -111,3 +111,18 @@ def test_a_full_buffer_is_stored_without_waiting(limits: Archive) -> None:
     assert world.entries()
     assert world.committed is not None
     assert world.committed[0] > 0
+
+
+def test_up_to_a_second_that_readings_waited_in_kafka_counts() -> None:
+    """The rows of the world are old: one second counts, so the batch is due one second before its age by our clock."""
+    process = Process(world_of(5), Archive(max_age_seconds=60, idle_seconds=3600))
+    process.poll(10)
+    process.poll(10)
+    before = batches("age")
+    process.poll(0, seconds=58.9)
+    assert batches("age") == before
+    assert not process.world.entries()
+    process.poll(0, seconds=0.2)
+    process.poll(0, seconds=0.0)
+    assert process.world.entries()
+    assert batches("age") == before + 1
