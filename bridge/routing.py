@@ -7,6 +7,8 @@ a message that waited in the session still carries the identifier of the filter 
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 from zlib import crc32
 
@@ -21,6 +23,7 @@ from headrace.mqtt import MAX_SUBSCRIPTION_ID, Subscription
 from headrace.protocol import filters, sharing
 from headrace.protocol.devicenames import Naming, naming
 from headrace.protocol.filters import Filter
+from headrace.protocol.filtertree import FilterTree
 from headrace.protocol.joins import Join
 from headrace.protocol.names import ALPHABET, DEVICE, is_device_id
 
@@ -58,7 +61,8 @@ class Match(NamedTuple):
     heard: bool  # whether what edge nodes of Sparkplug say there is learnt
 
 
-class Routing(NamedTuple):
+@dataclass(frozen=True)
+class Routing:
     """What to subscribe to, what to unsubscribe from, and where messages go."""
 
     routes: tuple[Route, ...]
@@ -70,13 +74,23 @@ class Routing(NamedTuple):
 
     def match(self, topic: str) -> Match:
         """Where the messages of a topic go; no targets when no route's filter matches."""
-        targets = [_target(r, r.filter.values(topic)) for r in self.routes if r.filter.matches(topic)]
-        identity = next((s.identity(topic) for s in self.spoken if s.filter.matches(topic)), "")
+        routes, filters, spoken, heard = self._trees
+        said = spoken.matching(topic)
+        identity = said[0].identity(topic) if said else ""
         return Match(
-            targets=tuple(targets),
-            copies=sum(f.matches(topic) for _, f in self.filters) > 1,
+            targets=tuple(_target(route, route.filter.values(topic)) for route in routes.matching(topic)),
+            copies=len(filters.matching(topic)) > 1,
             identity=identity if is_device_id(identity) else "",
-            heard=any(f.matches(topic) for f in self.heard),
+            heard=bool(heard.matching(topic)),
+        )
+
+    @cached_property
+    def _trees(self) -> tuple[FilterTree[Route], FilterTree[int], FilterTree[Spoken], FilterTree[Filter]]:
+        return (
+            FilterTree((r.filter, r) for r in self.routes),
+            FilterTree((f, number) for number, f in self.filters),
+            FilterTree((s.filter, s) for s in self.spoken),
+            FilterTree((f, f) for f in self.heard),
         )
 
 
