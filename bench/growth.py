@@ -14,6 +14,7 @@ from bench.sides import Bench
 from bench.workloads import LAKE, WORKLOADS
 
 STREAMS = (1, 10, 50)  # of three partitions each
+TOPICS = 500  # of MQTT, where streams vary
 DEVICES = (10, 10_000)
 PROCESSES = (1, 2)
 
@@ -27,9 +28,9 @@ class Size(NamedTuple):
 
 def sizes(bench: Bench, messages: int, readings: int, most: int) -> Iterator[Size]:
     """All runs: over MQTT with so many messages, in Kafka with so many readings, and up to `most` of them."""
-    for n in STREAMS:
-        yield Size("bridge", partial(_bridge, bench, "streams", n, messages, streams=n))
-        yield Size("lake", partial(_lake, bench, "streams", n, readings, streams=n))
+    for n in STREAMS:  # as many MQTT topics in all: else their first messages cost more than the streams
+        yield Size("bridge", partial(_bridge, bench, "streams", n, messages, streams=n, devices=TOPICS // n))
+        yield Size("lake", partial(_lake, bench, "streams", n, most, streams=n))
     for n in DEVICES:
         yield Size("bridge", partial(_bridge, bench, "devices", n, messages, devices=n))
         yield Size("lake", partial(_lake, bench, "devices", n, readings, devices=n))
@@ -69,7 +70,8 @@ def _lake(
         for name in names:
             fill(bench.servers.kafka, f"{name}.raw", processors.records(each, values, devices))
 
-    return _told(chain(bench, them, load, each * streams), kind, size)
+    lines = chain(bench, them, load, each * streams)
+    return _told([{**line, "rss_mb": line["rss_mb"] / processes} for line in lines], kind, size)
 
 
 def _told(lines: list[Line], kind: str, size: int) -> list[Line]:

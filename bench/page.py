@@ -47,6 +47,10 @@ batch to be full or old enough (a second of silence for the archive, 5 seconds f
 compare its CPU time only.
 """
 
+_ALL_ELSE = (
+    "IMU readings, all else equal: streams share 500 devices' topics, and the lake gets 1,000,000 readings of them "
+    "together. Two processes of a service are started by a third, which counts in their memory."
+)
 _DECODING = (
     "Telegraf passes bytes on unread. What decoding, checking and encoding can take at most of the bridge's time, and "
     "why no compiled kernel was built for it, is in [the log](performance.md)."
@@ -204,8 +208,8 @@ def _growth(lines: Sequence[Line]) -> str:
     out = []
     if ran:
         out += [
-            "## How it grows", "", "IMU readings, all else equal.", "",
-            "| of what | how many | side | CPU us a reading | peak memory, MB | readings/s |",
+            "## How it grows", "", _wrapped(_ALL_ELSE), "",
+            "| of what | how many | side | CPU us a reading | peak memory of a process, MB | readings/s |",
             "|---|---|---|---|---|---|",
         ]  # fmt: skip
         for kind, size, side in sorted(dict.fromkeys((x["kind"], x["size"], x["side"]) for x in ran)):
