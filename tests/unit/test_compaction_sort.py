@@ -86,6 +86,17 @@ def test_every_type_stays_what_it_is(tmp_path: Path, memory: int) -> None:
     )
 
 
+def test_no_row_group_but_the_last_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row group is a request for each column that a query reads."""
+    monkeypatch.setattr(sort, "ROW_GROUP", 64)
+    rows, out = table(500, 1), tmp_path / "out.parquet"
+    sort._write([rows.slice(i, 37) for i in range(0, 500, 37)], out, rows.schema, 3)
+    found = pq.read_metadata(out)
+    sizes = [found.row_group(i).num_rows for i in range(found.num_row_groups)]
+    assert sum(sizes) == 500
+    assert all(64 <= n < 64 + 64 // 8 for n in sizes[:-1])
+
+
 def test_rows_without_a_device_or_a_time_are_sorted_by_what_there_is(tmp_path: Path) -> None:
     raw = pa.table({"value": pa.array([b"b", b"a", None]), "_offset": pa.array([2, 0, 1])})
     (source,) = stored(tmp_path, [raw])

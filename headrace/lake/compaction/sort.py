@@ -215,8 +215,8 @@ def _write(parts: Iterable[pa.Table], out: Path, schema: pa.Schema, level: int) 
                 piece = part.slice(i, ROW_GROUP // 8)
                 held.append(piece)
                 rows, size = rows + piece.num_rows, size + piece.nbytes
-                if rows >= ROW_GROUP or size >= _GROUP_BYTES:
-                    writer.write_table(pa.concat_tables(held), row_group_size=ROW_GROUP)
+                if rows >= ROW_GROUP or size >= _GROUP_BYTES:  # one group, if a little larger: no rest of a few rows
+                    writer.write_table(pa.concat_tables(held), row_group_size=rows)
                     held, rows, size = [], 0, 0
         if rows:
-            writer.write_table(pa.concat_tables(held), row_group_size=ROW_GROUP)
+            writer.write_table(pa.concat_tables(held), row_group_size=rows)
