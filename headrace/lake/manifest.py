@@ -16,7 +16,7 @@ import orjson
 
 from headrace.errors import FatalError
 from headrace.lake import layout
-from headrace.protocol.names import key_part, lake_folder
+from headrace.protocol.names import lake_folder
 from headrace.store.base import ObjectInfo, ObjectStore
 
 VERSION = 1
@@ -190,10 +190,9 @@ def look(topic: str, names: Callable[[], Iterable[str]], states: Callable[[], Se
     return judge(topic, listed, found)
 
 
-_BEHIND = (
-    "{key} was made after state {state} of its manifest, and there is no newer one: was the folder _compacted removed, "
-    "or restored from an older copy? Restore its newest objects, or make them anew of the files and the ledger: "
-    "`headrace lake compact --rebuild`. Until then rows would be missing"
+LOST = (
+    "Was the folder _compacted removed, or restored from an older copy? Restore its newest objects, or make them anew "
+    "of the files and the ledger: `headrace lake compact --rebuild`"
 )
 
 
@@ -213,7 +212,10 @@ def behind(topic: str, listed: Iterable[str], states: Iterable[State]) -> dict[P
 
 def is_behind(number: int, key: str) -> str:
     """What `behind` found, in words."""
-    return _BEHIND.format(key=key, state=number)
+    return (
+        f"{key} was made after state {number} of its manifest, and there is no newer one, so rows would be "
+        f"missing. {LOST}"
+    )
 
 
 def listing(store: ObjectStore, topic: str) -> list[ObjectInfo]:
@@ -235,8 +237,3 @@ def judge(topic: str, listed: Iterable[str], states: Sequence[State]) -> Visible
         if it is not None and covers.of_key(it) is None:
             files.append(DataFile(key, it.topic_id, it.partition, it.schema_id, it.date))
     return Visible(topic, sorted(files), covers)
-
-
-def place_of(topic_id: str, partition: int) -> Place:
-    """The place of a partition, with the incarnation's id as Kafka has it."""
-    return key_part(topic_id), partition

@@ -120,9 +120,7 @@ class _Round:
                 out.append(key)
             else:
                 self.report.problems.append(
-                    f"{key}: no manifest names it, and not all of its rows are elsewhere. It stays. Was the folder "
-                    "_compacted removed, or restored from an older copy? Restore its newest objects, or make them anew "
-                    "with `headrace lake compact --rebuild`"
+                    f"{key}: no manifest names it, and not all of its rows are elsewhere. It stays. {manifest.LOST}"
                 )
         return out
 
