@@ -1,0 +1,219 @@
+"""JSON text as values, one after the other, from a file of any length: one a line, or the elements of one list.
+
+No digit of a number is lost: one that neither 64 bits nor a double hold as it is written comes as `Number`.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
+
+from headrace.errors import ConfigError
+from headrace.readers.base import SHOWN
+from headrace.readers.source import Source, broken
+
+MAX_VALUE = 16 * 1024 * 1024  # bytes of one value
+LINES, LIST = "lines", "list"
+LONG = 2**63
+_BLOCK = 1024 * 1024
+_MARK = codecs.BOM_UTF8
+_NO_BLANK = re.compile(r"[^ \t\r\n]")
+# Digits of a text as zeros, to find numbers of 16 digits and more with searches that cost nothing.
+_SHAPE = bytes.maketrans(b"0123456789E", b"0000000000e")
+_LONG = (b"." + b"0" * 12, b"00000.00000", b"0" * 11 + b".0", b"0" * 19, b"e000")
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character outside the first 65,536
+
+
+class Number(str):
+    """A number as it is written."""
+
+    __slots__ = ()
+
+
+class Bad(NamedTuple):
+    """Text that is no JSON."""
+
+    reason: str
+
+
+class Item(NamedTuple):
+    """A value and where it stands."""
+
+    place: str
+    value: Any  # or Bad
+    text: bytes | str  # as it stands
+
+
+def _int(text: str) -> int | Number:
+    if len(text) < 19:
+        return int(text)
+    return value if len(text) < 21 and -LONG <= (value := int(text)) < LONG else Number(text)
+
+
+def _float(text: str) -> float | Number:
+    value = float(text)
+    told = repr(value)
+    if told == text or (value - value == 0 and Decimal(told) == Decimal(text)):
+        return value
+    return Number(text)
+
+
+_EXACT = json.JSONDecoder(parse_int=_int, parse_float=_float)
+_LITERAL = json.JSONDecoder(parse_int=Number, parse_float=Number)
+
+
+def loads(text: bytes, *, literal: bool = False) -> Any:
+    """The value, or Bad. `literal`: every number as `Number`. NaN and Infinity are numbers, as Python writes them."""
+    if not literal and not _has_long_numbers(text):
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass  # it may have a NaN
+    try:
+        value = (_LITERAL if literal else _EXACT).decode(text.decode())
+        if _HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeDecodeError:
+        return Bad("not UTF-8 text")
+    except UnicodeEncodeError:
+        return Bad("half a character, written as \\u....")
+    except ValueError:
+        return Bad("not JSON")
+    except RecursionError:
+        return Bad("nested too deeply")
+    return value
+
+
+def _has_long_numbers(text: bytes) -> bool:
+    shape = text.translate(_SHAPE, b"+-")
+    return any(part in shape for part in _LONG)
+
+
+def shown(text: bytes | str) -> str:
+    """The beginning of a text, for people."""
+    return (text[: SHOWN * 4].decode(errors="replace") if isinstance(text, bytes) else text)[:SHOWN].strip()
+
+
+def written(value: Any) -> str:
+    """A value as JSON text, its numbers as they were written."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(k, ensure_ascii=False)}: {written(v)}' for k, v in value.items())}}}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def begins(head: bytes) -> bytes:
+    """The first bytes of a text without its mark and blanks."""
+    return head.removeprefix(_MARK).lstrip()
+
+
+def lines(source: Source, take: Callable[[bytes], Any]) -> Iterator[Item]:
+    """What `take` makes of each line; a blank line is Bad. ConfigError where the gzip file breaks off."""
+    with source.stream() as it:
+        number = 0
+        while line := _line(source, it):
+            number += 1
+            text = (line.removeprefix(_MARK) if number == 1 else line).strip()
+            if len(line) > MAX_VALUE:
+                value: Any = Bad(f"longer than {MAX_VALUE >> 20} MB")
+                while line and not line.endswith(b"\n"):
+                    line = _line(source, it)
+            elif not text:
+                value = Bad("a blank line")
+            else:
+                value = take(text)
+                if isinstance(value, Bad) and not line.endswith(b"\n"):
+                    value = Bad("the last line, half-written")
+            yield Item(f"line {number}", value, text)
+
+
+def _line(source: Source, it: BinaryIO) -> bytes:
+    try:
+        return it.readline(MAX_VALUE + 1)
+    except (OSError, EOFError) as e:
+        raise broken(source.path, e) from None
+
+
+def elements(source: Source, *, literal: bool = False) -> Iterator[Item]:
+    """The elements of the list that the file is. ConfigError, after those before it, where it is broken."""
+    with source.stream() as it:
+        yield from _Elements(source, it, _LITERAL if literal else _EXACT).all()
+
+
+class _Elements:
+    """The text that is read and not yet taken, and where it begins."""
+
+    def __init__(self, source: Source, it: BinaryIO, decoder: json.JSONDecoder) -> None:
+        self.source, self.it, self.decoder = source, it, decoder
+        self.utf8 = codecs.getincrementaldecoder("utf-8-sig")()
+        self.text, self.at, self.number, self.ended = "", 0, 0, False
+
+    def all(self) -> Iterator[Item]:
+        """The elements in turn."""
+        self._take("[")
+        mark = self._next()
+        while mark != "]":
+            yield self._element()
+            mark = self._next()
+            if mark != "]":
+                self._take(",")
+        self._take("]")
+        if self._next():
+            raise self._broken("something follows the end of the list")
+
+    def _element(self) -> Item:
+        self._next()
+        more = _BLOCK
+        while True:
+            try:
+                value, end = self.decoder.raw_decode(self.text, self.at)
+                if self.ended or _NO_BLANK.search(self.text, end):  # what follows says that a number is whole
+                    break
+            except RecursionError:
+                raise self._broken("nested too deeply") from None
+            except ValueError as e:
+                if self.ended or len(self.text) - self.at > MAX_VALUE:
+                    cut = "the file was cut off in it" if self.ended else str(e).partition(":")[0]
+                    raise self._broken(cut) from None
+            self._more(more)
+            more *= 2
+        self.number += 1
+        text, self.at = self.text[self.at : min(end, self.at + SHOWN)], end
+        return Item(f"element {self.number}", value, text)
+
+    def _next(self) -> str:
+        """The next character that is no blank; "" at the end."""
+        while not (found := _NO_BLANK.search(self.text, self.at)):
+            if self.ended:
+                return ""
+            self.at = len(self.text)
+            self._more(_BLOCK)
+        self.at = found.start()
+        return found[0]
+
+    def _take(self, mark: str) -> None:
+        found = self._next()
+        if found != mark:
+            raise self._broken(f"{mark!r} expected, not {found!r}" if found else "the file was cut off")
+        self.at += 1
+
+    def _more(self, size: int) -> None:
+        try:
+            block = self.it.read(size)
+            self.text, self.at = self.text[self.at :] + self.utf8.decode(block, final=not block), 0
+        except UnicodeDecodeError:
+            raise self._broken("not UTF-8 text") from None
+        except (OSError, EOFError) as e:
+            raise broken(self.source.path, e) from None
+        self.ended = not block
+
+    def _broken(self, words: str) -> ConfigError:
+        where = f"element {self.number + 1} of the list"
+        return ConfigError(f"{self.source.path}: {where}: {words}. Mend the file, or have its maker write it again")
