@@ -39,12 +39,10 @@ def open_file(source: Source, options: Mapping[str, str]) -> Reader:
         )
 
     def items(literal: bool) -> Iterator[Item]:
-        if shape == LINES:
-            return jsontext.lines(source, lambda line: flat(jsontext.loads(line, literal=literal)))
-        found = jsontext.elements(source, literal=literal)
-        return (Item(place, flat(value), text) for place, value, text in found)
+        read = jsontext.lines if shape == LINES else jsontext.elements
+        return ((number, flat(value), text) for number, value, text in read(source, literal=literal))
 
-    return Objects(source, items, {"shape": shape})
+    return Objects(source, items, {"shape": shape}, "line" if shape == LINES else "element")
 
 
 def flat(value: Any) -> Any:

@@ -8,7 +8,8 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any, BinaryIO, NamedTuple
+from io import BufferedReader
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import orjson
 
@@ -40,12 +41,7 @@ class Bad(NamedTuple):
     reason: str
 
 
-class Item(NamedTuple):
-    """A value and where it stands."""
-
-    place: str
-    value: Any  # or Bad
-    text: bytes | str  # as it stands
+Item = tuple[int, Any, bytes | str]  # which line or element, from 1; its value, or Bad; its text, or the beginning
 
 
 def _int(text: str) -> int | Number:
@@ -68,11 +64,6 @@ _LITERAL = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
 def loads(text: bytes, *, literal: bool = False) -> Any:
     """The value, or Bad. `literal`: every number as `Number`. NaN and Infinity are numbers, as Python writes them."""
-    if not literal and not _has_long_numbers(text):
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            pass  # it may have a NaN
     try:
         value = (_LITERAL if literal else _EXACT).decode(text.decode())
         if _HALF.search(text):
@@ -82,15 +73,10 @@ def loads(text: bytes, *, literal: bool = False) -> Any:
     except UnicodeEncodeError:
         return Bad("half a character, written as \\u....")
     except ValueError:
-        return Bad("not JSON")
+        return Bad("not JSON" if text.strip() else "a blank line")
     except RecursionError:
         return Bad("nested too deeply")
     return value
-
-
-def _has_long_numbers(text: bytes) -> bool:
-    shape = text.translate(_SHAPE, b"+-")
-    return any(part in shape for part in _LONG)
 
 
 def shown(text: bytes | str) -> str:
@@ -114,29 +100,60 @@ def begins(head: bytes) -> bytes:
     return head.removeprefix(_MARK).lstrip()
 
 
-def lines(source: Source, take: Callable[[bytes], Any]) -> Iterator[Item]:
-    """What `take` makes of each line; a blank line is Bad. ConfigError where the gzip file breaks off."""
+def lines(source: Source, *, literal: bool = False, skip: Callable[[bytes], int] | None = None) -> Iterator[Item]:
+    """The value of each line, of what follows its first `skip` bytes. ConfigError where the gzip file breaks off."""
+    number = 0
     with source.stream() as it:
-        number = 0
-        while line := _line(source, it):
-            number += 1
-            text = (line.removeprefix(_MARK) if number == 1 else line).strip()
-            if len(line) > MAX_VALUE:
-                value: Any = Bad(f"longer than {MAX_VALUE >> 20} MB")
-                while line and not line.endswith(b"\n"):
-                    line = _line(source, it)
-            elif not text:
-                value = Bad("a blank line")
-            else:
-                value = take(text)
-                if isinstance(value, Bad) and not line.endswith(b"\n"):
+        for texts, long in _lines(source, it):
+            fast = not literal and not long
+            for text in texts:
+                number += 1
+                json_text = text[skip(text) :] if skip else text
+                if len(text) > MAX_VALUE:
+                    value: Any = Bad(f"longer than {MAX_VALUE >> 20} MB")
+                elif fast:
+                    try:
+                        value = orjson.loads(json_text)
+                    except orjson.JSONDecodeError:
+                        value = loads(json_text)
+                else:
+                    value = loads(json_text, literal=literal)
+                if long is None and isinstance(value, Bad):
                     value = Bad("the last line, half-written")
-            yield Item(f"line {number}", value, text)
+                yield number, value, text
 
 
-def _line(source: Source, it: BinaryIO) -> bytes:
+def _lines(source: Source, it: BinaryIO) -> Iterator[tuple[list[bytes], bool | None]]:
+    """Lines, and whether there may be long numbers in them; None: it is the last line, and has no end.
+
+    Of a line that is too long comes the beginning.
+    """
+    rest, first, passing = b"", True, False
+    while block := _read(source, it, _BLOCK):
+        if first:
+            block, first = block.removeprefix(_MARK), False
+        if passing:
+            _, end, block = block.partition(b"\n")
+            passing = not end
+        text = rest + block
+        texts = text.split(b"\n")
+        rest = texts.pop()
+        if len(rest) > MAX_VALUE:
+            texts.append(rest)
+            rest, passing = b"", True
+        yield texts, _has_long_numbers(text)
+    if rest:
+        yield [rest], None
+
+
+def _has_long_numbers(text: bytes) -> bool:
+    shape = text.translate(_SHAPE, b"+-")
+    return any(part in shape for part in _LONG)
+
+
+def _read(source: Source, it: BinaryIO, size: int) -> bytes:
     try:
-        return it.readline(MAX_VALUE + 1)
+        return cast("BufferedReader", it).read1(size)  # read() of a broken gzip file would lose what comes before
     except (OSError, EOFError) as e:
         raise broken(source.path, e) from None
 
@@ -185,8 +202,8 @@ class _Elements:
             self._more(more)
             more *= 2
         self.number += 1
-        text, self.at = self.text[self.at : min(end, self.at + SHOWN)], end
-        return Item(f"element {self.number}", value, text)
+        text, self.at = self.text[self.at : end], end
+        return self.number, value, text
 
     def _next(self) -> str:
         """The next character that is no blank; "" at the end."""
@@ -206,12 +223,10 @@ class _Elements:
 
     def _more(self, size: int) -> None:
         try:
-            block = self.it.read(size)
+            block = _read(self.source, self.it, size)
             self.text, self.at = self.text[self.at :] + self.utf8.decode(block, final=not block), 0
         except UnicodeDecodeError:
             raise self._broken("not UTF-8 text") from None
-        except (OSError, EOFError) as e:
-            raise broken(self.source.path, e) from None
         self.ended = not block
 
     def _broken(self, words: str) -> ConfigError:

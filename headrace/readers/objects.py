@@ -23,6 +23,7 @@ _EXACT = 2**53  # integers up to here are doubles too
 _BOOL, _INT, _LONG, _FLOAT, _TEXT, _NUMBER, _LIST = (1 << bit for bit in range(7))
 _LISTS = 7
 _SCALARS = _LIST - 1
+_KINDS: dict[type, int] = {float: _FLOAT, str: _TEXT, bool: _BOOL, type(None): 0, Number: _NUMBER}
 
 Items = Callable[[bool], Iterator[Item]]  # the file's items; with True, each number as `Number`. A value: row, or Bad
 
@@ -30,10 +31,13 @@ Items = Callable[[bool], Iterator[Item]]  # the file's items; with True, each nu
 class Objects:
     """A reader of a file with one table, whose rows are mappings from a column's name to a value."""
 
-    def __init__(self, source: Source, items: Items, dialect: Mapping[str, str], notes: Sequence[str] = ()) -> None:
-        self._source, self._items = source, items
+    def __init__(
+        self, source: Source, items: Items, dialect: Mapping[str, str], word: str, notes: Sequence[str] = ()
+    ) -> None:
+        """`word`: for the place of an item, such as "line"."""
+        self._source, self._items, self._word = source, items, word
         self.dialect = dict(dialect)
-        self._types, self._literal = _columns(source, items)
+        self._types, self._literal = _columns(source, items, word)
         self.tables = (Table("", tuple(Column(name) for name in self._types), notes=tuple(notes)),)
 
     def batches(self, table: int = 0) -> Iterator[Batch]:
@@ -44,9 +48,9 @@ class Objects:
         left_out: list[LeftOut] = []
         size = 0
         try:
-            for number, (place, value, text) in enumerate(self._items(self._literal)):
-                if isinstance(value, Bad):
-                    left_out.append(LeftOut(number, place, value.reason, shown(text)))
+            for number, (at, value, text) in enumerate(self._items(self._literal)):
+                if type(value) is Bad:
+                    left_out.append(LeftOut(number, f"{self._word} {at}", value.reason, shown(text)))
                 else:
                     numbers.append(number)
                     rows.append(value)
@@ -77,51 +81,43 @@ class Objects:
         """Nothing is open between two batches but what the source closes."""
 
 
-def _columns(source: Source, items: Items) -> tuple[dict[str, pa.DataType], bool]:
+def _columns(source: Source, items: Items, word: str) -> tuple[dict[str, pa.DataType], bool]:
     """The columns in the order in which they first come, and whether a text column has values that are no text.
 
     ConfigError: there are none, or too many.
     """
     kinds: dict[str, int] = {}
-    refused, error = "it is empty", None
+    refused, error, at = "", None, 0
     try:
-        for item in items(False):
-            if isinstance(item.value, Bad):
-                refused = refused if refused != "it is empty" else f"{item.place}: {item.value.reason}"
+        for at, value, _ in items(False):
+            if type(value) is Bad:
+                refused = refused or f"{word} {at}: {value.reason}"
                 continue
-            for name, value in item.value.items():
-                kinds[name] = kinds.get(name, 0) | _kind(value)
+            for name, it in value.items():
+                kind = _KINDS.get(type(it))
+                kinds[name] = kinds.get(name, 0) | (_kind(it) if kind is None else kind)
             if len(kinds) > MAX_COLUMNS:
                 break
     except ConfigError as e:  # it comes again after the rows before it
         error = e
     if len(kinds) > MAX_COLUMNS:
         words = "Where keys are times or names of devices, have them written as values"
-        raise ConfigError(f"{source.path}: {item.place}: more than {MAX_COLUMNS:,} different keys. {words}")
+        raise ConfigError(f"{source.path}: {word} {at}: more than {MAX_COLUMNS:,} different keys. {words}")
     if not kinds:
-        raise error or ConfigError(f"{source.path}: no row can be read: {refused}")
+        raise error or ConfigError(f"{source.path}: no row can be read: {refused or 'it is empty'}")
     types = {name: _type(bits) for name, bits in kinds.items()}
     return types, any(it == pa.string() and kinds[name] & ~_TEXT for name, it in types.items())
 
 
 def _kind(value: Any) -> int:
-    kind = type(value)
-    if kind is float:
-        return _FLOAT
-    if kind is int:
+    if type(value) is int:
         return _INT if -_EXACT <= value <= _EXACT else _LONG if -LONG <= value < LONG else _NUMBER
-    if kind is str:
-        return _TEXT
-    if value is None:
-        return 0
-    if kind is bool:
-        return _BOOL
-    if kind is list:
+    if type(value) is list:
         bits = _LIST
         for it in value:
             bits |= _TEXT if type(it) in {list, dict} else _kind(it)
         return bits << _LISTS
-    return _NUMBER if kind is Number else _TEXT
+    return _KINDS[type(value)]
 
 
 def _type(bits: int) -> pa.DataType:

@@ -5,38 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from headrace.errors import ConfigError
 from headrace.readers import jsonlines
-from headrace.readers.base import Batch, LeftOut
 from headrace.readers.source import Source
-
-Read = tuple[dict[str, list[Any]], list[LeftOut], list[int]]
-
-
-def read(path: Path, **options: str) -> Read:
-    """Columns by name, rows left out, numbers of rows."""
-    with Source(path) as source:
-        reader = jsonlines.open_file(source, options)
-        batches = list(reader.batches())
-        assert batches[-1].done == source.size
-        return joined([c.name for c in reader.tables[0].columns], batches)
-
-
-def joined(names: list[str], batches: list[Batch]) -> Read:
-    table = pa.Table.from_batches([b.rows for b in batches])
-    assert table.column_names == [str(i) for i in range(len(names))]
-    columns = dict(zip(names, (c.to_pylist() for c in table.columns), strict=True))
-    return columns, [it for b in batches for it in b.left_out], [n for b in batches for n in b.numbers.to_pylist()]
-
-
-def types(path: Path) -> dict[str, str]:
-    with Source(path) as source:
-        reader = jsonlines.open_file(source, {})
-        (batch,) = reader.batches()
-        return {c.name: str(f.type) for c, f in zip(reader.tables[0].columns, batch.rows.schema, strict=True)}
+from tests.unit.reading import read
 
 
 @pytest.fixture
@@ -50,16 +24,16 @@ def test_rows_columns_and_types(file: Path) -> None:
         {"t": 2, "acc": {"x": 1, "y": {"z": None}}, "on": None, "who": "", "list": [], "f": [None], "late": "b"},
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    columns, left_out, numbers = read(file)
-    assert columns == {
+    it = read(jsonlines, file)
+    assert it.columns == {
         "t": [1, 2], "acc.x": [0.5, 1.0], "acc.y.z": [-1, None], "on": [True, None], "who": ["a", ""],
         "list": [[1, 2], []], "f": [[1.0, 2.5], [None]], "o": ["[{}]", None], "late": [None, "b"],
     }  # fmt: skip
-    assert types(file) == {
+    assert it.types == {
         "t": "int64", "acc.x": "double", "acc.y.z": "int64", "on": "bool", "who": "string",
         "list": "list<item: int64>", "f": "list<item: double>", "o": "string", "late": "string",
     }  # fmt: skip
-    assert (left_out, numbers) == ([], [0, 1])
+    assert (it.left_out, it.numbers) == ([], [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -90,15 +64,16 @@ def test_rows_columns_and_types(file: Path) -> None:
 )
 def test_no_digit_is_lost(file: Path, values: str, kind: str, found: list[Any]) -> None:
     file.write_text("".join(f'{{"v": {v}}}\n' for v in values.split(" ")))
-    assert types(file) == {"v": kind}
-    assert read(file)[0]["v"] == found
+    it = read(jsonlines, file)
+    assert (it.types, it.columns) == ({"v": kind}, {"v": found})
     file.write_text("[" + ",\n".join(f'{{"v": {v}}}' for v in values.split(" ")) + "]")
-    assert (types(file), read(file)[0]["v"]) == ({"v": kind}, found)
+    it = read(jsonlines, file)
+    assert (it.types, it.columns) == ({"v": kind}, {"v": found})
 
 
 def test_numbers_stay_numbers_beside_a_column_that_is_text(file: Path) -> None:
     file.write_text('{"a": 1.10, "b": 7, "l": [1.5], "x": 1.10}\n{"a": 2, "b": 8, "l": null, "x": "?"}')
-    assert read(file)[0] == {"a": [1.1, 2.0], "b": [7, 8], "l": [[1.5], None], "x": ["1.10", "?"]}
+    assert read(jsonlines, file).columns == {"a": [1.1, 2.0], "b": [7, 8], "l": [[1.5], None], "x": ["1.10", "?"]}
 
 
 def test_lines_that_are_no_rows_keep_their_numbers(file: Path) -> None:
@@ -107,7 +82,7 @@ def test_lines_that_are_no_rows_keep_their_numbers(file: Path) -> None:
         b'{"x": {"y": 1}, "x.y": 2}', b'{"d": ' + b'{"d": ' * 40 + b"1" + b"}" * 41, b'{"a": 2}', b'{"a": 3',
     ]  # fmt: skip
     file.write_bytes(b"\n".join(lines))
-    columns, left_out, numbers = read(file)
+    _, columns, _, left_out, numbers, _ = read(jsonlines, file)
     assert (columns, numbers) == ({"a": [1, 2]}, [0, 10])
     assert [(it.number, it.place, it.reason) for it in left_out] == [
         (1, "line 2", "a blank line"), (2, "line 3", "not JSON"), (3, "line 4", "no object"),
@@ -118,11 +93,21 @@ def test_lines_that_are_no_rows_keep_their_numbers(file: Path) -> None:
     assert left_out[1].text == "{broken"
 
 
-def test_a_long_line_is_passed_over(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block", [50, 101, 102, 103, 150, 2000])
+def test_a_long_line_is_passed_over(file: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr("headrace.readers.jsontext.MAX_VALUE", 100)
-    file.write_text(json.dumps({"a": "x" * 1000}) + '\n{"a": "y"}\n')
-    columns, (one,), numbers = read(file)
-    assert (columns, numbers, one.number, len(one.text)) == ({"a": ["y"]}, [1], 0, 101)
+    monkeypatch.setattr("headrace.readers.jsontext._BLOCK", block)
+    long = json.dumps({"a": "x" * 1000})
+    file.write_text(f'{long}\n{{"a": "y"}}\n{{"a": "z"}}\n{long}')
+    _, columns, _, left_out, numbers, _ = read(jsonlines, file)
+    assert (columns, numbers, [it.number for it in left_out]) == ({"a": ["y", "z"]}, [1, 2], [0, 3])
+
+
+@pytest.mark.parametrize("block", range(20, 34))
+def test_a_long_number_that_is_cut_is_read_whole(file: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr("headrace.readers.jsontext._BLOCK", block)
+    file.write_text('{"a": 1}\n{"a": 0.1234567890123456789}\n{"a": 2}\n')
+    assert read(jsonlines, file).columns["a"] == ["1", "0.1234567890123456789", "2"]
 
 
 def test_batches_are_bounded_and_number_on(file: Path) -> None:
@@ -130,9 +115,9 @@ def test_batches_are_bounded_and_number_on(file: Path) -> None:
     with Source(file) as source:
         batches = list(jsonlines.open_file(source, {}).batches())
     assert [len(b.numbers) + len(b.left_out) for b in batches] == [10_000, 10_000, 5_001]
-    columns, left_out, numbers = joined(["a"], batches)
-    assert columns["a"] == numbers == [i for i in range(25_001) if i % 7]
-    assert [it.number for it in left_out] == list(range(0, 25_001, 7))
+    it = read(jsonlines, file)
+    assert it.columns["a"] == it.numbers == [i for i in range(25_001) if i % 7]
+    assert [it.number for it in it.left_out] == list(range(0, 25_001, 7))
 
 
 def test_a_list_of_objects(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +125,7 @@ def test_a_list_of_objects(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"a": i, "b": {"c": f"\N{BLACK STAR}{i}"}} for i in range(300)]
     for text in (json.dumps(rows), json.dumps(rows, indent=2, ensure_ascii=False), " " + json.dumps(rows) + "\n\n"):
         file.write_text(text, encoding="utf-8")
-        columns, left_out, numbers = read(file)
+        _, columns, _, left_out, numbers, _ = read(jsonlines, file)
         assert columns == {"a": list(range(300)), "b.c": [f"\N{BLACK STAR}{i}" for i in range(300)]}
         assert (left_out, numbers) == ([], list(range(300)))
 
@@ -148,7 +133,7 @@ def test_a_list_of_objects(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_numbers_in_a_list_that_are_cut_are_read_whole(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headrace.readers.jsontext._BLOCK", 3)
     file.write_text('[{"a": 1}, 123456, {"a": 2}]')
-    columns, (one,), numbers = read(file)
+    _, columns, _, (one,), numbers, _ = read(jsonlines, file)
     assert (columns, numbers, one.text, one.reason) == ({"a": [1, 2]}, [0, 2], "123456", "no object")
 
 
@@ -165,29 +150,22 @@ def test_numbers_in_a_list_that_are_cut_are_read_whole(file: Path, monkeypatch: 
 )
 def test_a_broken_list_gives_the_rows_before_it_and_then_says_where(file: Path, end: str, words: str) -> None:
     file.write_text('[{"a": 1}, {"a": 2}, {"a": 3}' + end)
-    with Source(file) as source:
-        batches = jsonlines.open_file(source, {}).batches()
-        assert next(batches).rows.to_pydict() == {"0": [1, 2, 3]}
-        with pytest.raises(ConfigError, match="Mend the file") as e:
-            next(batches)
-    assert words in str(e.value)
-    assert str(file) in str(e.value)
+    it = read(jsonlines, file)
+    assert it.columns == {"a": [1, 2, 3]}
+    assert words in it.error
+    assert it.error.startswith(f"{file}: element 4 of the list" if "end" not in words else f"{file}: ")
 
 
 def test_a_gzip_file_that_breaks_off_gives_the_rows_before_it(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl.gz"
     text = "".join(f'{{"a": {i * 7919 % 10007}}}\n' for i in range(50_000)).encode()
     path.write_bytes(gzip.compress(text)[:-5000])
-    found = []
-    with Source(path) as source:
-        reader = jsonlines.open_file(source, {})
-        with pytest.raises(ConfigError, match="a broken gzip file"):
-            found += [n for b in reader.batches() for n in b.rows.column(0).to_pylist()]
-        batches = reader.batches()
-        with pytest.raises(ConfigError):
-            found.extend(n for b in batches for n in b.rows.column(0).to_pylist())
+    it = read(jsonlines, path)
+    assert "a broken gzip file" in it.error
+    assert 40_000 < len(it.numbers) < 50_000
+    assert it.columns["a"] == [i * 7919 % 10007 for i in it.numbers]
     path.write_bytes(gzip.compress(text))
-    assert len(read(path)[2]) == 50_000
+    assert len(read(jsonlines, path).numbers) == 50_000
 
 
 @pytest.mark.parametrize(
