@@ -26,6 +26,7 @@ _NO_BLANK = re.compile(r"[^ \t\r\n]")
 # Digits of a text as zeros, to find numbers of 16 digits and more with searches that cost nothing.
 _SHAPE = bytes.maketrans(b"0123456789E", b"0000000000e")
 _LONG = (b"." + b"0" * 12, b"00000.00000", b"0" * 11 + b".0", b"0" * 19, b"e000")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,400})(?:\.[0-9]{1,400})?(?:[eE][-+]?[0-9]{1,9})?")
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character outside the first 65,536
 
 
@@ -56,6 +57,13 @@ def _float(text: str) -> float | Number:
     if told == text or (value - value == 0 and Decimal(told) == Decimal(text)):
         return value
     return Number(text)
+
+
+def number(text: str, *, literal: bool = False) -> Any:
+    """The number that the text is in JSON, or the text."""
+    if not _NUMBER.fullmatch(text):
+        return text
+    return Number(text) if literal else _int(text) if text.lstrip("-").isdigit() else _float(text)
 
 
 _EXACT = json.JSONDecoder(parse_int=_int, parse_float=_float)

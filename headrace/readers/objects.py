@@ -32,13 +32,14 @@ class Objects:
     """A reader of a file with one table, whose rows are mappings from a column's name to a value."""
 
     def __init__(
-        self, source: Source, items: Items, dialect: Mapping[str, str], word: str, notes: Sequence[str] = ()
+        self, source: Source, items: Items, dialect: Mapping[str, str], word: str, first: Sequence[str] = ()
     ) -> None:
-        """`word`: for the place of an item, such as "line"."""
+        """`word`: for the place of an item, such as "line". `first`: columns that come first, where they are."""
         self._source, self._items, self._word = source, items, word
         self.dialect = dict(dialect)
-        self._types, self._literal = _columns(source, items, word)
-        self.tables = (Table("", tuple(Column(name) for name in self._types), notes=tuple(notes)),)
+        types, self._literal = _columns(source, items, word)
+        self._types = {name: types[name] for name in (*(it for it in first if it in types), *types)}
+        self.tables = (Table("", tuple(Column(name) for name in self._types)),)
 
     def batches(self, table: int = 0) -> Iterator[Batch]:
         """See Reader."""
