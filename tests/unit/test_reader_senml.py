@@ -138,7 +138,7 @@ def test_the_streams_of_riotbench(name: str) -> None:
         pack = json.loads(text)
         for record in pack["e"]:
             value = Decimal(record["v"]) if "v" in record else None
-            expected.append((record["n"], record["u"], value, record.get("sv"), pack["bt"], before))
+            expected.append((record["n"], record["u"], value, record.get("sv"), int(pack["bt"]), before))
     found = [(n, u, None if v is None else Decimal(repr(v)), s, t, b) for n, u, v, s, t, b in rows(it)]
     assert list(it.columns) == ["n", "u", "v", "vs", "t", "5"]
     assert (len(found), it.left_out) == ({"SYS": 8000, "TAXI": 16_000, "FIT": 1125}[name], [])
