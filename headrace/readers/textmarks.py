@@ -1,0 +1,134 @@
+"""The decimal mark and the mark of thousands: which they are in a file, and numbers of text that has them."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+GROUPS = (",", ".", "'", "\u2019", " ", "\u00a0", "\u202f")  # marks of thousands
+_ALIKE = {" ": "[ \u00a0\u202f]", "'": "['\u2019]"}  # these go with others that look like them
+_SIGN, _EXPONENT, _GROUP = "[+-]?", r"(?:[eE][+-]?\d+)?", r"([,.'\u2019 \u00a0\u202f])\d{3}"
+_COMMA = re.compile(_SIGN + r"(?:\d*,(?:\d{1,2}|\d{4,})|0+,\d+|\d{4,},\d+)" + _EXPONENT)
+_POINT = re.compile(_SIGN + r"(?:\d*\.(?:\d{1,2}|\d{4,})|0+\.\d+|\d{4,}\.\d+|\d+\.|\d+\.\d+(?=[eE]))" + _EXPONENT)
+_BOTH = re.compile(_SIGN + r"\d{1,3}" + _GROUP + r"(?:\1\d{3})*([,.])\d+" + _EXPONENT)
+_MANY = re.compile(_SIGN + r"\d{1,3}" + _GROUP + r"(?:\1\d{3})+")  # two groups or more: no decimal mark
+_EITHER = re.compile(_SIGN + r"[1-9]\d{0,2}([,.])\d{3}")  # "1,234": one thousand, or one and a bit
+_BLANK = re.compile(_SIGN + r"\d{1,3}(?:['\u2019 \u00a0\u202f]\d{3})+")
+_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_WHOLE = r"^[+-]?[0-9]+$"
+
+
+class Marks(NamedTuple):
+    """How the numbers of a file are written."""
+
+    decimal: str = "."
+    thousands: str = ""  # "" where the file has none
+    note: str = ""  # where it was a guess
+
+
+def marks_of(cells: Iterable[str], delimiter: str) -> Marks:
+    """The marks that the cells show: which are numbers in one way of writing only decides."""
+    comma = point = 0
+    groups: dict[str, int] = {}
+    either: dict[str, int] = {}
+    for cell in cells:
+        if (found := _BOTH.fullmatch(cell)) and found[1] != found[2]:
+            groups[found[1]] = groups.get(found[1], 0) + 1
+            comma, point = comma + (found[2] == ","), point + (found[2] == ".")
+        elif (found := _MANY.fullmatch(cell)) or _BLANK.fullmatch(cell):
+            mark = found[1] if found else next(it for it in cell if it in GROUPS)
+            groups[mark] = groups.get(mark, 0) + 1
+        elif found := _EITHER.fullmatch(cell):
+            either[found[1]] = either.get(found[1], 0) + 1
+        elif _COMMA.fullmatch(cell):
+            comma += 1
+        elif _POINT.fullmatch(cell):
+            point += 1
+    return _decide(comma, point, groups, either, delimiter)
+
+
+def _decide(comma: int, point: int, groups: dict[str, int], either: dict[str, int], delimiter: str) -> Marks:
+    group = max(groups, key=lambda it: groups[it]) if groups else ""
+    if comma or point:
+        decimal = "," if comma > point else "."
+    elif group in (",", "."):
+        decimal = "." if group == "," else ","
+    elif "." in either and "," not in either:  # most of the world's files: 1.234 is one and a bit
+        decimal = "."
+    elif "," in either and "." not in either:
+        decimal = "." if delimiter == "," else ","
+        words = "thousands" if decimal == "." else "decimals"
+        note = f"numbers as 1,234: the comma is taken for a mark of {words}; where it is not, say decimal"
+        return Marks(decimal, "," if decimal == "." else group, note)
+    else:
+        decimal = "," if "," in either else "."
+    if group == decimal:
+        group = ""
+    other = "," if decimal == "." else "."
+    if not group and other in either and (comma or point):
+        group = other
+    return Marks(decimal, group)
+
+
+class Numbers(NamedTuple):
+    """A column of text as numbers."""
+
+    values: pa.Array  # int64 where all are whole and fit; else float64; text of digits where neither is exact
+    wrong: pa.BooleanArray  # true for each text that is no number; a null is not wrong
+
+
+def numbers(column: pa.Array, decimal: str = ".", thousands: str = "") -> Numbers:
+    """The numbers of a column of text, each exactly what its digits say, or the double next to it.
+
+    A number is digits with a sign, a decimal mark, groups of three after a mark of thousands, and an exponent. Words
+    such as NaN are none. A whole number with more digits than 64 bits hold would lose some as a double: such a column
+    is given as text, with the marks taken out.
+    """
+    text = _without_marks(column, decimal, thousands)
+    plain = _cast(text)
+    if plain is not None:
+        none = pc.is_null(column)
+        return Numbers(plain, pc.xor(none, none))
+    text = pc.utf8_trim(text, " \t\u00a0\u202f")
+    good = pc.match_substring_regex(text, _NUMBER)
+    wrong = pc.fill_null(pc.invert(good), fill_value=False)
+    text = pc.if_else(pc.fill_null(good, fill_value=False), text, None)
+    text = pc.replace_substring_regex(text, r"^\+", "")
+    plain = _cast(text)
+    return Numbers(text if plain is None else plain, wrong)
+
+
+def _without_marks(text: pa.Array, decimal: str, thousands: str) -> pa.Array:
+    """The text with "." as decimal mark and without thousands. What breaks the groups of three stays: no number."""
+    if thousands:
+        mark, point = _ALIKE.get(thousands, re.escape(thousands)), re.escape(decimal)
+        groups = rf"^[+-]?[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+(?:{point}[0-9]*)?(?:[eE][+-]?[0-9]+)?$"
+        grouped = pc.match_substring_regex(text, groups)
+        text = pc.if_else(grouped, pc.replace_substring_regex(text, mark, ""), text)
+    if decimal == ",":
+        pointed = pc.match_substring(text, ".")
+        text = pc.if_else(pointed, pc.binary_join_element_wise(text, pa.scalar("?"), ""), text)  # 1.5 is no number here
+        text = pc.replace_substring(text, ",", ".")
+    return text
+
+
+def _cast(text: pa.Array) -> pa.Array | None:
+    """Int64 or float64; None where a text is no number, or is a whole one that neither holds exactly."""
+    try:
+        values = pc.cast(text, pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    if pc.any(pc.invert(pc.is_finite(values))).as_py():  # nan and inf are numbers for Arrow; 1e400 is inf
+        return None
+    ends = pc.min_max(values).as_py()
+    if pc.all(pc.equal(values, pc.floor(values))).as_py() and pc.all(pc.match_substring_regex(text, _WHOLE)).as_py():
+        try:
+            return pc.cast(text, pa.int64())
+        except pa.ArrowInvalid:
+            return None
+    if ends["max"] is None or max(ends["max"], -ends["min"]) < 2.0**53:
+        return values
+    large = pc.filter(text, pc.fill_null(pc.greater_equal(pc.abs(values), 2.0**53), fill_value=False))
+    return None if pc.any(pc.match_substring_regex(large, _WHOLE)).as_py() else values
