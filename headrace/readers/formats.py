@@ -34,6 +34,7 @@ class Known(NamedTuple):
 
 
 READERS: dict[str, Known] = {
+    "parquet": Known("parquet", "Parquet, Arrow and Feather"),
     "senml": Known("senml", "SenML in JSON"),
     "jsonlines": Known("jsonlines", "JSON lines or a list of JSON objects"),
     "csv": Known("delimited", "CSV, TSV and other text in columns"),

