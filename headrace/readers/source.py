@@ -15,15 +15,19 @@ _GZIP = b"\x1f\x8b"
 
 
 class Source:
-    """A file to read: `with Source(path) as it`. A gzip file is known by its first bytes, whatever its name."""
+    """A file to read: `with Source(path) as it`. A gzip file is known by its first bytes, whatever its name.
 
-    def __init__(self, path: Path) -> None:
+    `at`: where its bytes lie, if not at `path`, by which people know it: of a member of a zip file, a copy.
+    """
+
+    def __init__(self, path: Path, at: Path | None = None) -> None:
         self.path = path
+        self.at = at or path
         self._temporary: tempfile._TemporaryFileWrapper[bytes] | None = None
         self._raw: list[BinaryIO] = []
         try:
-            self.size = path.stat().st_size
-            with path.open("rb") as file:
+            self.size = self.at.stat().st_size
+            with self.at.open("rb") as file:
                 self.packed = file.read(2) == _GZIP
         except OSError as e:
             raise ConfigError(f"{path}: {'no such file' if isinstance(e, FileNotFoundError) else e.strerror}") from None
@@ -41,7 +45,7 @@ class Source:
 
     def stream(self) -> BinaryIO:
         """The unpacked bytes from the beginning. Reading raises OSError or EOFError where the gzip file is broken."""
-        raw = self.path.open("rb")
+        raw = self.at.open("rb")
         self._raw.append(raw)
         return cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if self.packed else raw
 
@@ -56,7 +60,7 @@ class Source:
     def whole(self) -> Path:
         """A path at which the unpacked bytes lie, for readers that jump about: the file itself, or a temporary one."""
         if not self.packed:
-            return self.path
+            return self.at
         if self._temporary is None:
             self._temporary = tempfile.NamedTemporaryFile(prefix="headrace-", suffix=Path(self.name).suffix)  # noqa: SIM115 - closed with the source
             with self.stream() as it:
