@@ -10,7 +10,9 @@ from headrace.readers import textlines
 from headrace.readers.base import BATCH_ROWS, Batch, LeftOut, Table
 from headrace.readers.options import check
 from headrace.readers.source import HEAD, Source
+from headrace.readers.textknown import LAYOUTS, PACKET_HEADER, PACKETS
 from headrace.readers.textlayout import NO_HEADER, WORDS, Layout, layout_of
+from headrace.readers.textparts import parts_of, rows_of
 from headrace.readers.textrows import Cutter, Rows
 
 _SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt", ".dat", ".asc", ".log", ".prn"})
@@ -32,13 +34,34 @@ def suits(head: bytes, name: str) -> bool:
 
 def open_file(source: Source, options: Mapping[str, str]) -> "Delimited":
     """Find the dialect, as far as the options leave it open."""
-    check(options, encoding=(), delimiter=(), header=(), units=("row", "none"), decimal=(".", ","), thousands=())
+    check(
+        options,
+        encoding=(),
+        delimiter=(),
+        header=(),
+        units=("row", "none"),
+        decimal=(".", ","),
+        thousands=(),
+        layout=LAYOUTS,
+    )
     head = source.head()
     found = textlines.encoding(head)
     if "encoding" in options:
-        found = textlines.asked(options["encoding"], head)
+        asked = textlines.asked(options["encoding"], head)
+        found = found if asked.name == found.name else asked
     layout = layout_of(textlines.text(head, found.name), options, place=str(source.path))
-    return Delimited(source, found, layout, size=_block_size(head))
+    size = _block_size(head)
+    if layout.kind != PACKETS:
+        return Delimited(source, found, {"": layout}, size=size)
+    layouts = {}
+    others = {name: word for name, word in options.items() if name != "header"}
+    for part in parts_of(textlines.blocks(source, found.name), PACKET_HEADER.encode(), place=str(source.path)):
+        text = part.sample.decode(errors="replace")
+        mode = text.split("\n", 1)[1].split("\t", 1)[0]
+        one = layout_of(text, others, place=f"{source.path}: line {part.line}")
+        name = f"mode {mode}" if mode and f"mode {mode}" not in layouts else f"line {part.line}"
+        layouts[name] = one._replace(skip=0)
+    return Delimited(source, found, layouts, size=size)
 
 
 def _block_size(head: bytes) -> int:
@@ -48,17 +71,21 @@ def _block_size(head: bytes) -> int:
 
 
 class Delimited:
-    """An open file of text in columns; one table."""
+    """An open file of text in columns: one table, or one for each header."""
 
-    def __init__(self, source: Source, encoding: textlines.Encoding, layout: Layout, *, size: int) -> None:
-        self._source, self._encoding, self._layout, self._size = source, encoding.name, layout, size
-        notes = (*([encoding.note] if encoding.note else []), *layout.notes)
-        self._table = Table("", layout.columns, layout.start, layout.rate, notes=notes)
+    def __init__(
+        self, source: Source, encoding: textlines.Encoding, layouts: Mapping[str, Layout], *, size: int
+    ) -> None:
+        self._source, self._encoding, self._layouts, self._size = source, encoding.name, tuple(layouts.values()), size
+        first = [encoding.note] if encoding.note else []
+        self._tables = tuple(
+            Table(name, it.columns, it.start, it.rate, notes=(*first, *it.notes)) for name, it in layouts.items()
+        )
 
     @property
     def dialect(self) -> dict[str, str]:
         """All options that open the file in the same way."""
-        layout = self._layout
+        layout = self._layouts[0]
         delimiter = next((word for word, mark in WORDS.items() if mark == layout.delimiter), layout.delimiter)
         return {
             "encoding": self._encoding,
@@ -67,21 +94,25 @@ class Delimited:
             "units": layout.units,
             "decimal": layout.marks.decimal,
             "thousands": layout.marks.thousands,
+            "layout": layout.kind,
         }
 
     @property
     def tables(self) -> Sequence[Table]:
-        """The one table."""
-        return (self._table,)
+        """The table; with several headers, one for each."""
+        return self._tables
 
     def batches(self, table: int = 0) -> Iterator[Batch]:
         """The rows as text: a cell as it stands, without blanks around it; null where it is empty."""
-        if table:
-            raise IndexError(f"table {table} of 1")
-        cutter = Cutter(self._layout)
-        for block, last in textlines.blocks(self._source, self._encoding, self._size):
-            rows = cutter.cut(block, last=last)
-            yield from _batches(rows, self._source.done)
+        layout = self._layouts[table]
+        cutter = Cutter(layout)
+        blocks = textlines.blocks(self._source, self._encoding, self._size)
+        if layout.kind != PACKETS:
+            for block, last in blocks:
+                yield from _batches(cutter.cut(block, last=last), self._source.done)
+            return
+        for lines, last, number in rows_of(blocks, PACKET_HEADER.encode(), layout.again.encode()):
+            yield from _batches(cutter.cut(lines, last=last, line=number), self._source.done)
 
     def close(self) -> None:
         """Nothing stays open between batches."""

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from headrace.errors import ConfigError
+from headrace.readers import textknown as known
 from headrace.readers.base import SHOWN, Column
 from headrace.readers.dialects import (
     BLANKS,
@@ -40,6 +41,7 @@ class Layout(NamedTuple):
     units: str  # of the row of units: "row", or "none"
     notes: tuple[str, ...]
     again: str = ""  # the header's line: where it occurs again, it is no row
+    kind: str = known.PLAIN
     start: datetime | None = None
     rate: float | None = None
 
@@ -61,11 +63,17 @@ def layout_of(text: str, options: Mapping[str, str], *, place: str) -> Layout:
         raise ConfigError(f"{place}: no rows after the first line")
     if body.width == 1 and not any(body.typed) and not options:
         raise ConfigError(f"{place}: lines of words, with no columns found in them. If it has some, name the delimiter")
-    header, units, skip = _header(lines, body, options, place)
-    columns = _columns(header, units, body)
+    kind = options.get("layout", "")
+    e4 = known.e4_of(lines) if kind == known.E4 or not (kind or options.get("header")) else None
+    header, units, skip = (None, None, e4.skip) if e4 else _header(lines, body, options, place)
+    columns = e4.columns if e4 else _columns(header, units, body)
+    found, clock = _clock(e4, head, kind)
+    if kind and found != kind:
+        raise ConfigError(f"{place}: option layout: the file does not begin as those of {kind} do")
     rows = [it for it in lines if it.number > skip]
     marks = marks_of((cell for it in rows for cell in it.cells), delimiter)
-    marks = Marks(options.get("decimal", marks.decimal), options.get("thousands", marks.thousands), marks.note)
+    said = Marks(options.get("decimal", marks.decimal), options.get("thousands", marks.thousands))
+    marks = marks if said == marks._replace(note="") else said
     if marks.thousands == marks.decimal:
         raise ConfigError(f"option thousands: {marks.thousands!r} is the decimal mark. Give both")
     before = head[begin : (header.number if header else skip + 1) - 1]
@@ -77,9 +85,28 @@ def layout_of(text: str, options: Mapping[str, str], *, place: str) -> Layout:
         raw=max(body.raw, len(columns)),
         marks=marks,
         units="row" if units else "none",
-        notes=_notes(before, header, units, "decimal" not in options and marks.note),
+        notes=(
+            *(() if e4 else _notes(before, header, units)),
+            *([marks.note] if marks.note else []),
+            *clock.notes,
+            *known.zone_note(columns),
+        ),
         again=header.text if header else "",
+        kind=found,
+        start=clock.start,
+        rate=clock.rate,
     )
+
+
+def _clock(e4: known.E4File | None, head: Sequence[str], kind: str) -> tuple[str, known.Clock]:
+    """The kind of layout, and what it says of time."""
+    if e4:
+        return known.E4, e4.clock
+    if kind in ("", known.ACTIGRAPH) and known.is_actigraph(head):
+        return known.ACTIGRAPH, known.actigraph_clock(head)
+    if kind in ("", known.PACKETS) and head[0].startswith(known.PACKET_HEADER):
+        return known.PACKETS, known.packets_clock()
+    return known.PLAIN, known.Clock()
 
 
 def _asked_delimiter(options: Mapping[str, str]) -> str:
@@ -183,7 +210,7 @@ def _columns(header: Line | None, units: Line | None, body: Body) -> tuple[Colum
     return tuple(found)
 
 
-def _notes(before: Sequence[str], header: Line | None, units: Line | None, guess: str | bool) -> tuple[str, ...]:
+def _notes(before: Sequence[str], header: Line | None, units: Line | None) -> tuple[str, ...]:
     notes = []
     given = [it for it in before if it.strip()]
     if given:
@@ -194,6 +221,4 @@ def _notes(before: Sequence[str], header: Line | None, units: Line | None, guess
         notes.append("no header: the first row is a reading, and the columns are called by their place")
     if units is not None:
         notes.append(f"line {units.number} has units")
-    if guess:
-        notes.append(str(guess))
     return tuple(notes)

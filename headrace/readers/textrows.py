@@ -56,8 +56,13 @@ class Cutter:
         self._row = 0
         self._rest = b""
 
-    def cut(self, block: bytes, *, last: bool) -> Rows:
-        """The rows of a block. Lines that need those after them wait for the next block."""
+    def cut(self, block: bytes, *, last: bool, line: int = 0) -> Rows:
+        """The rows of a block. Lines that need those after them wait for the next block.
+
+        `line`: the number of its first line, where it does not follow the last block.
+        """
+        if line and not self._rest:
+            self._line = line
         data, self._rest = self._rest + block, b""
         unended = last and bool(data) and not data.endswith(b"\n")
         if unended:

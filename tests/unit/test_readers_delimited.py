@@ -180,7 +180,8 @@ def test_the_second_opening_with_the_found_options_is_the_same(read: Reading) ->
     data = "Logger X\ntime;Temp (°C);\nms;°C;\n1;1.234,5;\n2;5,2;\n"
     first = read(data)
     assert first.dialect == {
-        "encoding": "utf-8", "delimiter": "semicolon", "header": "2", "units": "row", "decimal": ",", "thousands": "."
+        "encoding": "utf-8", "delimiter": "semicolon", "header": "2", "units": "row", "decimal": ",", "thousands": ".",
+        "layout": "plain",
     }  # fmt: skip
     again = read(data, **first.dialect)
     assert (again.rows, again.table, again.dialect) == (first.rows, first.table, first.dialect)
