@@ -50,7 +50,8 @@ def test_the_other_files_of_an_e4(open_: Open) -> None:
 
 ACTIGRAPH = (
     "------------ Data Table File Created By ActiGraph GT3XPlus ActiLife v6.10.2 Firmware v2.0.0 "
-    "date format {order}{raw} Filter Normal -----------{tail}\r\nSerial Number: CLE1B00000000{tail}\r\nStart Time 10:15:00{tail}\r\n"
+    "date format {order}{raw} Filter Normal -----------{tail}\r\nSerial Number: CLE1B00000000{tail}\r\n"
+    "Start Time 10:15:00{tail}\r\n"
     "Start Date {date}{tail}\r\nEpoch Period (hh:mm:ss) {epoch}{tail}\r\nDownload Time 13:25:46{tail}\r\n"
     "Download Date {date}{tail}\r\nCurrent Memory Address: 0{tail}\r\n"
     "Current Battery Voltage: 3.95     Mode = 61{tail}\r\n"
@@ -59,20 +60,27 @@ ACTIGRAPH = (
 
 
 @pytest.mark.parametrize(
-    ("order", "date", "raw", "epoch", "rate", "start"),
+    ("order", "date", "said", "rate", "start"),
     [
-        ("M/d/yyyy", "1/30/2013", "", "00:01:00", 1 / 60, datetime(2013, 1, 30, 10, 15)),  # noqa: DTZ001
-        ("dd/MM/yyyy", "05/02/2013", "", "00:00:10", 0.1, datetime(2013, 2, 5, 10, 15)),  # noqa: DTZ001
-        ("yyyy-MM-dd", "2013-02-05", " at 30 Hz ", "00:00:00", 30.0, datetime(2013, 2, 5, 10, 15)),  # noqa: DTZ001
-        ("dd.MM.yyyy", "30.13.2013", "", "00:00:60", 1 / 60, None),
+        ("M/d/yyyy", "1/30/2013", ("", "00:01:00"), 1 / 60, datetime(2013, 1, 30, 10, 15)),  # noqa: DTZ001
+        ("dd/MM/yyyy", "05/02/2013", ("", "00:00:10"), 0.1, datetime(2013, 2, 5, 10, 15)),  # noqa: DTZ001
+        ("yyyy-MM-dd", "2013-02-05", (" at 30 Hz ", "00:00:00"), 30.0, datetime(2013, 2, 5, 10, 15)),  # noqa: DTZ001
+        ("dd.MM.yyyy", "30.13.2013", ("", "00:00:60"), 1 / 60, None),
     ],
 )
 @pytest.mark.parametrize("header", [True, False])
 @pytest.mark.parametrize("tail", ["", ",,,"])
 def test_actigraph_has_ten_lines_before_the_rows(
-    open_, order: str, date: str, raw: str, epoch: str, rate: float, start: datetime | None, *, header: bool, tail: str
+    open_: Open,
+    order: str,
+    date: str,
+    said: tuple[str, str],
+    rate: float,
+    start: datetime | None,
+    header: bool,
+    tail: str,
 ) -> None:
-    text = ACTIGRAPH.format(order=order, date=date, raw=raw, epoch=epoch, tail=tail)
+    text = ACTIGRAPH.format(order=order, date=date, raw=said[0], epoch=said[1], tail=tail)
     text += "Axis1,Axis2,Axis3, Steps\r\n" if header else ""
     found = open_(text + "1,0,5,0\r\n0,0,0,0\r\n")
     assert (found.table.start, found.table.rate) == (start, rate)
