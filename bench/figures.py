@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 Line = dict[str, Any]  # a result, as a line of JSON
 COMPACTED = "replaced files removed"  # of bench/queries.py: compacted, and the grace is over
+SHARES = (1, 10, 50, 90, 99, 99.9, 100)  # of a distribution of delays, in percent
 LAKE = ("clean", "archive")
 QUIX = ("quix-clean", "quix-archive")
 PATH = (

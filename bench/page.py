@@ -107,7 +107,7 @@ def write(results: Path, page: Path) -> None:
 
 
 def _machine(lines: Sequence[Line]) -> str:
-    it = next(x for x in lines if x["what"] == "machine")
+    it, *later = [x for x in lines if x["what"] == "machine"]
     loads = [x["load"] for x in lines if "load" in x]
     where = (
         f"{it['date']}, commit {it['commit']}. {it['cpu']}, {it['cores']} cores, {it['memory_gb']} GB, {it['system']}. "
@@ -116,6 +116,10 @@ def _machine(lines: Sequence[Line]) -> str:
         + ", ".join(f"{name} {version}" for name, version in it["packages"].items())
         + "."
     )
+    if more := [x for x in later if x["commit"] != it["commit"]]:
+        where += (
+            " Some parts were measured later: " + "; ".join(f"{x['date']}, commit {x['commit']}" for x in more) + "."
+        )
     said = f"The load average was {min(loads):.1f} to {max(loads):.1f}."
     if it["load"] > BUSY * it["cores"]:
         said += " **The machine was shared with other work:** read the ratios; a calm one gives other figures."
@@ -169,15 +173,19 @@ def _steady(lines: Sequence[Line]) -> str:
         out.append(f"| {name} | {' | '.join(cells)} |")
     out += [
         "",
-        "Milliseconds from a device's clock to Kafka's log, and to a file of the lake that queries see, p50 and p99.",
+        _wrapped(
+            "Milliseconds from a device's clock to Kafka's log, and to a file of the lake that queries see: how many "
+            "percent of the readings took no longer."
+        ),
         "",
-        "| | p50 | p99 |",
-        "|---|---|---|",
+        f"| | {' | '.join(f'{share:g} %' for share in figures.SHARES)} |",
+        f"|---|{'---|' * len(figures.SHARES)}",
     ]
     late = [x for x in lines if x["what"] == "latency" and "p50_ms" in x]
     for rate, topic in dict.fromkeys((x["rate"], x["topic"]) for x in late):
-        p50, p99 = (cell(spread(of(late, f, rate=rate, topic=topic)), 0) for f in ("p50_ms", "p99_ms"))
-        out.append(f"| {rate:,}/s, {'lake' if topic == 'lake' else f'.{topic}'} | {p50} | {p99} |")
+        found = [of(late, f"p{share:g}_ms", rate=rate, topic=topic) for share in figures.SHARES]
+        cells = [cell(spread(values), 0) if values else "" for values in found]
+        out.append(f"| {rate:,}/s, {'lake' if topic == 'lake' else f'.{topic}'} | {' | '.join(cells)} |")
     short = [x for x in ran if x["sent"] < 0.98 * x["rate"] * _seconds(lines)]
     return "\n".join([*out, *(["", "The sender did not keep up in some of these."] if short else []), ""])
 

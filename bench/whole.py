@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import fastavro
 
-from bench.figures import Line, percentile
+from bench.figures import SHARES, Line, percentile
 from bench.lakewatch import LakeWatch
 from bench.load import Message, flood, steady
 from bench.measure import family, services, usage, wait
@@ -75,7 +75,7 @@ def until_rows(bench: Bench, rate: int, seconds: float) -> Line:
 
 
 def _late(rate: int, topic: str, late: list[float]) -> Line:
-    found = {f"p{share:g}_ms": percentile(late, share / 100) for share in (50, 99)} if late else {}
+    found = {f"p{share:g}_ms": percentile(late, share / 100) for share in SHARES} if late else {}
     return {"what": "latency", "rate": rate, "topic": topic, "readings": len(late), **found}
 
 
