@@ -116,10 +116,8 @@ def _machine(lines: Sequence[Line]) -> str:
         + ", ".join(f"{name} {version}" for name, version in it["packages"].items())
         + "."
     )
-    if more := [x for x in later if x["commit"] != it["commit"]]:
-        where += (
-            " Some parts were measured later: " + "; ".join(f"{x['date']}, commit {x['commit']}" for x in more) + "."
-        )
+    if more := {x["commit"]: x["date"] for x in later if x["commit"] != it["commit"]}:
+        where += " Some parts later: " + "; ".join(f"{date}, commit {commit}" for commit, date in more.items()) + "."
     said = f"The load average was {min(loads):.1f} to {max(loads):.1f}."
     if it["load"] > BUSY * it["cores"]:
         said += " **The machine was shared with other work:** read the ratios; a calm one gives other figures."
