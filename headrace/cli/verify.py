@@ -54,7 +54,7 @@ def verify(
     import orjson
 
     from headrace.lake import flow, remote, sql
-    from headrace.lake.rows import Source
+    from headrace.lake.rows import MEMORY, Source
     from headrace.lake.verify import compare
     from headrace.lake.waiting import wait_stored
     from headrace.store.open import open_store
@@ -69,7 +69,7 @@ def verify(
         for words in missing:
             say(f"not all is stored after {wait:g} s: {words}")
         notify(f"opening the lake at {remote.where(cfg.store)}")
-        with sql.connect(cfg, "") as lake, sql.explained(cfg):
+        with sql.connect(cfg, "", memory=MEMORY) as lake, sql.explained(cfg):
             notify(f"asking Kafka at {cfg.kafka.bootstrap} how far clean and archive are")
             found = watcher.snapshot()
             report = compare(cfg, found, store, Source(lake, cfg, store), every_device=devices, notify=notify)

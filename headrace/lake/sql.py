@@ -70,11 +70,13 @@ def frame(answer: "duckdb.DuckDBPyConnection") -> "pd.DataFrame":
 
 @contextmanager
 def connect(
-    cfg: "Config", sql: str, *, empty: Callable[[str], None] = lambda _: None
+    cfg: "Config", sql: str, *, empty: Callable[[str], None] = lambda _: None, memory: str | None = None
 ) -> "Iterator[duckdb.DuckDBPyConnection]":
     """A DuckDB in memory with a view for each stream that `sql` may use, on the store of `cfg`.
 
     `empty` is called with the name of each stream without rows in the lake; its view has the contract's columns.
+    `memory`: how much DuckDB may take, such as 1GB; what is more goes to the folder for temporary files. Rows have no
+    order then. Without it DuckDB takes up to 80 % of the machine's memory.
     """
     import duckdb
 
@@ -90,6 +92,7 @@ def connect(
             "allow_unsigned_extensions": True,
             # DuckDB's default is the working folder, which is read-only in a container. It removes what it makes.
             "temp_directory": str(Path(tempfile.gettempdir()) / f"headrace-duckdb-{uuid.uuid4().hex[:12]}"),
+            **({"memory_limit": memory, "preserve_insertion_order": False} if memory is not None else {}),
         },
     )
     try:
