@@ -76,6 +76,8 @@ class _Columnar:
                     return
                 arrays = [a for i in self._kept for a in _plain(part[0].column(i))]
                 arrays = [_cast(a, it) for a, it in zip(arrays, self._types, strict=True)]
+            except MemoryError:
+                raise  # the file is good
             except _ERRORS as e:
                 where = f"{self._place}, after row {number - 1}" if number else self._place
                 raise _broken(self._source, where, e) from None
