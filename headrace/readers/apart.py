@@ -121,7 +121,11 @@ class _Child:
 
     def death(self) -> str:
         """Why it ended, and what to do."""
-        code = self._process.wait()
+        try:
+            code = self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
         limits = self.limits
         if self.impatient:
             return f"no row came for {limits.patience:g} s. Have a look at the file; if it is good, allow more time"
@@ -165,9 +169,12 @@ class _Answer:
 
     def batches(self) -> Iterator[Batch]:
         """The rows."""
-        while (found := self._next()) is not None:
-            rows, told = found
+        while True:
+            rows, told = self._next()
             self._check(told)
+            if b"end" in told:
+                self._end()
+                return
             *columns, numbers = rows.columns
             if len(numbers):
                 self._last = numbers[-1].as_py()
@@ -178,16 +185,19 @@ class _Answer:
         try:
             rows, told = self.child.wait(self._stream.read_next_batch_with_custom_metadata)
             rows.validate(full=True)  # the file may have taken the child over
-        except StopIteration:
-            self.ended = True
-            return None
-        except (pa.ArrowException, OSError):
+        except (StopIteration, pa.ArrowException, OSError):  # without its last batch a stream has no end
             raise self._dead() from None
         return rows, told
 
+    def _end(self) -> None:
+        """Read the end of the stream: the child takes the next file."""
+        with contextlib.suppress(StopIteration, pa.ArrowException, OSError):
+            self.child.wait(self._stream.read_next_batch_with_custom_metadata)
+        self.ended = True
+
     def _check(self, told: Mapping[bytes, bytes]) -> None:
         if b"error" in told:
-            self._next()  # the end
+            self._end()
             raise ConfigError(told[b"error"].decode())
 
     def _dead(self) -> ConfigError:

@@ -5,7 +5,7 @@ Arrow IPC. Without PATH it takes requests from stdin, a JSON object a line, and 
 
 - the schema's metadata: `told`, the reader's tables and dialect as JSON; or `error`, why the file can't be opened;
 - a batch: the table's columns, then the rows' numbers; its metadata: `left_out` as JSON, and `done`;
-- where reading ended with an error, a last batch without rows: its metadata has `error`.
+- a last batch without rows: its metadata has `end`, or the `error` that ended it. Without it, a stream is cut.
 """
 
 import argparse
@@ -99,9 +99,8 @@ def _write(reader: Reader, table: int, out: BinaryIO) -> None:
             writer.write_batch(rows, {"left_out": told, "done": str(item.done)})
             out.flush()  # these rows are read, whatever becomes of the next
             item = next(batches)
-        if item:
-            none = pa.RecordBatch.from_arrays([pa.array([], it.type) for it in schema], schema=schema)
-            writer.write_batch(none, {"error": item})
+        none = pa.RecordBatch.from_arrays([pa.array([], it.type) for it in schema], schema=schema)
+        writer.write_batch(none, {"error": item} if item else {"end": ""})
 
 
 def _until_error(batches: Iterator[Batch]) -> Iterator[Batch | str]:

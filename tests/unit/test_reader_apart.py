@@ -215,3 +215,5 @@ def test_by_hand(tmp_path: Path) -> None:
         assert batch.to_pydict() == {"0": [1], "numbers": [0]}
         assert orjson.loads(told[b"left_out"]) == [[1, "element 2", "no object", "7"]]
         assert told[b"done"] == b"13"
+        batch, told = it.read_next_batch_with_custom_metadata()
+        assert (len(batch), dict(told)) == (0, {b"end": b""})
