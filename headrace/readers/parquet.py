@@ -76,8 +76,6 @@ class _Columnar:
                     return
                 arrays = [a for i in self._kept for a in _plain(part[0].column(i))]
                 arrays = [_cast(a, it) for a, it in zip(arrays, self._types, strict=True)]
-            except MemoryError:
-                raise  # the file is good
             except _ERRORS as e:
                 where = f"{self._place}, after row {number - 1}" if number else self._place
                 raise _broken(self._source, where, e) from None
@@ -196,4 +194,7 @@ def _cast(array: pa.Array, to: pa.DataType | None) -> pa.Array:
 
 def _broken(source: Source, where: str, error: Exception) -> ConfigError:
     words = " ".join(str(error).split())[:200]
+    if isinstance(error, MemoryError):  # also of a broken file, which asks for anything
+        words += ", more memory than there is. If the file is good, have it written in smaller parts; else"
+        return ConfigError(f"{source.path}: {where}: {words} copy it again from where it was made")
     return ConfigError(f"{source.path}: {where}: {words}. Copy it again from where it was made")

@@ -133,23 +133,34 @@ def test_a_file_that_is_not_read_to_its_end_ends_its_child(tmp_path: Path) -> No
 
 @LINUX
 def test_a_file_that_needs_too_much_memory(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": [' + b"[]," * 5_000_000 + b"[]]}\n")
+    with Apart(Limits(memory=450 * 1024**2)) as apart, Source(path) as source:
+        with pytest.raises(ConfigError) as e:
+            apart.open_file(source, {})
+        assert str(e.value) == (
+            f"{path}: more than 450 MiB of memory would be needed. Split the file, have it written as CSV or Parquet, "
+            "or allow more"
+        )
+        assert sum(len(b.numbers) for b in apart.open_file(_small(tmp_path), {}).batches()) == 1  # the next file
+
+
+@LINUX
+def test_a_small_file_that_unpacks_to_much(tmp_path: Path) -> None:
     path = tmp_path / "bomb.arrow"
     batch = pa.record_batch({"a": pa.array([0] * 10, pa.int64())})
-    big = pa.record_batch(
-        {"a": pa.Array.from_buffers(pa.int64(), 60_000_000, [None, pa.py_buffer(bytes(480_000_000))])}
-    )
+    zeros = pa.Array.from_buffers(pa.int64(), 60_000_000, [None, pa.py_buffer(bytes(480_000_000))])
     with pa.ipc.new_file(path, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as out:
         out.write_batch(batch)
-        out.write_batch(big)
+        out.write_batch(pa.record_batch({"a": zeros}))
     assert path.stat().st_size < 1_000_000
     with Apart(Limits(memory=600 * 1024**2)) as apart, Source(path) as source:
         found, error = until_error(apart.open_file(source, {}).batches())
-        assert [len(b.numbers) for b in found] == [10]
-        assert error == (
-            f"{path}: after row 9: more than 600 MiB of memory would be needed. Split the file, have it written as "
-            "CSV or Parquet, or allow more"
-        )
-        assert sum(len(b.numbers) for b in apart.open_file(_small(tmp_path), {}).batches()) == 1  # the next file
+    assert [len(b.numbers) for b in found] == [10]
+    assert error == (
+        f"{path}: batch 1, after row 9: malloc of size 480000000 failed, more memory than there is. If the file is "
+        "good, have it written in smaller parts; else copy it again from where it was made"
+    )
 
 
 def _small(folder: Path) -> Source:
