@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from headrace.errors import ConfigError, TransientError
 if TYPE_CHECKING:
     from headrace.recordings.outcome import Follower, Outcome
     from headrace.recordings.replay import Report
+    from headrace.recordings.table import Table
 
 _PATIENCE_SECONDS = 30.0
 
@@ -26,7 +28,9 @@ def _pairs(name: str, metavar: str, help: str) -> Any:  # noqa: A002 - typer's o
 
 
 def replay(  # noqa: PLR0913 - each is an option of the command
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="CSV files, plain or gzipped (.gz).")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="CSV and other text in columns, also gzipped (.gz).")
+    ],
     *,
     stream: Annotated[str, typer.Option(help="The stream whose topic the readings go to.")],
     device: Annotated[
@@ -67,9 +71,18 @@ def replay(  # noqa: PLR0913 - each is an option of the command
             help="MQTT topic instead of that of the stream's first route. May contain {device_id}.", show_default=False
         ),
     ] = "",
-    delimiter: Annotated[str, typer.Option(help="Default: found in line 1 of the file.", show_default=False)] = "",
-    encoding: Annotated[str, typer.Option(help="The files' encoding.")] = "utf-8-sig",
-    decimal_comma: Annotated[bool, typer.Option("--decimal-comma", help="Numbers are written as 1,5.")] = False,
+    delimiter: Annotated[
+        str, typer.Option(help="A character, or tab, blanks. Default: found in the file.", show_default=False)
+    ] = "",
+    encoding: Annotated[
+        str, typer.Option(help="The files' encoding. Default: found in the file.", show_default=False)
+    ] = "",
+    header: Annotated[
+        int, typer.Option(help="The line that names the columns. Default: found in the file.", show_default=False)
+    ] = 0,
+    decimal_comma: Annotated[
+        bool, typer.Option("--decimal-comma", help="Numbers are written as 1,5. Default: found in the file.")
+    ] = False,
     wait: Annotated[
         bool,
         typer.Option("--wait/--no-wait", help="Wait until the readings are cleaned, and say what became of them."),
@@ -104,7 +117,9 @@ def replay(  # noqa: PLR0913 - each is an option of the command
         constants=pairs(set_ or (), "--set"),
         decimal_comma=decimal_comma,
     )
-    plans = plan(cfg, files, stream, options, topic=topic, delimiter=_delimiter(delimiter), encoding=encoding)
+    dialect = {"delimiter": delimiter.replace("\\t", "tab"), "encoding": encoding, "header": str(header or "")}
+    plans = plan(cfg, files, stream, options, topic=topic, dialect={k: v for k, v in dialect.items() if v})
+    _say_notes([table for table, _ in plans])
     _say_columns(stream, Counter(name for _, how in plans for name in how.left_out), len(plans))
     logins = passwords(cfg, plans, stream)
     with ExitStack() as stack:
@@ -172,11 +187,12 @@ def _zone(name: str) -> Any:
         raise ConfigError(f"--time-zone {name}: no such zone; write one such as UTC or Europe/Rome") from None
 
 
-def _delimiter(text: str) -> str | None:
-    text = text.replace("\\t", "\t")
-    if len(text) > 1:
-        raise ConfigError(f"--delimiter {text}: give one character")
-    return text or None
+def _say_notes(tables: "Sequence[Table]") -> None:
+    """What was passed over or guessed, each word once."""
+    found = Counter(note for table in tables for note in table.notes)
+    for note, files in found.items():
+        first = next(table.path for table in tables if note in table.notes)
+        say(f"{first}{f' and {files - 1} other files' if files > 1 else ''}: {note}")
 
 
 def _say_columns(stream: str, names: Counter[str], files: int) -> None:

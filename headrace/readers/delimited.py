@@ -104,15 +104,20 @@ class Delimited:
 
     def batches(self, table: int = 0) -> Iterator[Batch]:
         """The rows as text: a cell as it stands, without blanks around it; null where it is empty."""
+        for rows in self.rows(table):
+            yield from _batches(rows, self._source.done)
+
+    def rows(self, table: int = 0) -> Iterator[Rows]:
+        """The same, with the line at which each row begins."""
         layout = self._layouts[table]
         cutter = Cutter(layout)
         blocks = textlines.blocks(self._source, self._encoding, self._size)
         if layout.kind != PACKETS:
             for block, last in blocks:
-                yield from _batches(cutter.cut(block, last=last), self._source.done)
+                yield cutter.cut(block, last=last)
             return
         for lines, last, number in rows_of(blocks, PACKET_HEADER.encode(), layout.again.encode()):
-            yield from _batches(cutter.cut(lines, last=last, line=number), self._source.done)
+            yield cutter.cut(lines, last=last, line=number)
 
     def close(self) -> None:
         """Nothing stays open between batches."""

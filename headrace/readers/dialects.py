@@ -105,7 +105,7 @@ def body_of(lines: Iterable[Line]) -> Body | None:
         return None
     weights: Counter[int] = Counter()
     for it in rows:
-        weights[it.raw] += 1 + 3 * (it.typed * 2 > len(it.cells))
+        weights[it.raw] += 1 + 3 * (it.raw > 1 and it.typed * 2 > len(it.cells))
     raw = max(weights, key=lambda it: (weights[it], it))
     same = [it for it in rows if it.raw == raw]
     same = same[len(same) // 2 :]  # lines before the rows may look like some

@@ -87,7 +87,7 @@ def layout_of(text: str, options: Mapping[str, str], *, place: str) -> Layout:
         units="row" if units else "none",
         notes=(
             *(() if e4 else _notes(before, header, units)),
-            *([marks.note] if marks.note else []),
+            *([marks.note] if marks.note else ["numbers have a decimal comma"] if marks.decimal == "," else []),
             *clock.notes,
             *known.zone_note(columns),
         ),

@@ -9,7 +9,7 @@ from headrace.errors import ConfigError
 from headrace.readers.source import HEAD, Source, broken
 
 BLOCK = 1024 * 1024  # bytes that are read at once
-LONGEST = 1024 * 1024  # bytes of a line: what is longer is no row, and is not kept in memory
+LONGEST = 16 * 1024 * 1024  # bytes of a line: a cell may be a waveform; what is longer is not kept in memory
 NOT_TEXT = b"\xff"  # stands where bytes can't be decoded; no UTF-8 has it
 _MARKS = (  # the longer ones first: that of UTF-32 begins as that of UTF-16 does
     (codecs.BOM_UTF32_LE, "utf-32-le"),

@@ -16,12 +16,13 @@ from headrace.readers.textlayout import Layout
 from headrace.readers.textlines import LONGEST
 from headrace.readers.textvectors import Ints, Lines, has_edge_blanks, single_tabs, trimmed
 
+csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
 AHEAD = 100  # lines in which a quote is to be closed
 TOO_FEW, TOO_MANY = "too few cells", "too many cells"
 BLANK, EMPTY = "a blank line", "a row without a value"
 UNENDED = "the last line is without its end: is the file still being written?"
 QUOTE, NULS = "a quote that is not closed", "NUL bytes"
-NO_TEXT, TOO_LONG = "bytes that are not text of the file's encoding", "longer than 1 MiB"
+NO_TEXT, TOO_LONG = "bytes that are not text of the file's encoding", "longer than 16 MiB"
 AGAIN, COMMENT = "the header again", "a comment"
 _UNUSED = "\x1f"  # stands for the delimiter where the file is one column
 
@@ -30,6 +31,7 @@ class Rows(NamedTuple):
     """Rows that follow one another, and those left out among and after them."""
 
     numbers: Ints
+    lines: Ints  # at which each begins in the file, from 1
     columns: tuple[pa.Array, ...]
     left_out: list[LeftOut]
 
@@ -72,7 +74,7 @@ class Cutter:
             self._skip -= 1
             self._line += 1
         if not data:
-            return Rows(np.zeros(0, np.int64), self._parse(b"", 0), [])
+            return Rows(np.zeros(0, np.int64), np.zeros(0, np.int64), self._parse(b"", 0), [])
         if self._layout.delimiter == BLANKS:
             data = single_tabs(data)
         lines = Lines(data, self._delimiter, self._width)
@@ -127,7 +129,7 @@ class Cutter:
             reason = EMPTY if self._width > 1 else BLANK
             drop.update(dict.fromkeys(_places(empty), reason))
         if not drop:
-            return Rows(numbers, cells[:wide], left)
+            return Rows(numbers, places, cells[:wide], left)
         mark = " " if self._layout.delimiter == BLANKS else self._delimiter
         for i, reason in drop.items():
             text = mark.join(it[i].as_py() or "" for it in cells)[:SHOWN]
@@ -136,7 +138,7 @@ class Cutter:
         keep = np.ones(len(numbers), np.bool_)
         keep[list(drop)] = False
         mask = pa.array(keep)
-        return Rows(numbers[keep], tuple(it.filter(mask) for it in cells[:wide]), left)
+        return Rows(numbers[keep], places[keep], tuple(it.filter(mask) for it in cells[:wide]), left)
 
     def _parse(self, data: bytes, rows: int) -> tuple[pa.Array, ...]:
         """The cells of rows that all have the same number of them, without blanks around; null where nothing stands."""

@@ -12,7 +12,7 @@ from headrace.errors import ConfigError
 from headrace.protocol.filters import CAPTURE
 from headrace.protocol.names import DEVICE, OURS, TIME, is_device_id
 from headrace.recordings.cells import EPOCH, ReadTime, converter, text, time_reader
-from headrace.recordings.csvread import Table, stem
+from headrace.recordings.table import Table, stem
 
 _UNITS_OF_MICROSECONDS = {"us": 1, "ms": 1_000, "s": 1_000_000}
 
@@ -64,8 +64,9 @@ class RowMapping:
         self._device = self._device_reader(options)
         if self._time is None and TIME not in fields.values():
             raise ConfigError(f"{self._where}: no column gives the event time. Add --time COLUMN:FORMAT")
+        comma = options.decimal_comma or table.decimal_comma
         self._cells = [
-            (self._place[column], f'"{name}":', converter(contract.field(name), decimal_comma=options.decimal_comma))
+            (self._place[column], f'"{name}":', converter(contract.field(name), decimal_comma=comma))
             for column, name in fields.items()
         ]
         used = {*fields, *(table.columns[i] for i in self._time_at), self._device_column}

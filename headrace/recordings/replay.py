@@ -13,9 +13,9 @@ from headrace.errors import ConfigError
 from headrace.hub import lending
 from headrace.hub.client import Hub
 from headrace.protocol.names import DEVICE
-from headrace.recordings.csvread import Table, open_table
 from headrace.recordings.mapping import Options, RowMapping
 from headrace.recordings.senders import Senders
+from headrace.recordings.table import Table, open_table
 
 # Equal rows are looked for among this many: each costs 8 bytes of hash and a set's overhead.
 MOST_REMEMBERED = 3_000_000
@@ -52,12 +52,11 @@ def plan(
     options: Options,
     *,
     topic: str = "",
-    delimiter: str | None = None,
-    encoding: str = "utf-8-sig",
+    dialect: Mapping[str, str] | None = None,
 ) -> list[tuple[Table, RowMapping]]:
     """Each file with how its rows become messages. Checks every header before anything is sent: ConfigError.
 
-    `topic` replaces the filter of the stream's first route for JSON.
+    `topic` replaces the filter of the stream's first route for JSON, `dialect` what is found in the files.
     """
     if stream not in cfg.streams:
         raise ConfigError(f"no stream {stream!r}; there are: {', '.join(cfg.streams) or 'none'}")
@@ -68,7 +67,7 @@ def plan(
     contract = find(cfg.contract_of(stream), cfg.contracts)
     out = []
     for path in files:
-        table = open_table(path, delimiter=delimiter, encoding=encoding)
+        table = open_table(path, dialect)
         out.append((table, RowMapping(table, contract, topic, options)))
     return out
 

@@ -6,8 +6,8 @@ import pytest
 
 from headrace.contracts.files import find
 from headrace.errors import ConfigError
-from headrace.recordings.csvread import Table, open_table
 from headrace.recordings.mapping import Options, RowMapping, pairs, split_time
+from headrace.recordings.table import Table, open_table
 
 IMU = "x_acc,y_acc,z_acc,gx,gy,gz,timestamp,label,note\n"
 ROW = "-3.743415594100952,1.0,2,0.1,-0.2,0.30,1657534422539,WALKING,x\n"
@@ -142,3 +142,9 @@ def test_pairs_are_read_from_one_text_or_several() -> None:
     for wrong in ("a", "=b", "a=", "a=b,a=c"):
         with pytest.raises(ConfigError, match="--map"):
             pairs([wrong], "--map")
+
+
+def test_a_decimal_comma_is_found_in_the_file(tmp_path: Path) -> None:
+    it = table(tmp_path, "Zeit;Temp\n01.02.2026 10:00;5,1\n01.02.2026 11:00;5,2\n")
+    options = Options(columns={"Temp": "temperature"}, time="Zeit:%d.%m.%Y %H:%M")
+    assert [json.loads(m.payload)["temperature"] for m in messages(it, "environment", options)] == [5.1, 5.2]
