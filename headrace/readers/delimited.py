@@ -39,6 +39,7 @@ def open_file(source: Source, options: Mapping[str, str]) -> "Delimited":
         encoding=(),
         delimiter=(),
         header=(),
+        first_row=(),
         units=("row", "none"),
         decimal=(".", ","),
         thousands=(),
@@ -54,13 +55,13 @@ def open_file(source: Source, options: Mapping[str, str]) -> "Delimited":
     if layout.kind != PACKETS:
         return Delimited(source, found, {"": layout}, size=size)
     layouts = {}
-    others = {name: word for name, word in options.items() if name != "header"}
+    others = {name: word for name, word in options.items() if name not in ("header", "first_row")}
     for part in parts_of(textlines.blocks(source, found.name), PACKET_HEADER.encode(), place=str(source.path)):
         text = part.sample.decode(errors="replace")
         mode = text.split("\n", 1)[1].split("\t", 1)[0]
         one = layout_of(text, others, place=f"{source.path}: line {part.line}")
         name = f"mode {mode}" if mode and f"mode {mode}" not in layouts else f"line {part.line}"
-        layouts[name] = one._replace(skip=0)
+        layouts[name] = one
     return Delimited(source, found, layouts, size=size)
 
 
@@ -91,6 +92,7 @@ class Delimited:
             "encoding": self._encoding,
             "delimiter": delimiter,
             "header": str(layout.header or NO_HEADER),
+            "first_row": str(layout.skip + 1),
             "units": layout.units,
             "decimal": layout.marks.decimal,
             "thousands": layout.marks.thousands,
@@ -110,12 +112,13 @@ class Delimited:
     def rows(self, table: int = 0) -> Iterator[Rows]:
         """The same, with the line at which each row begins."""
         layout = self._layouts[table]
-        cutter = Cutter(layout)
         blocks = textlines.blocks(self._source, self._encoding, self._size)
         if layout.kind != PACKETS:
+            cutter = Cutter(layout)
             for block, last in blocks:
                 yield cutter.cut(block, last=last)
             return
+        cutter = Cutter(layout._replace(skip=0))  # rows_of() gives no headers
         for lines, last, number in rows_of(blocks, PACKET_HEADER.encode(), layout.again.encode()):
             yield cutter.cut(lines, last=last, line=number)
 

@@ -45,7 +45,7 @@ def split(text: str, delimiter: str) -> list[str]:
         found = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [""])
     except csv.Error:  # a cell that is too long
         found = text.split(delimiter)
-    return [it.strip() for it in found]
+    return [it.strip() for it in found] or [""]
 
 
 def lines_of(head: Sequence[str], delimiter: str) -> list[Line]:

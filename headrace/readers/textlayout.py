@@ -1,5 +1,6 @@
 """How a file of delimited text is laid out: found in its first lines, unless options say it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from headrace.readers.textmarks import Marks, marks_of
 WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "blanks": BLANKS, "none": NONE}
 NO_HEADER = "none"
 _PREAMBLE_SHOWN = 12  # lines
+_DIGIT = re.compile(r"\d")
 _COMMENT = ("#", "%", "//")
 
 
@@ -66,6 +68,7 @@ def layout_of(text: str, options: Mapping[str, str], *, place: str) -> Layout:
     kind = options.get("layout", "")
     e4 = known.e4_of(lines) if kind == known.E4 or not (kind or options.get("header")) else None
     header, units, skip = (None, None, e4.skip) if e4 else _header(lines, body, options, place)
+    skip = _asked_skip(options, header, place) if "first_row" in options and not e4 else skip
     columns = e4.columns if e4 else _columns(header, units, body)
     found, clock = _clock(e4, head, kind)
     if kind and found != kind:
@@ -117,6 +120,13 @@ def _asked_delimiter(options: Mapping[str, str]) -> str:
     return found
 
 
+def _asked_skip(options: Mapping[str, str], header: Line | None, place: str) -> int:
+    word, least = options["first_row"], header.number if header else 0
+    if not word.isdigit() or int(word) <= least:
+        raise ConfigError(f"{place}: option first_row: {word!r} is no line after line {least}")
+    return int(word) - 1
+
+
 def _is_comment(line: Line) -> bool:
     return line.text.lstrip().startswith(_COMMENT) and line.text.lstrip()[1:2] not in (",", ";", "\t", "|")
 
@@ -131,13 +141,19 @@ def _header(
         if not chosen:
             words = f"{asked!r} is no line among the first {len(lines)}, and not {NO_HEADER!r}"
             raise ConfigError(f"{place}: option header: {words}")
-        return _with_units(chosen[0], [it for it in lines if it.number > chosen[0].number][:1], options)
+        after = [it for it in lines if it.number > chosen[0].number]
+        begin = options.get("first_row", "")
+        after = [it for it in after if it.number < int(begin)] if begin.isdigit() else after[:1]
+        header = _without_mark(chosen[0]) if _is_comment(chosen[0]) else chosen[0]
+        return _with_units(header, after, options)
     first = _first_row(lines, body)
     if asked:
         return None, None, first
     if not any(body.typed):
         given = [it for it in lines if it.text.strip() and not _is_comment(it) and len(it.cells) == body.width]
         found = (given or lines)[0]
+        if _is_like(found, given[1:]):
+            return None, None, found.number - 1
         return _with_units(found, [it for it in lines if it.number > found.number][:1], options)
     last = _last_header(lines, body)
     if last is None:
@@ -159,20 +175,37 @@ def _with_units(header: Line, after: Sequence[Line], options: Mapping[str, str])
     return header, units, (units or header).number
 
 
+def _is_like(first: Line, rows: Sequence[Line]) -> bool:
+    """Whether the first of lines of words is one of them: digits stand where most of the others have digits."""
+    for i, cell in enumerate(first.cells):
+        others = [it.cells[i] for it in rows if i < len(it.cells)]
+        if _DIGIT.search(cell) and sum(_DIGIT.search(it) is not None for it in others) * 10 > len(others) * 9:
+            return True
+    return False
+
+
 def _comment_header(lines: Sequence[Line], body: Body, first: int) -> tuple[Line | None, None, int]:
     """The header where it stands in the last comment before the rows: "# time x y", as NumPy writes it."""
     for it in lines:
         if it.number == first and _is_comment(it):
-            cells = tuple(cell for cell in (it.cells[0].lstrip("#%/ "), *it.cells[1:]) if cell)
-            if len(cells) == body.width and is_header(it._replace(cells=cells, raw=len(cells)), body):
-                return it._replace(cells=cells), None, first
+            plain = _without_mark(it)
+            if len(plain.cells) == body.width and is_header(plain, body):
+                return plain, None, first
     return None, None, first
+
+
+def _without_mark(line: Line) -> Line:
+    """A comment's cells without the mark of the comment."""
+    cells = tuple(cell for cell in (line.cells[0].lstrip("#%/ "), *line.cells[1:]) if cell)
+    return line._replace(cells=cells, raw=len(cells))
 
 
 def _first_row(lines: Sequence[Line], body: Body) -> int:
     """Lines before the first one that is like the rows."""
+    words = not any(body.typed)
     for it in lines:
-        if is_row(it, body) and not _is_comment(it):
+        fits = len(it.cells) == body.width and it.text.strip() if words else is_row(it, body)
+        if fits and not _is_comment(it):
             return it.number - 1
     return lines[0].number - 1
 

@@ -170,6 +170,12 @@ def test_a_file_without_a_header_keeps_its_first_row(read: Reading) -> None:
     assert read("112 \n98 \n69 \n", "RUL.txt").rows == {0: ["112"], 1: ["98"], 2: ["69"]}
 
 
+def test_rows_of_words_only_have_a_header_unless_it_is_like_them(read: Reading) -> None:
+    assert read("id,room\na7,north\nb8,south\n").names == ["id", "room"]
+    found = read("a7:floor1,north\nb8:floor2,south\nc9:floor1,east\n")
+    assert (found.names, len(found.rows)) == (["column 1", "column 2"], 3)
+
+
 def test_a_row_of_words_among_rows_is_no_header(read: Reading) -> None:
     found = read("1,5.1\n2,5.2\nerror,error\n4,5.4\n5,5.5\n6,5.6\n7,5.7\n")
     assert found.dialect["header"] == "none"
@@ -181,7 +187,7 @@ def test_the_second_opening_with_the_found_options_is_the_same(read: Reading) ->
     first = read(data)
     assert first.dialect == {
         "encoding": "utf-8", "delimiter": "semicolon", "header": "2", "units": "row", "decimal": ",", "thousands": ".",
-        "layout": "plain",
+        "layout": "plain", "first_row": "4",
     }  # fmt: skip
     again = read(data, **first.dialect)
     assert (again.rows, again.table, again.dialect) == (first.rows, first.table, first.dialect)
@@ -191,6 +197,7 @@ def test_options_that_are_wrong(read: Reading) -> None:
     for options, words in (
         ({"quote": "x"}, "'quote': the format has no such option"),
         ({"delimiter": "komma"}, "delimiter: 'komma' is no single character"),
+        ({"first_row": "1"}, "first_row: '1' is no line after line 1"),
         ({"header": "99"}, "header: '99' is no line among the first 3"),
         ({"decimal": ";"}, "decimal: ';' is none of"),
         ({"thousands": "."}, "thousands: '.' is the decimal mark"),
@@ -334,3 +341,47 @@ def test_a_blocks_end_changes_nothing_and_no_row_is_lost(
     assert (whole.rows, whole.left) == (parts.rows, parts.left)
     numbers = sorted([*whole.rows, *whole.reasons])
     assert numbers == list(range(len(whole.rows) + len(whole.left)))
+
+
+HEADS = """t,x
+t;x
+t\tx
+1,2
+1;2
+1;2,5
+1\t2.5
+1 2
+a b
+# a b
+#,x
+sep=;
+
+ms,m/s2
+x
+5
+2026-01-01 10:00:00,5
+NA,NA
+4,4
+,,
+1,2,3,
+"a","b"
+"1,5";7
+a,b,c
+1552000000,1552000000
+Mode\tFreq\tTimestamp"""
+some_line = st.sampled_from(HEADS.split("\n"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(lines=st.lists(some_line, min_size=1, max_size=12), last=st.booleans())
+def test_what_is_found_opens_the_file_in_the_same_way(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], last: bool
+) -> None:
+    path = tmp_path_factory.mktemp("x") / "a.csv"
+    path.write_text("\n".join(lines) + ("\n" if last else ""))
+    try:
+        first = Read(path)
+    except ConfigError:  # no table: any other error is a fault
+        return
+    again = Read(path, first.dialect)
+    assert (again.dialect, again.table, again.rows, again.left) == (first.dialect, first.table, first.rows, first.left)
