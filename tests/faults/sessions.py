@@ -12,6 +12,7 @@ from tests.faults.world import World
 
 QUIET_SECONDS = 1.0
 LOST, CONNECTIONS = "headrace_bridge_sessions_lost_total", "headrace_bridge_connections_total"
+DELIVERED, HELD = "headrace_bridge_messages_total", "headrace_bridge_in_flight_records"
 
 
 def _discard_session(world: World) -> None:
@@ -43,7 +44,8 @@ def lost(*, killed: bool) -> "Fault":
 
     Nothing is sent at that very moment: a broker without the session has nobody to queue for. Acknowledgements that
     Kafka's late answers release then belong to another connection's messages; a bridge that sends them, and is
-    killed, has lost those.
+    killed, has lost those. It is killed once these answers have come: until then nobody but the bridge has the messages
+    of the session that the broker forgot.
     """
 
     def strike(world: World) -> None:
@@ -54,13 +56,14 @@ def lost(*, killed: bool) -> "Fault":
             world.sleep(0.5, 2)
             world.fleet.rate = 0
             world.sleep(QUIET_SECONDS)
+            of_old = _counted(world, DELIVERED) + _counted(world, HELD)
             _discard_session(world)
             world.wait("the bridge to miss its session", lambda: _counted(world, LOST) > before, 30)
             world.sleep(1)  # it subscribes again
             world.fleet.rate = rate
             world.sleep(0.5, 2)
         if killed:
-            world.sleep(0.2, 0.6)
+            world.wait("Kafka's late answers", lambda: _counted(world, DELIVERED) >= of_old, 30)
             pid = world.pid("bridge")
             world.kill("bridge")
             world.wait_restarted("bridge", pid)
