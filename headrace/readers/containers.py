@@ -24,6 +24,7 @@ RATIO_FROM = 100 * 1024**2
 _HIDDEN = {"__macosx", "thumbs.db", "desktop.ini"}
 _UNFINISHED = re.compile(r"^~\$|(~|\.(tmp|part|partial|crdownload|filepart))$", re.IGNORECASE)
 _PACKED = re.compile(r"\.(7z|rar|tar|tar\.\w+|tgz)$", re.IGNORECASE)
+_DOCUMENTS = {"[Content_Types].xml", "mimetype", "log.bin", "activity.bin"}
 _ZIP = (b"PK\3\4", b"PK\5\6")
 
 
@@ -50,7 +51,7 @@ class Contents(NamedTuple):
 
 
 def is_container(path: Path) -> bool:
-    """Whether it is a folder or a zip file. A spreadsheet is a zip file too, and none here."""
+    """Whether it is a folder or a zip file. A workbook is a zip file too, as ActiGraph's is, and none here."""
     if path.is_dir():
         return True
     try:
@@ -58,7 +59,7 @@ def is_container(path: Path) -> bool:
             if file.read(4) not in _ZIP:
                 return False
         with zipfile.ZipFile(path) as it:
-            return not {"[Content_Types].xml", "mimetype"} & set(it.namelist())
+            return not _DOCUMENTS & set(it.namelist())
     except zipfile.BadZipFile:
         return True  # a broken one: `contents` says so
     except OSError:

@@ -36,6 +36,7 @@ class Known(NamedTuple):
 READERS: dict[str, Known] = {
     "parquet": Known("parquet", "Parquet, Arrow and Feather"),
     "wave": Known("wave", "WAV"),
+    "gt3x": Known("gt3x", "ActiGraph's gt3x"),
     "edf": Known("edf", "EDF and BDF"),
     "senml": Known("senml", "SenML in JSON"),
     "jsonlines": Known("jsonlines", "JSON lines or a list of JSON objects"),

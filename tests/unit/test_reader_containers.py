@@ -163,9 +163,13 @@ def test_what_is_no_container(tmp_path: Path) -> None:
     sheet = tmp_path / "x.xlsx"
     with zipfile.ZipFile(sheet, "w") as out:
         out.writestr("[Content_Types].xml", "")
+    monitor = tmp_path / "x.gt3x"
+    with zipfile.ZipFile(monitor, "w") as out:
+        out.writestr("info.txt", "")
+        out.writestr("log.bin", "")
     text = tmp_path / "x.zip"
     text.write_text("a,b\n")
-    assert not any(map(containers.is_container, (sheet, text, tmp_path / "nothing")))
+    assert not any(map(containers.is_container, (sheet, monitor, text, tmp_path / "nothing")))
     text.write_bytes(b"PK\3\4broken")
     assert containers.is_container(text)
     with pytest.raises(ConfigError, match=r"no zip file that can be read: .* Copy it again"):
