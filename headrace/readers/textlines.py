@@ -10,7 +10,9 @@ from headrace.readers.source import HEAD, Source, broken
 
 BLOCK = 1024 * 1024  # bytes that are read at once
 LONGEST = 16 * 1024 * 1024  # bytes of a line: a cell may be a waveform; what is longer is not kept in memory
+CUT = b"\xff\0CUT"  # at the end of what is given of a longer line
 NOT_TEXT = b"\xff"  # stands where bytes can't be decoded; no UTF-8 has it
+_GIVEN = 4096  # bytes of a line too long
 _MARKS = (  # the longer ones first: that of UTF-32 begins as that of UTF-16 does
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -79,7 +81,7 @@ def blocks(source: Source, name: str, size: int = BLOCK) -> Iterator[tuple[bytes
     """All lines of the file as UTF-8, many at once, and whether this is the last of the blocks.
 
     A line ends with LF, CR LF or CR in the file, with LF here; all blocks but the last end so. Of a line that is longer
-    than LONGEST, the first LONGEST + 1 bytes are given. Where the gzip file is broken, its whole lines come first.
+    than LONGEST, the beginning is given, then CUT. Where the gzip file is broken, its whole lines come first.
     """
     rest, cut, first = b"", False, True  # `cut`: what comes before the next line's end is of a line too long
     for part, last in _utf8(source, name, size):
@@ -96,7 +98,7 @@ def blocks(source: Source, name: str, size: int = BLOCK) -> Iterator[tuple[bytes
         end = whole.rfind(b"\n") + 1
         rest = whole[end:]
         if len(rest) > LONGEST:
-            rest, cut = rest[: LONGEST + 1], True
+            rest, cut = rest[:_GIVEN] + CUT, True
         if end:
             yield whole[:end], False
 

@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from pyarrow import csv as arrow_csv
 from headrace.readers.base import SHOWN, LeftOut
 from headrace.readers.dialects import BLANKS
 from headrace.readers.textlayout import Layout
-from headrace.readers.textlines import LONGEST
+from headrace.readers.textlines import CUT, LONGEST
 from headrace.readers.textvectors import Ints, Lines, has_edge_blanks, single_tabs, trimmed
 
 csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
@@ -169,7 +171,7 @@ class Cutter:
     def _odd(self, lines: Lines, i: int, *, last: bool, unended: bool) -> _Cut | None:
         """What a line is that is not simply a row. None where the lines after it are needed, and are not here."""
         line, end = lines.line(i), unended and i == lines.count - 1
-        if len(line) > LONGEST:
+        if len(line) > LONGEST or line.endswith(CUT):
             return _Cut(None, TOO_LONG)
         if b"\0" in line:
             return _Cut(None, NULS)
@@ -188,8 +190,8 @@ class Cutter:
             whole = min(AHEAD, lines.count - i)
             if whole < AHEAD and not last:
                 return None
-            more = [lines.text(k, whole=True) for k in range(i + 1, i + whole)]
-            cells, taken = _over_lines([text, *more], self._delimiter)
+            more = (lines.text(k, whole=True) for k in range(i + 1, i + whole))
+            cells, taken = _over_lines(chain((text + "\n",), more), self._delimiter)
             if cells is None or len(cells) != self._width:
                 return _Cut(None, UNENDED if end else QUOTE)
         return self._judged(cells, text, taken, end=end or (unended and i + taken == lines.count))
@@ -224,10 +226,9 @@ def _quoted(text: str, delimiter: str) -> list[str] | None:
     return None
 
 
-def _over_lines(lines: list[str], delimiter: str) -> tuple[list[str] | None, int]:
+def _over_lines(lines: Iterator[str], delimiter: str) -> tuple[list[str] | None, int]:
     """The cells of a row that goes over several lines, and how many. None where its quote is never closed."""
-    lines[0] += "\n"
-    reader = csv.reader(iter(lines), delimiter=delimiter, strict=True, skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
         return next(reader), reader.line_num
     except csv.Error:

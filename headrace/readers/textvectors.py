@@ -51,17 +51,23 @@ class Lines:
         lengths = np.diff(self._ends, prepend=-1) - 1
         odd |= (lengths == 0) | (lengths > LONGEST)
         if b"\0" in self.data:
-            odd[np.searchsorted(self._ends, np.flatnonzero(self._values == 0))] = True
+            odd |= self._with(self._values == 0)
         if not self.data.isascii():
             try:
                 self.data.decode()
             except UnicodeDecodeError:
-                odd[np.searchsorted(self._ends, np.flatnonzero(self._values > 127))] = True
+                odd |= self._with(self._values > 127)
         place = self.data.find(again) if again else -1
         while place >= 0:
             odd[np.searchsorted(self._ends, place)] = True
             place = self.data.find(again, place + len(again))
         return odd
+
+    def _with(self, flags: Flags) -> Flags:
+        """Which lines have a byte of those."""
+        begins = np.concatenate((np.zeros(1, np.int64), self._ends[:-1] + 1))
+        found: Flags = np.logical_or.reduceat(flags, begins)
+        return found
 
     def _outside_quotes(self, marks: Ints, odd: Flags) -> Ints:
         """The delimiters that are not within quotes. Marks the lines of which the quotes are not simply pairs."""
