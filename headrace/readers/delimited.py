@@ -46,7 +46,7 @@ def open_file(source: Source, options: Mapping[str, str]) -> "Delimited":
         layout=LAYOUTS,
     )
     head = source.head()
-    found = textlines.encoding(head)
+    found = textlines.encoding_of(source, head)
     if "encoding" in options:
         asked = textlines.asked(options["encoding"], head)
         found = found if asked.name == found.name else asked

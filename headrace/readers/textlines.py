@@ -9,6 +9,7 @@ from headrace.errors import ConfigError
 from headrace.readers.source import HEAD, Source, broken
 
 BLOCK = 1024 * 1024  # bytes that are read at once
+SEARCHED = 64 * 1024 * 1024  # bytes, about, in which the encoding is looked for
 LONGEST = 16 * 1024 * 1024  # bytes of a line: a cell may be a waveform; what is longer is not kept in memory
 CUT = b"\xff\0CUT"  # at the end of what is given of a longer line
 NOT_TEXT = b"\xff"  # stands where bytes can't be decoded; no UTF-8 has it
@@ -47,10 +48,40 @@ def encoding(head: bytes) -> Encoding:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD)
     except UnicodeDecodeError as e:
-        latin = any(byte in head for byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D))
-        name = "latin-1" if latin else "cp1252"
-        return Encoding(name, f"not UTF-8 (byte {e.start} is {head[e.start]:#04x}): taken for {name}")
+        return _western(head[e.start :], e.start)
     return Encoding("utf-8")
+
+
+def encoding_of(source: Source, head: bytes) -> Encoding:
+    """The encoding of a file. Where it begins with plain ASCII, the first other byte within SEARCHED decides."""
+    if len(head) < HEAD or not head.isascii() or 0 in head:
+        return encoding(head)
+    at = 0
+    try:
+        for part, _ in _parts(source, BLOCK):
+            if not part.isascii():
+                place = next(i for i, byte in enumerate(part) if byte > 127)
+                return Encoding("utf-8") if _begins_utf8(part[place:]) else _western(part[place:], at + place)
+            at += len(part)
+            if at >= SEARCHED:
+                break
+    except ConfigError:  # a broken file: its rows come first
+        pass
+    return Encoding("utf-8")
+
+
+def _begins_utf8(data: bytes) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        return any(decoder.decode(data[i : i + 1]) for i in range(4)) or True  # or the rest is in the next block
+    except UnicodeDecodeError:
+        return False
+
+
+def _western(data: bytes, place: int) -> Encoding:
+    """`data`: from the first byte on that is not UTF-8, which is the file's byte `place`."""
+    name = "latin-1" if any(byte in data for byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D)) else "cp1252"
+    return Encoding(name, f"not UTF-8 (byte {place} is {data[0]:#04x}): taken for {name}")
 
 
 def asked(name: str, head: bytes) -> Encoding:

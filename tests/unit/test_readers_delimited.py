@@ -107,6 +107,15 @@ def test_encodings_and_ends_of_lines(read: Reading, encoding: str, end: str, siz
     assert any("cp1252" in it for it in found.table.notes) == (encoding == "cp1252")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_the_first_letter_that_is_not_ascii_may_come_late(read: Reading, encoding: str) -> None:
+    text = "n;place\n" + "".join(f"{i};north\n" for i in range(200_000)) + "200000;Süd\n"
+    found = read(text.encode(encoding))
+    assert (found.dialect["encoding"], found.rows[200_000]) == (encoding, ["200000", "Süd"])
+    assert len(found.table.notes) == (encoding == "cp1252")
+    assert read(text.encode("utf-8"), encoding="cp1252").rows[200_000] == ["200000", "SÃ¼d"]
+
+
 def test_a_big_endian_mark_and_an_encoding_that_is_asked(read: Reading) -> None:
     assert read(b"\xfe\xff" + PLAIN.encode("utf-16-be")).dialect["encoding"] == "utf-16-be"
     assert read("time,Wert\n1,я\n".encode("cp1251"), encoding="cp1251").rows == {0: ["1", "я"]}
