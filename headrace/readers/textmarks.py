@@ -109,7 +109,8 @@ def _without_marks(text: pa.Array, decimal: str, thousands: str) -> pa.Array:
         text = pc.if_else(grouped, pc.replace_substring_regex(text, mark, ""), text)
     if decimal == ",":
         pointed = pc.match_substring(text, ".")
-        text = pc.if_else(pointed, pc.binary_join_element_wise(text, pa.scalar("?"), ""), text)  # 1.5 is no number here
+        if pc.any(pointed).as_py():  # 1.5 is no number here
+            text = pc.if_else(pointed, pc.binary_join_element_wise(text, pa.scalar("?"), ""), text)
         text = pc.replace_substring(text, ",", ".")
     return text
 
