@@ -82,7 +82,9 @@ class _Gt3x:
             for record in self._records():
                 found.add(record.kind)
         except ConfigError:
-            pass  # it comes again, after the rows before it
+            if not found:
+                raise
+            # else it comes again, after the rows before it
         notes = (f"{told.get('Device Type', 'ActiGraph')} {serial}", "times are those of the device, without a zone")
         self._names = [name for name, (kinds, _) in _TABLES.items() if found & set(kinds)]
         if not self._names:
@@ -91,7 +93,11 @@ class _Gt3x:
 
     def _records(self) -> Iterator[_Record]:
         at = 0
-        with self._zip.open(_LOG) as raw:
+        try:
+            member = self._zip.open(_LOG)
+        except _ERRORS as e:
+            raise self._broken(str(e)) from None
+        with member as raw:
             log = io.BufferedReader(cast("io.RawIOBase", raw), 1024 * 1024)
             while True:
                 try:

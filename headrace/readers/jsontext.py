@@ -7,7 +7,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from io import BufferedReader
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -54,9 +54,12 @@ def _int(text: str) -> int | Number:
 def _float(text: str) -> float | Number:
     value = float(text)
     told = repr(value)
-    if told == text or (value - value == 0 and Decimal(told) == Decimal(text)):
+    if told == text:
         return value
-    return Number(text)
+    try:
+        return value if value - value == 0 and Decimal(told) == Decimal(text) else Number(text)
+    except InvalidOperation:  # an exponent of 20 digits
+        return Number(text)
 
 
 def number(text: str, *, literal: bool = False) -> Any:

@@ -5,7 +5,7 @@ to a comma, is a column without a name. The older form with the records in `e`, 
 """
 
 from collections.abc import Iterator, Mapping
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 from headrace.readers import jsontext
@@ -130,7 +130,10 @@ def _sum(value: Any, base: Any, *, literal: bool) -> Any:
         return base if value is None else value
     if type(value) is str or not all(type(it) in {int, float, Number} for it in (value, base)):
         return Bad("a base, and a value that is no number")
-    one, two = (Decimal(str(it)) for it in (value, base))
+    try:
+        one, two = (Decimal(str(it)) for it in (value, base))
+    except InvalidOperation:  # an exponent of 20 digits
+        return Bad("a number too large to be added to its base")
     if not all(it.is_finite() and abs(it.adjusted()) < 300 for it in (one, two)):
         return Bad("a number too large to be added to its base")
     return jsontext.number(f"{_SUM.add(one, two):f}", literal=literal)

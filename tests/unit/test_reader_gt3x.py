@@ -127,6 +127,11 @@ def test_files_that_are_not_read(file: Path) -> None:
                 out.writestr(name, INFO)
         with Source(file) as source, pytest.raises(ConfigError, match=words):
             gt3x.open_file(source, {})
+    write(file, log)
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"log.bin", b"log.bim", 1))  # its name in the directory is another
+    with Source(file) as source, pytest.raises(ConfigError, match=r"header b'log\.bim' differ"):
+        gt3x.open_file(source, {})
     file.write_bytes(b"PK\3\4")
     with Source(file) as source, pytest.raises(ConfigError, match=r"broken: .* Copy it again"):
         gt3x.open_file(source, {})

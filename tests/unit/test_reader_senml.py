@@ -73,7 +73,7 @@ def test_digits_are_kept_where_a_base_is_added(file: Path) -> None:
 def test_records_that_are_no_reading_are_left_out_and_keep_their_numbers(file: Path) -> None:
     records = [
         {"bn": "a"}, {"bt": 5, "bv": 1}, {"n": "x", "vs": "q"}, {"n": "x", "v": 1, "vs": "q"}, {"n": "x", "z_": 1},
-        {"n": "x", "bver": 11, "v": 1}, 5, {"bn": "", "v": 1}, {"n": "x", "v": [1]}, {"n": "x", "v": 1e301},
+        {"n": "x", "bver": 11, "v": 1}, 5, {"bn": "", "v": 1}, {"n": "x", "v": [1]}, {"n": "x", "v": "1e301"},
         {"n": "y", "v": 1, "bver": 5},
     ]  # fmt: skip
     expected = [
@@ -93,6 +93,12 @@ def test_records_that_are_no_reading_are_left_out_and_keep_their_numbers(file: P
     assert [(o.number, o.place, o.reason) for o in it.left_out[9:]] == [
         (11, "line 2", "a blank line"), (12, "line 3", "the last line, half-written"),
     ]  # fmt: skip
+
+
+def test_a_number_with_a_large_exponent_is_added_to_no_base(file: Path) -> None:
+    file.write_text('[{"bn":"a","bv":1,"v":1e99999999999999999999},{"v":1}]')
+    it = read(senml, file)
+    assert (it.columns["v"], it.left_out[0].reason) == ([2], "a number too large to be added to its base")
 
 
 def test_bases_end_with_their_pack_and_go_on_in_a_stream_of_records(file: Path) -> None:
