@@ -3,9 +3,11 @@
 A member of a zip file is copied to a temporary file while it is read, so that a reader may jump about in it.
 """
 
+import lzma
 import os
 import re
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -25,6 +27,9 @@ _HIDDEN = {"__macosx", "thumbs.db", "desktop.ini"}
 _UNFINISHED = re.compile(r"^~\$|(~|\.(tmp|part|partial|crdownload|filepart))$", re.IGNORECASE)
 _PACKED = re.compile(r"\.(7z|rar|tar|tar\.\w+|tgz)$", re.IGNORECASE)
 _DOCUMENTS = {"[Content_Types].xml", "mimetype", "log.bin", "activity.bin"}
+_BROKEN = (  # what zipfile raises for broken files
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, IndexError, RuntimeError, ValueError,
+)  # fmt: skip
 _ZIP = (b"PK\3\4", b"PK\5\6")
 
 
@@ -60,10 +65,10 @@ def is_container(path: Path) -> bool:
                 return False
         with zipfile.ZipFile(path) as it:
             return not _DOCUMENTS & set(it.namelist())
-    except zipfile.BadZipFile:
-        return True  # a broken one: `contents` says so
     except OSError:
         return False
+    except _BROKEN:
+        return True  # a broken one: `contents` says so
 
 
 def contents(path: Path) -> Contents:
@@ -116,7 +121,7 @@ class _Member(NamedTuple):
             except NotImplementedError:
                 words = "packed in a way that is not read. Unpack it, and give the folder"
                 raise ConfigError(f"{self.shown}: {words}") from None
-            except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as e:
+            except (*_BROKEN, OSError) as e:
                 words = (e.strerror if isinstance(e, OSError) else None) or str(e)
                 raise ConfigError(f"{self.shown}: can't be unpacked: {words}. Copy the zip file again") from None
             with Source(self.shown, Path(copy.name)) as it:
@@ -158,7 +163,7 @@ class _Found:
             with zipfile.ZipFile(path) as it:
                 members = {info.filename: info for info in it.infolist() if not info.is_dir()}  # of copies the last
                 copies = sum(not info.is_dir() for info in it.infolist()) - len(members)
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError) as e:
+        except (*_BROKEN, OSError) as e:
             words = (e.strerror if isinstance(e, OSError) else None) or str(e)
             raise ConfigError(f"{path}: no zip file that can be read: {words}. Copy it again") from None
         size, packed = sum(it.file_size for it in members.values()), path.stat().st_size

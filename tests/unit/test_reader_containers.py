@@ -134,6 +134,25 @@ def test_members_that_cannot_be_unpacked_are_named_and_the_others_are_read(
         assert source.head() == b"good"
 
 
+def test_a_broken_member_of_another_packing_and_a_directory_that_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as out:
+        out.writestr("a.csv", "1,2,3\n" * 1000)
+    whole = path.read_bytes()
+    broken = bytearray(whole)
+    broken[39:44] = b"\xff" * 5
+    path.write_bytes(broken)
+    assert "can't be unpacked" in member(path)
+    directory = whole.index(b"PK\1\2")
+    for at, data in ((6, b"\xff"), (28, b"\0\0")):  # a version of the future; a name without a letter
+        broken = bytearray(whole)
+        broken[directory + at : directory + at + len(data)] = data
+        path.write_bytes(broken)
+        assert containers.is_container(path)
+        with pytest.raises(ConfigError, match="no zip file that can be read"):
+            containers.contents(path)
+
+
 def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
