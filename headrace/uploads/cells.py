@@ -1,0 +1,118 @@
+"""Cells of a file as values of a contract's field, in columns. Which values are good, clean judges: not here."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.contracts import columnar, conversion
+from headrace.contracts.kinds import NO_VALUE
+from headrace.contracts.model import Field
+from headrace.errors import ConfigError
+
+Bools = npt.NDArray[np.bool_]
+_NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
+_WHOLE = r"^[+-]?\d{1,19}(\.0*)?$"
+_TRUE, _FALSE = pa.array(["true", "1", "yes"]), pa.array(["false", "0", "no"])
+_RANGE = {"int": 2**31, "long": 2**63}
+
+
+class Written(NamedTuple):
+    """How cells are written."""
+
+    decimal: str = "."
+    thousands: str = ""
+    nothing: frozenset[str] = NO_VALUE  # what stands where there is no number, or neither true nor false
+    unit: str = ""  # of the numbers; "" where it is the field's
+
+
+class Cells(NamedTuple):
+    """A column of values; null: the cell is empty, or `wrong`: it holds what the field can't be."""
+
+    values: pa.Array
+    wrong: Bools
+
+
+def read(cells: pa.Array, field: Field, written: Written) -> Cells:
+    """The cells as values of the field. ConfigError: it can't be filled from cells, or the unit not be converted."""
+    kind = columnar.arrow_type(field.type)
+    text = pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
+    if text and field.kind not in {"string", "enum"}:
+        cells = pc.if_else(pc.is_in(cells, pa.array(sorted(written.nothing))), pa.scalar(None, cells.type), cells)
+    there = cells.is_valid()
+    if field.kind in {"double", "float"}:
+        values = _converted(_numbers(cells, written) if text else _cast(cells, pa.float64()), field, written)
+        values = _cast(values, kind)
+        values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, kind))
+        if not text and field.nullable:  # NaN is how such a file says that there is none
+            there = pc.and_(there, pc.fill_null(pc.is_finite(cells), fill_value=False))
+    elif field.kind in _RANGE:
+        values = _whole(cells, written, field.kind) if text else _cast(cells, kind)
+    elif field.kind == "boolean":
+        values = _truth(cells) if text else _cast(cells, kind)
+    else:
+        values = _cast(cells, kind)
+        if field.kind == "enum":
+            values = pc.if_else(pc.is_in(values, pa.array(field.type.symbols, kind)), values, pa.scalar(None, kind))
+    wrong = pc.and_(there, values.is_null()).to_numpy(zero_copy_only=False)
+    return Cells(values, wrong)
+
+
+def _numbers(cells: pa.Array, written: Written) -> pa.Array:
+    plain = _pointed(cells, written)
+    fits = pc.match_substring_regex(plain, _NUMBER)
+    return pc.if_else(fits, plain, pa.scalar(None, plain.type)).cast(pa.float64())
+
+
+def _whole(cells: pa.Array, written: Written, kind: str) -> pa.Array:
+    plain = _pointed(cells, written)
+    fits = pc.match_substring_regex(plain, _WHOLE)
+    digits = pc.replace_substring_regex(pc.if_else(fits, plain, pa.scalar(None, plain.type)), r"\.0*$|^\+", "")
+    return _cast(digits, pa.int32() if kind == "int" else pa.int64())
+
+
+def _cast(cells: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Null where a cell can't be of the type."""
+    try:
+        return cells.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # does not say which cells
+        return pa.array([_fitting(cell, kind) for cell in cells], kind)
+
+
+def _fitting(cell: pa.Scalar, kind: pa.DataType) -> object:
+    try:
+        return cell.cast(kind).as_py()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+
+
+def _pointed(cells: pa.Array, written: Written) -> pa.Array:
+    """Numbers with a point and without marks of thousands."""
+    if written.thousands:
+        mark = re.escape(written.thousands)
+        grouped = pc.match_substring_regex(cells, rf"^[+-]?\d{{1,3}}({mark}\d{{3}})+([^\d].*)?$")
+        cells = pc.if_else(grouped, pc.replace_substring(cells, written.thousands, ""), cells)
+    if written.decimal != ".":
+        fits = pc.match_substring_regex(cells, rf"^[+-]?\d*{re.escape(written.decimal)}\d+([eE][+-]?\d+)?$")
+        cells = pc.if_else(fits, pc.replace_substring(cells, written.decimal, "."), cells)
+    return cells
+
+
+def _truth(cells: pa.Array) -> pa.Array:
+    small = pc.utf8_lower(cells)
+    yes, no = pc.is_in(small, _TRUE), pc.is_in(small, _FALSE)
+    return pc.if_else(pc.or_(yes, no), yes, pa.scalar(None, pa.bool_()))
+
+
+def _converted(values: pa.Array, field: Field, written: Written) -> pa.Array:
+    if not written.unit or written.unit == field.unit:
+        return values
+    convert = conversion.convert(written.unit, field.unit or "")
+    if convert is None:
+        raise ConfigError(f"{field.name}: {next(conversion.problems(field, written.unit))}")
+    there = values.is_valid().to_numpy(zero_copy_only=False)
+    numbers = convert(values.fill_null(0.0).to_numpy())
+    return pa.array(numbers, mask=~there)
