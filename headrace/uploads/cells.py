@@ -27,19 +27,24 @@ class Written(NamedTuple):
     thousands: str = ""
     nothing: frozenset[str] = NO_VALUE  # what stands where there is no number, or neither true nor false
     unit: str = ""  # of the numbers; "" where it is the field's
+    sentinels: tuple[str | float, ...] = ()  # of the field, those that must be found before a conversion
 
 
 class Cells(NamedTuple):
-    """A column of values; null: the cell is empty, or `wrong`: it holds what the field can't be."""
+    """A column of values; null: nothing there, a sentinel, or `wrong`: the cell holds what the field can't be."""
 
     values: pa.Array
     wrong: Bools
+    sentinel: Bools
 
 
 def read(cells: pa.Array, field: Field, written: Written) -> Cells:
     """The cells as values of the field. ConfigError: it can't be filled from cells, or the unit not be converted."""
     kind = columnar.arrow_type(field.type)
     text = pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
+    sentinel = _sentinels(cells, written.sentinels)
+    if sentinel.any():
+        cells = pc.if_else(pa.array(sentinel), pa.scalar(None, cells.type), cells)
     if text and field.kind not in {"string", "enum"}:
         cells = pc.if_else(pc.is_in(cells, pa.array(sorted(written.nothing))), pa.scalar(None, cells.type), cells)
     there = cells.is_valid()
@@ -58,7 +63,24 @@ def read(cells: pa.Array, field: Field, written: Written) -> Cells:
         if field.kind == "enum":
             values = pc.if_else(pc.is_in(values, pa.array(field.type.symbols, kind)), values, pa.scalar(None, kind))
     wrong = pc.and_(there, values.is_null()).to_numpy(zero_copy_only=False)
-    return Cells(values, wrong)
+    return Cells(values, wrong, sentinel)
+
+
+def _sentinels(cells: pa.Array, sentinels: tuple[str | float, ...]) -> Bools:
+    """Cells that hold one of these: a text as it is, a number however it is written."""
+    out = np.zeros(len(cells), np.bool_)
+    if not sentinels:
+        return out
+    kind = cells.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        texts = [s for s in sentinels if isinstance(s, str)]
+        if texts:
+            out |= pc.is_in(cells, pa.array(texts, kind)).to_numpy(zero_copy_only=False)
+        cells = _cast(pc.if_else(pc.match_substring_regex(cells, _NUMBER), cells, pa.scalar(None, kind)), pa.float64())
+    numbers = [float(s) for s in sentinels if not isinstance(s, str)]
+    if numbers and (pa.types.is_floating(cells.type) or pa.types.is_integer(cells.type)):
+        out |= pc.is_in(cells.cast(pa.float64(), safe=False), pa.array(numbers)).to_numpy(zero_copy_only=False)
+    return out
 
 
 def _numbers(cells: pa.Array, written: Written) -> pa.Array:

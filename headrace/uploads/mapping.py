@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from headrace.contracts import columnar
 from headrace.contracts.model import Contract, Field
 from headrace.errors import ConfigError, PoisonError, Reason
-from headrace.protocol.names import ALPHABET, DEVICE, OURS, TIME, is_device_id
+from headrace.protocol.names import ALPHABET, DEVICE, OURS, QUALITY, TIME, is_device_id
 from headrace.readers.base import Batch, Table
 from headrace.uploads import cells, eventtime
 from headrace.uploads.cells import Written
-from headrace.uploads.part import Make, Part, Tell, missing, none
+from headrace.uploads.part import Bools, Make, Part, Tell, missing, none
 from headrace.uploads.profile import STEM, FieldFrom, Profile
 
 Ints = npt.NDArray[np.int64]
@@ -67,7 +67,7 @@ class RowMapping:
     def rows(self, batch: Batch) -> Mapped:
         """The batch as readings. Batches come in the file's order. ConfigError: no time of it has a zone."""
         numbers: Ints = batch.numbers.to_numpy()
-        bad, first = none(len(numbers)), dict[int, PoisonError]()
+        bad, first, notes = none(len(numbers)), dict[int, PoisonError](), list[pa.Array]()
         columns: dict[str, pa.Array] = {}
         for field, make in self._makers.items():
             try:
@@ -78,6 +78,11 @@ class RowMapping:
             for row in np.flatnonzero(part.wrong & ~bad).tolist():
                 first[row] = part.tell(row)
             bad |= part.wrong
+            if part.sentinel is not None and part.sentinel.any():
+                notes.append(pc.if_else(pa.array(part.sentinel), f"{field}:sentinel:null;", ""))
+        if notes:
+            joined = pc.utf8_rtrim(pc.binary_join_element_wise(*notes, ""), ";")  # skipping nulls loses rows (26.0.1)
+            columns[QUALITY] = pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined)
         up, down = _TICKS[self._contract.field(TIME).time_unit]
         columns[TIME] = pa.array(columns[TIME] * up // down)
         if not first:
@@ -120,7 +125,9 @@ class RowMapping:
             return lambda batch: Part(
                 pa.repeat(value, len(batch.numbers)), none(len(batch.numbers)), missing(field.name)
             )
-        at, written = self._at(it.column), self._written._replace(unit=it.unit)
+        # What clean would not find: text among numbers, and numbers that a conversion changes.
+        sentinels = tuple(s for s in field.sentinels if isinstance(s, str) or it.unit)
+        at, written = self._at(it.column), self._written._replace(unit=it.unit, sentinels=sentinels)
 
         def make(batch: Batch) -> Part:
             column = batch.rows.column(at)
@@ -128,7 +135,7 @@ class RowMapping:
             wrong = found.wrong
             if not field.nullable:
                 wrong = wrong | found.values.is_null().to_numpy(zero_copy_only=False)
-            return Part(found.values, wrong, _cell(field, column, written))
+            return Part(found.values, wrong, _cell(field, column, written, found.sentinel), found.sentinel)
 
         return make
 
@@ -148,9 +155,12 @@ class RowMapping:
         return lambda batch: Part(pa.repeat(device, len(batch.numbers)), none(len(batch.numbers)), missing(DEVICE))
 
 
-def _cell(field: Field, column: pa.Array, written: Written) -> Tell:
+def _cell(field: Field, column: pa.Array, written: Written, sentinel: Bools) -> Tell:
     def tell(row: int) -> PoisonError:
         cell = column[row].as_py()
+        if sentinel[row]:
+            words = f"{field.name}: {cell} says that there is no value, and each reading must have one"
+            return PoisonError(Reason.SENTINEL, words, field=field.name, value=str(cell))
         if cell is None or str(cell) in written.nothing:
             return missing(field.name)(row)
         hint = _HINT if _COMMA.fullmatch(str(cell)) and written.decimal == "." else ""

@@ -19,6 +19,7 @@ class Part(NamedTuple):
     values: Any  # an Arrow array, or NumPy's
     wrong: Bools
     tell: Tell
+    sentinel: Bools | None = None  # rows of which a sentinel of the contract was made null
 
 
 Make = Callable[[Batch], Part]  # called with batches in the file's order

@@ -92,3 +92,13 @@ def test_columns_that_have_types_already() -> None:
     assert values([1, 2], DOUBLE, kind=pa.int16()) == [1, 2]
     samples = field({"type": "array", "items": "float"}, max_items=10)
     assert values([[1.0, 2.0], []], samples, kind=pa.list_(pa.float64())) == [[1.0, 2.0], []]
+
+
+def test_sentinels_are_found_before_a_conversion_changes_them() -> None:
+    t = field(["null", "double"], default=None, unit="Cel")
+    written = Written(unit="[degF]", sentinels=("ERR", -999.0))
+    found = read(pa.array(["212", "-999", "-999.0", "ERR", "err"]), t, written)
+    assert found.values.to_pylist() == [100.0, None, None, None, None]
+    assert (found.sentinel.tolist(), found.wrong.tolist()) == ([False, True, True, True, False], [False] * 4 + [True])
+    found = read(pa.array([212.0, -999.0]), t, written)
+    assert (found.values.to_pylist(), found.sentinel.tolist()) == ([100.0, None], [False, True])

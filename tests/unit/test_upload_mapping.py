@@ -128,6 +128,22 @@ def test_date_and_time_in_two_columns_units_and_one_value_for_all() -> None:
     assert [r.error.reason for r in it.refused] == [Reason.MISSING_FIELD]
 
 
+def test_a_sentinel_of_the_contract_is_null_with_a_note() -> None:
+    air = model.parse("environment", (Path(__file__).parents[2] / "schemas" / "environment.avsc").read_text())
+    assert "NA" in air.field("temperature").sentinels
+    data = {
+        **BASE,
+        "stream": "environment",
+        "time": {"columns": ["t"], "form": "s"},
+        "fields": {"temperature": {"column": "T"}, "humidity": {"column": "RH"}},
+    }
+    it = RowMapping(Profile.model_validate(data), air, table(("t", "T", "RH")), "a.csv")
+    found = it.rows(batch([["1", "NA", "NA"], ["2", "21.5", "40"], ["3", None, "NA"]]))
+    assert found.columns["temperature"].to_pylist() == [None, 21.5, None]
+    notes = ["temperature:sentinel:null;humidity:sentinel:null", None, "humidity:sentinel:null"]
+    assert found.columns["_quality"].to_pylist() == notes
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
