@@ -1,6 +1,7 @@
 """Rows of a file's table to readings of a stream: columns of the contract's fields, and the rows that can be none."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -45,15 +46,16 @@ class Mapped(NamedTuple):
 class RowMapping:
     """Makes readings of one table's rows, in order. `name`: the file's, for the device's id and for messages.
 
-    ConfigError: the profile does not fit the table or the contract.
+    `dialect`: how the reader found the file. ConfigError: the profile does not fit the table or the contract.
     """
 
-    def __init__(self, profile: Profile, contract: Contract, table: Table, name: str) -> None:
+    def __init__(
+        self, profile: Profile, contract: Contract, table: Table, name: str, dialect: Mapping[str, str]
+    ) -> None:
         self._contract, self._table, self._name = contract, table, name
         self._place: dict[str, int] = {}
         for i, column in enumerate(table.columns):
             self._place.setdefault(column.name, i)
-        dialect = profile.dialect
         self._written = Written(
             dialect.get("decimal") or ".", dialect.get("thousands", ""), frozenset((*profile.nothing, ""))
         )

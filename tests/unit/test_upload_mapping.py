@@ -38,7 +38,7 @@ def row(t: str, *values: str, label: str | None = None) -> list[Any]:
 def mapped(
     data: dict[str, Any], *batches: Batch, name: str = "s01_sw.csv", header: tuple[str, ...] = HEADER
 ) -> list[Mapped]:
-    it = RowMapping(Profile.model_validate({**BASE, **data}), IMU, table(header), name)
+    it = RowMapping(Profile.model_validate({**BASE, **data}), IMU, table(header), name, {})
     return [it.rows(one) for one in batches]
 
 
@@ -137,7 +137,7 @@ def test_a_sentinel_of_the_contract_is_null_with_a_note() -> None:
         "time": {"columns": ["t"], "form": "s"},
         "fields": {"temperature": {"column": "T"}, "humidity": {"column": "RH"}},
     }
-    it = RowMapping(Profile.model_validate(data), air, table(("t", "T", "RH")), "a.csv")
+    it = RowMapping(Profile.model_validate(data), air, table(("t", "T", "RH")), "a.csv", {})
     found = it.rows(batch([["1", "NA", "NA"], ["2", "21.5", "40"], ["3", None, "NA"]]))
     assert found.columns["temperature"].to_pylist() == [None, 21.5, None]
     notes = ["temperature:sentinel:null;humidity:sentinel:null", None, "humidity:sentinel:null"]
