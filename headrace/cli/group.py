@@ -20,6 +20,7 @@ COMMANDS = {
     "provision": "Create topics and bucket, register contracts.",
     "selftest": "Send one reading over MQTT and find its row in the lake.",
     "simulate": "Simulate a fleet of devices over MQTT.",
+    "profiles": "Try how files of readings become rows of a stream.",
     "replay": "Send recorded readings (CSV) as if from devices.",
     "tail": "Show the readings of a stream as they come.",
     "query": "Run SQL over the lake: every stream is a table.",

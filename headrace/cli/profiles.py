@@ -1,0 +1,215 @@
+"""`headrace profiles`: how files become readings."""
+
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.cli import context
+from headrace.cli.output import data, printable, progress, say, show
+from headrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress, TaskID
+
+    from headrace.contracts.model import Contract
+    from headrace.readers.source import Source
+    from headrace.uploads.profile import Profile
+    from headrace.uploads.trial import Trial
+
+app = typer.Typer(help="Try how files become readings: docs/files.md.")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@app.callback()
+def profiles() -> None:
+    """Try how files become readings: docs/files.md."""
+
+
+@app.command("test")
+def try_out(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files, folders, and zip files.")],
+    profile: Annotated[
+        Path | None,
+        typer.Option(help="A profile (YAML). Without it: what stands in the file.", show_default=False),
+    ] = None,
+    rows: Annotated[int, typer.Option(min=0, help="How many of the first rows to show.")] = 5,
+    json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """Show what a profile makes of files, without sending anything: each row is a reading, or it is said why not.
+
+    Exit code 1 where a row would become a dead letter.
+    """
+    from headrace.uploads import profile as kept
+
+    with ExitStack() as opened:
+        sources = list(_sources(files, opened))
+        if profile is None:
+            for source in sources:
+                _look(source, rows)
+            return
+        it = kept.load(profile)
+        contract = _contract(it.stream)
+        trials = _tried(sources, it, contract, rows)
+    if json:
+        data(_json(trials))
+    else:
+        for trial in trials:
+            _show(trial, it)
+    if not trials:
+        raise ConfigError(f"no file is called {it.match!r}, as the profile says of its files")
+    if any(t.refused for t in trials):
+        raise typer.Exit(1)
+
+
+def _sources(files: list[Path], opened: ExitStack) -> "Iterator[Source]":
+    from headrace.readers import containers
+    from headrace.readers.source import Source
+
+    for path in files:
+        if not containers.is_container(path):
+            yield opened.enter_context(Source(path))
+            continue
+        found = containers.contents(path)
+        for words in found.passed:
+            say(f"passed over: {words}")
+        for file in found.files:
+            yield opened.enter_context(file.open())
+
+
+def _contract(stream: str) -> "Contract":
+    from headrace.contracts import files
+
+    try:
+        cfg = context.config()
+    except ConfigError:  # no stack and no configuration: the contracts that ship are enough
+        return files.find(stream)
+    if stream not in cfg.streams:
+        raise ConfigError(f"the profile's stream {stream!r} is not configured. There are: {', '.join(cfg.streams)}")
+    return files.find(cfg.contract_of(stream), cfg.contracts)
+
+
+def _step(bar: "Progress", task: "TaskID", done: int) -> None:
+    bar.update(task, completed=done, count=done)
+
+
+def _tried(sources: "list[Source]", it: "Profile", contract: "Contract", rows: int) -> "list[Trial]":
+    from headrace.readers.apart import Apart
+    from headrace.uploads.trial import attempt
+
+    out: list[Trial] = []
+    with Apart() as apart, progress("bytes") as bar:
+        for source in sources:
+            if not it.fits(source.name, it.header):
+                say(f"{source.name}: not one of the profile's files ({it.match})")
+                continue
+            task = bar.add_task(source.name, total=source.size, count=0)
+            step = partial(_step, bar, task)
+            out += attempt(source, it, contract, apart.open_file, rows, step)
+    return out
+
+
+def _look(source: "Source", rows: int) -> None:
+    """What stands in a file, without a profile."""
+    from headrace.readers import formats
+    from headrace.readers.apart import Apart
+
+    name = formats.recognise(source)
+    with Apart() as apart:
+        reader = apart.open_file(source, {}, name)
+        found = ", ".join(f"{key} {value!r}" for key, value in reader.dialect.items() if value)
+        for number, table in enumerate(reader.tables):
+            say(f"{source.name}: {formats.READERS[name].words}{f' ({found})' if found else ''}")
+            for note in table.notes:
+                say(f"  {note}")
+            first = next(iter(reader.batches(number)), None)
+            cells = first.rows.slice(0, rows).to_pylist() if first is not None else []
+            heads = [f"{c.name or '(no name)'}{f' [{c.unit}]' if c.unit else ''}" for c in table.columns]
+            _table(heads, [list(row.values()) for row in cells])
+
+
+def _show(trial: "Trial", it: "Profile") -> None:
+    said = [f"{trial.readings:,} readings"]
+    said += [f"{n.total():,} {words}" for n, words in ((trial.refused, "refused"), (trial.left_out, "left out")) if n]
+    where = f"{trial.name}{f', {trial.table.name}' if trial.table.name else ''}"
+    say(f"{where}: {trial.rows:,} rows: {', '.join(said)}")
+    for note in trial.table.notes:
+        say(f"  {note}")
+    if trial.begin is not None and trial.end is not None:
+        devices = sorted(trial.devices)
+        names = ", ".join(devices[:3]) + (f" and {len(devices) - 3:,} more" if len(devices) > 3 else "")
+        say(f"  {names}: from {_time(trial.begin)} to {_time(trial.end)}")
+    for counts, words in ((trial.refused, "would be dead letters"), (trial.left_out, "left out")):
+        for kind, count in counts.most_common():
+            example = trial.examples[kind]
+            say(f"  {count:,} {words}: {kind}. The first: {example.where}: {printable(example.words)}")
+    if trial.first:
+        _readings(trial, it)
+
+
+def _readings(trial: "Trial", it: "Profile") -> None:
+    from headrace.uploads.localtimes import zone_of
+
+    zone = zone_of(it.time.zone) if it.time.zone else None
+    names = [
+        "event_time (UTC)",
+        *([f"in {it.time.zone}"] if zone else []),
+        *(n for n in trial.first[0] if n != "event_time"),
+    ]
+    rows = []
+    for reading in trial.first:
+        when = _EPOCH + timedelta(microseconds=reading.pop("event_time"))
+        rows.append([_text(when), *([_text(when.astimezone(zone))] if zone else []), *reading.values()])
+    _table(names, rows)
+
+
+def _table(names: list[str], rows: list[list[Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        table.add_column(Text(printable(name)))
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else printable(str(cell))[:60]) for cell in row))
+    show(table)
+
+
+def _time(micros: int) -> str:
+    return _text(_EPOCH + timedelta(microseconds=micros)) + "Z"
+
+
+def _text(when: datetime) -> str:
+    return when.replace(tzinfo=None).isoformat(" ")
+
+
+def _json(trials: "list[Trial]") -> str:
+    import orjson
+
+    return orjson.dumps(
+        [
+            {
+                "file": t.name,
+                "table": t.table.name,
+                "format": t.format,
+                "dialect": t.dialect,
+                "rows": t.rows,
+                "readings": t.readings,
+                "refused": t.refused,
+                "left_out": t.left_out,
+                "examples": {kind: it._asdict() for kind, it in t.examples.items()},
+                "devices": sorted(t.devices),
+                "begin": t.begin,
+                "end": t.end,
+                "first": t.first,
+            }
+            for t in trials
+        ],
+        default=str,
+    ).decode()
