@@ -67,7 +67,7 @@ class Source:
 BEIJING_TIME = "year+month+day+hour:%Y %m %d %H"
 SOURCES = {
     "imu": Source(IMU, "imu", "{stem}", MAPPING, "timestamp:ms", part="s01/"),
-    "uci": Source(UCI, "environment", "uci", UCI_MAP, "Date+Time:%d/%m/%Y %H.%M.%S", "Europe/Rome"),
+    "uci": Source(UCI, "environment", "uci", UCI_MAP, "Date+Time:%d/%m/%Y %H.%M.%S", "Etc/GMT-1"),
     **{
         station: Source(
             BEIJING / f"PRSA_Data_{station}_20130301-20170228.csv.gz",
