@@ -74,7 +74,7 @@ def load(
     try:
         return Config.model_validate(data)
     except ValidationError as e:
-        raise ConfigError(explain(e, " and ".join(places) or "the settings")) from None
+        raise ConfigError(_explain(e, " and ".join(places) or "the settings")) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -211,8 +211,7 @@ def _is_text(annotation: object) -> bool:
     return bool(names & {"str", "SecretStr", "Path"}) and not names & {"dict", "tuple"}
 
 
-def explain(error: ValidationError, where: str) -> str:
-    """All that is wrong, a line each, with its place in `where` and the remedy."""
+def _explain(error: ValidationError, where: str) -> str:
     lines = []
     for e in error.errors(include_url=False, include_input=False):
         message = "unknown key" + _suggest(e["loc"]) if e["type"] == "extra_forbidden" else _words(e)

@@ -12,7 +12,7 @@ import orjson
 from pydantic import Field, ValidationError, model_validator
 
 from headrace.config.base import Section
-from headrace.config.load import explain, read_yaml
+from headrace.config.load import read_yaml
 from headrace.contracts.kinds import NO_VALUE
 from headrace.errors import ConfigError
 
@@ -88,4 +88,5 @@ def load(path: Path) -> Profile:
     try:
         return Profile.model_validate(read_yaml(path))
     except ValidationError as e:
-        raise ConfigError(explain(e, str(path))) from None
+        wrong = [f"{path}: {'.'.join(map(str, it['loc'])) or 'the profile'}: {it['msg']}" for it in e.errors()]
+        raise ConfigError("\n".join(wrong)) from None

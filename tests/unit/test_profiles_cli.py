@@ -81,7 +81,7 @@ def test_without_a_profile_it_shows_what_stands_in_the_file(folder: Path) -> Non
     ("profile", "words"),
     [
         (PROFILE.format(device="roof").replace("*.csv", "*.tsv"), "no file is called '*.tsv'"),
-        ("stream: imu\n", "fields: this key is required"),
+        ("stream: imu\n", "fields: Field required"),
     ],
 )
 def test_what_is_wrong_in_a_profile_is_said(folder: Path, profile: str, words: str) -> None:
