@@ -72,32 +72,15 @@ def _decide(comma: int, point: int, groups: dict[str, int], either: dict[str, in
     return Marks(decimal, group)
 
 
-class Numbers(NamedTuple):
-    """A column of text as numbers."""
-
-    values: pa.Array  # int64 where all are whole and fit; else float64; text of digits where neither is exact
-    wrong: pa.BooleanArray  # true for each text that is no number; a null is not wrong
-
-
-def numbers(column: pa.Array, decimal: str = ".", thousands: str = "") -> Numbers:
-    """The numbers of a column of text, each exactly what its digits say, or the double next to it.
+def plain(column: pa.Array, decimal: str = ".", thousands: str = "") -> pa.Array:
+    """A column of text as plain numbers: a point as decimal mark, no marks of thousands, no plus; null: no number.
 
     A number is digits with a sign, a decimal mark, groups of three after a mark of thousands, and an exponent. Words
-    such as NaN are none. A whole number with more digits than 64 bits hold would lose some as a double: such a column
-    is given as text, with the marks taken out.
+    such as NaN are none. What a cell becomes depends on the cell alone.
     """
-    text = _without_marks(column, decimal, thousands)
-    plain = _cast(text)
-    if plain is not None:
-        none = pc.is_null(column)
-        return Numbers(plain, pc.xor(none, none))
-    text = pc.utf8_trim(text, " \t\u00a0\u202f")
-    good = pc.match_substring_regex(text, _NUMBER)
-    wrong = pc.fill_null(pc.invert(good), fill_value=False)
-    text = pc.if_else(pc.fill_null(good, fill_value=False), text, None)
-    text = pc.replace_substring_regex(text, r"^\+", "")
-    plain = _cast(text)
-    return Numbers(text if plain is None else plain, wrong)
+    text = pc.utf8_trim(_without_marks(column, decimal, thousands), " \t\u00a0\u202f")
+    good = pc.fill_null(pc.match_substring_regex(text, _NUMBER), fill_value=False)
+    return pc.replace_substring_regex(pc.if_else(good, text, None), r"^\+", "")
 
 
 def _without_marks(text: pa.Array, decimal: str, thousands: str) -> pa.Array:
@@ -113,23 +96,3 @@ def _without_marks(text: pa.Array, decimal: str, thousands: str) -> pa.Array:
             text = pc.if_else(pointed, pc.binary_join_element_wise(text, pa.scalar("?"), ""), text)
         text = pc.replace_substring(text, ",", ".")
     return text
-
-
-def _cast(text: pa.Array) -> pa.Array | None:
-    """Int64 or float64; None where a text is no number, or is a whole one that neither holds exactly."""
-    try:
-        values = pc.cast(text, pa.float64())
-    except pa.ArrowInvalid:
-        return None
-    if pc.any(pc.invert(pc.is_finite(values))).as_py():  # nan and inf are numbers for Arrow; 1e400 is inf
-        return None
-    ends = pc.min_max(values).as_py()
-    if pc.all(pc.equal(values, pc.floor(values))).as_py() and pc.all(pc.match_substring_regex(text, _WHOLE)).as_py():
-        try:
-            return pc.cast(text, pa.int64())
-        except pa.ArrowInvalid:
-            return None
-    if ends["max"] is None or max(ends["max"], -ends["min"]) < 2.0**53:
-        return values
-    large = pc.filter(text, pc.fill_null(pc.greater_equal(pc.abs(values), 2.0**53), fill_value=False))
-    return None if pc.any(pc.match_substring_regex(large, _WHOLE)).as_py() else values

@@ -1,6 +1,5 @@
 """Cells of a file as values of a contract's field, in columns. Which values are good, clean judges: not here."""
 
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +11,10 @@ from headrace.contracts import columnar, conversion
 from headrace.contracts.kinds import NO_VALUE
 from headrace.contracts.model import Field
 from headrace.errors import ConfigError
+from headrace.readers.textmarks import plain
 
 Bools = npt.NDArray[np.bool_]
-_NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
-_WHOLE = r"^[+-]?\d{1,19}(\.0*)?$"
+_WHOLE = r"^-?\d{1,19}(\.0*)?$"
 _TRUE, _FALSE = pa.array(["true", "1", "yes"]), pa.array(["false", "0", "no"])
 _RANGE = {"int": 2**31, "long": 2**63}
 
@@ -42,7 +41,7 @@ def read(cells: pa.Array, field: Field, written: Written) -> Cells:
     """The cells as values of the field. ConfigError: it can't be filled from cells, or the unit not be converted."""
     kind = columnar.arrow_type(field.type)
     text = pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
-    sentinel = _sentinels(cells, written.sentinels)
+    sentinel = _sentinels(cells, written)
     if sentinel.any():
         cells = pc.if_else(pa.array(sentinel), pa.scalar(None, cells.type), cells)
     if text and field.kind not in {"string", "enum"}:
@@ -66,9 +65,9 @@ def read(cells: pa.Array, field: Field, written: Written) -> Cells:
     return Cells(values, wrong, sentinel)
 
 
-def _sentinels(cells: pa.Array, sentinels: tuple[str | float, ...]) -> Bools:
+def _sentinels(cells: pa.Array, written: Written) -> Bools:
     """Cells that hold one of these: a text as it is, a number however it is written."""
-    out = np.zeros(len(cells), np.bool_)
+    out, sentinels = np.zeros(len(cells), np.bool_), written.sentinels
     if not sentinels:
         return out
     kind = cells.type
@@ -76,7 +75,7 @@ def _sentinels(cells: pa.Array, sentinels: tuple[str | float, ...]) -> Bools:
         texts = [s for s in sentinels if isinstance(s, str)]
         if texts:
             out |= pc.is_in(cells, pa.array(texts, kind)).to_numpy(zero_copy_only=False)
-        cells = _cast(pc.if_else(pc.match_substring_regex(cells, _NUMBER), cells, pa.scalar(None, kind)), pa.float64())
+        cells = plain(cells, written.decimal, written.thousands).cast(pa.float64())
     numbers = [float(s) for s in sentinels if not isinstance(s, str)]
     if numbers and (pa.types.is_floating(cells.type) or pa.types.is_integer(cells.type)):
         out |= pc.is_in(cells.cast(pa.float64(), safe=False), pa.array(numbers)).to_numpy(zero_copy_only=False)
@@ -84,16 +83,20 @@ def _sentinels(cells: pa.Array, sentinels: tuple[str | float, ...]) -> Bools:
 
 
 def _numbers(cells: pa.Array, written: Written) -> pa.Array:
-    plain = _pointed(cells, written)
-    fits = pc.match_substring_regex(plain, _NUMBER)
-    return pc.if_else(fits, plain, pa.scalar(None, plain.type)).cast(pa.float64())
+    if written.decimal == "." and not written.thousands:  # most files; the same values in a third of the time
+        try:
+            values = cells.cast(pa.float64())
+        except pa.ArrowInvalid:
+            values = None
+        if values is not None and pc.all(pc.is_finite(values)).as_py() is not False:  # nan is a number for Arrow
+            return values
+    return plain(cells, written.decimal, written.thousands).cast(pa.float64())
 
 
 def _whole(cells: pa.Array, written: Written, kind: str) -> pa.Array:
-    plain = _pointed(cells, written)
-    fits = pc.match_substring_regex(plain, _WHOLE)
-    digits = pc.replace_substring_regex(pc.if_else(fits, plain, pa.scalar(None, plain.type)), r"\.0*$|^\+", "")
-    return _cast(digits, pa.int32() if kind == "int" else pa.int64())
+    digits = plain(cells, written.decimal, written.thousands)
+    digits = pc.if_else(pc.match_substring_regex(digits, _WHOLE), digits, pa.scalar(None, digits.type))
+    return _cast(pc.replace_substring_regex(digits, r"\.0*$", ""), pa.int32() if kind == "int" else pa.int64())
 
 
 def _cast(cells: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -109,18 +112,6 @@ def _fitting(cell: pa.Scalar, kind: pa.DataType) -> object:
         return cell.cast(kind).as_py()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
-
-
-def _pointed(cells: pa.Array, written: Written) -> pa.Array:
-    """Numbers with a point and without marks of thousands."""
-    if written.thousands:
-        mark = re.escape(written.thousands)
-        grouped = pc.match_substring_regex(cells, rf"^[+-]?\d{{1,3}}({mark}\d{{3}})+([^\d].*)?$")
-        cells = pc.if_else(grouped, pc.replace_substring(cells, written.thousands, ""), cells)
-    if written.decimal != ".":
-        fits = pc.match_substring_regex(cells, rf"^[+-]?\d*{re.escape(written.decimal)}\d+([eE][+-]?\d+)?$")
-        cells = pc.if_else(fits, pc.replace_substring(cells, written.decimal, "."), cells)
-    return cells
 
 
 def _truth(cells: pa.Array) -> pa.Array:
