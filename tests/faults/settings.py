@@ -48,7 +48,8 @@ def clocks() -> str:
     asleep = [sys.executable, "-c", "import time; time.sleep(0.01)"]
     env = {**os.environ, **_preloaded(library), "FAKETIME": "+0"}
     broken = subprocess.run(asleep, env=env, check=False, capture_output=True).returncode
-    return f"{library} breaks time.sleep of this Python: another version of libfaketime is needed" if broken else ""
+    words = "another version is needed. Build github.com/wolfcw/libfaketime into /usr/local (make && make install)"
+    return f"{library} breaks time.sleep of this Python: {words}" if broken else ""
 
 
 def databases() -> str:
