@@ -182,7 +182,7 @@ def _value(name: str, node: Node, column: pa.Array) -> _Value:
         case "double" | "float":
             kind = _FIXED[node.kind][1]
             numbers = np.ascontiguousarray(column.to_numpy(), dtype=kind)
-            return _Fixed(numbers.view(np.uint8).reshape(len(numbers), -1))
+            return _Fixed(numbers.view(np.uint8).reshape(len(numbers), node.size))
         case "boolean":
             return _Fixed(column.to_numpy(zero_copy_only=False).astype(np.uint8).reshape(-1, 1))
         case "enum":
