@@ -1,7 +1,6 @@
 """`headrace profiles`: how files become readings."""
 
-from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from headrace.contracts.model import Contract
+    from headrace.readers.apart import Apart
     from headrace.readers.source import Source
     from headrace.uploads.profile import Profile
     from headrace.uploads.trial import Trial
 
 app = typer.Typer(help="Try how files become readings: docs/files.md.")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @app.callback()
@@ -45,17 +44,16 @@ def try_out(
 
     Exit code 1 where a row would become a dead letter.
     """
+    from headrace.readers.apart import Apart
     from headrace.uploads import profile as kept
 
-    with ExitStack() as opened:
-        sources = list(_sources(files, opened))
+    with Apart() as apart:
         if profile is None:
-            for source in sources:
-                _look(source, rows)
+            for source in _sources(files):
+                _look(source, apart, rows)
             return
         it = kept.load(profile)
-        contract = _contract(it.stream)
-        trials = _tried(sources, it, contract, rows)
+        trials = _tried(_sources(files), apart, it, _contract(it.stream), rows)
     if json:
         data(_json(trials))
     else:
@@ -67,19 +65,22 @@ def try_out(
         raise typer.Exit(1)
 
 
-def _sources(files: list[Path], opened: ExitStack) -> "Iterator[Source]":
+def _sources(files: list[Path]) -> "Iterator[Source]":
+    """Each file, open until the next one is asked for."""
     from headrace.readers import containers
     from headrace.readers.source import Source
 
     for path in files:
         if not containers.is_container(path):
-            yield opened.enter_context(Source(path))
+            with Source(path) as source:
+                yield source
             continue
         found = containers.contents(path)
         for words in found.passed:
             say(f"passed over: {words}")
         for file in found.files:
-            yield opened.enter_context(file.open())
+            with file.open() as source:
+                yield source
 
 
 def _contract(stream: str) -> "Contract":
@@ -98,14 +99,15 @@ def _step(bar: "Progress", task: "TaskID", done: int) -> None:
     bar.update(task, completed=done, count=done)
 
 
-def _tried(sources: "list[Source]", it: "Profile", contract: "Contract", rows: int) -> "list[Trial]":
-    from headrace.readers.apart import Apart
+def _tried(
+    sources: "Iterator[Source]", apart: "Apart", it: "Profile", contract: "Contract", rows: int
+) -> "list[Trial]":
     from headrace.uploads.trial import attempt
 
     out: list[Trial] = []
-    with Apart() as apart, progress("bytes") as bar:
+    with progress("bytes") as bar:
         for source in sources:
-            if not it.fits(source.name, it.header):
+            if not it.is_for(source.name):
                 say(f"{source.name}: not one of the profile's files ({it.match})")
                 continue
             task = bar.add_task(source.name, total=source.size, count=0)
@@ -114,23 +116,21 @@ def _tried(sources: "list[Source]", it: "Profile", contract: "Contract", rows: i
     return out
 
 
-def _look(source: "Source", rows: int) -> None:
+def _look(source: "Source", apart: "Apart", rows: int) -> None:
     """What stands in a file, without a profile."""
     from headrace.readers import formats
-    from headrace.readers.apart import Apart
 
     name = formats.recognise(source)
-    with Apart() as apart:
-        reader = apart.open_file(source, {}, name)
-        found = ", ".join(f"{key} {value!r}" for key, value in reader.dialect.items() if value)
-        for number, table in enumerate(reader.tables):
-            say(f"{source.name}: {formats.READERS[name].words}{f' ({found})' if found else ''}")
-            for note in table.notes:
-                say(f"  {note}")
-            first = next(iter(reader.batches(number)), None)
-            cells = first.rows.slice(0, rows).to_pylist() if first is not None else []
-            heads = [f"{c.name or '(no name)'}{f' [{c.unit}]' if c.unit else ''}" for c in table.columns]
-            _table(heads, [list(row.values()) for row in cells])
+    reader = apart.open_file(source, {}, name)
+    found = ", ".join(f"{key} {value!r}" for key, value in reader.dialect.items() if value)
+    for number, table in enumerate(reader.tables):
+        say(f"{source.name}: {formats.READERS[name].words}{f' ({found})' if found else ''}")
+        for note in table.notes:
+            say(f"  {note}")
+        first = next(iter(reader.batches(number)), None)
+        cells = first.rows.slice(0, rows).to_pylist() if first is not None else []
+        heads = [f"{c.name or '(no name)'}{f' [{c.unit}]' if c.unit else ''}" for c in table.columns]
+        _table(heads, [list(row.values()) for row in cells])
 
 
 def _show(trial: "Trial", it: "Profile") -> None:
@@ -153,6 +153,7 @@ def _show(trial: "Trial", it: "Profile") -> None:
 
 
 def _readings(trial: "Trial", it: "Profile") -> None:
+    from headrace.readers.celltimes import EPOCH
     from headrace.uploads.localtimes import zone_of
 
     zone = zone_of(it.time.zone) if it.time.zone else None
@@ -163,7 +164,7 @@ def _readings(trial: "Trial", it: "Profile") -> None:
     ]
     rows = []
     for reading in trial.first:
-        when = _EPOCH + timedelta(microseconds=reading.pop("event_time"))
+        when = EPOCH + timedelta(microseconds=reading.pop("event_time"))
         rows.append([_text(when), *([_text(when.astimezone(zone))] if zone else []), *reading.values()])
     _table(names, rows)
 
@@ -182,7 +183,9 @@ def _table(names: list[str], rows: list[list[Any]]) -> None:
 
 
 def _time(micros: int) -> str:
-    return _text(_EPOCH + timedelta(microseconds=micros)) + "Z"
+    from headrace.readers.celltimes import EPOCH
+
+    return _text(EPOCH + timedelta(microseconds=micros)) + "Z"
 
 
 def _text(when: datetime) -> str:

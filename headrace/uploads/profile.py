@@ -78,9 +78,13 @@ class Profile(Section):
         data = self.model_dump(mode="json", exclude={"match", "header"})
         return hashlib.sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
+    def is_for(self, name: str) -> bool:
+        """Whether it is for files of this name."""
+        return fnmatch.fnmatchcase(name, self.match)
+
     def fits(self, name: str, header: tuple[str, ...]) -> bool:
         """Whether it is for files of this name with these columns."""
-        return fnmatch.fnmatchcase(name, self.match) and (not self.header or self.header == header)
+        return self.is_for(name) and (not self.header or self.header == header)
 
 
 def load(path: Path) -> Profile:

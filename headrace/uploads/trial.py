@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.contracts.model import Contract
+from headrace.errors import ConfigError
 from headrace.protocol.names import DEVICE, TIME
 from headrace.readers import formats
 from headrace.readers.base import Reader, Table
@@ -68,6 +69,12 @@ def attempt(
     try:
         out = []
         for number, table in enumerate(reader.tables):
+            header = tuple(c.name for c in table.columns)
+            if not profile.fits(source.name, header):
+                raise ConfigError(
+                    f"{source.name}: its columns are {', '.join(header)}, and the profile is for files with "
+                    f"{', '.join(profile.header)}. Take another profile, or leave out `header`"
+                )
             it = Trial(source.name, name, table, reader.dialect)
             mapping = RowMapping(profile, contract, table, source.name, reader.dialect)
             for batch in reader.batches(number):

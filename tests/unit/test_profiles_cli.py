@@ -81,6 +81,10 @@ def test_without_a_profile_it_shows_what_stands_in_the_file(folder: Path) -> Non
     ("profile", "words"),
     [
         (PROFILE.format(device="roof").replace("*.csv", "*.tsv"), "no file is called '*.tsv'"),
+        (
+            PROFILE.format(device="roof") + "header: [Zeit, T]\n",
+            "its columns are Zeit, Temp, and the profile is for files",
+        ),
         ("stream: imu\n", "fields: Field required"),
     ],
 )
