@@ -5,7 +5,7 @@ at all rows' places. A value takes its shortest encoding, as every known encoder
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -99,34 +99,33 @@ class _Column:
         self._value.write(out, at if self._live is None else at[self._live])
 
 
-class _Value:
+class _Value(Protocol):
     """Values that are all there."""
 
-    sizes: Ints
+    sizes: Ints  # bytes of each
 
     def write(self, out: Octets, at: Ints) -> None:
         """Write each value's bytes, at the places `at`."""
-        raise NotImplementedError
 
 
-class _Fixed(_Value):
+class _Fixed:
     """Values of the same number of bytes."""
 
     def __init__(self, matrix: Octets) -> None:
         self._matrix = matrix
-        self.sizes = np.full(len(matrix), matrix.shape[1], np.int64)
+        self.sizes: Ints = np.full(len(matrix), matrix.shape[1], np.int64)
 
     def write(self, out: Octets, at: Ints) -> None:
         """See _Value."""
         _fixed(out, at, self._matrix)
 
 
-class _Whole(_Value):
+class _Whole:
     """Numbers as zigzag varints."""
 
     def __init__(self, numbers: Ints) -> None:
         self._zigzag = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
-        self.sizes = np.searchsorted(_LIMITS, self._zigzag, side="right").astype(np.int64) + 1
+        self.sizes: Ints = np.searchsorted(_LIMITS, self._zigzag, side="right").astype(np.int64) + 1
 
     def write(self, out: Octets, at: Ints) -> None:
         """See _Value."""
@@ -140,13 +139,13 @@ class _Whole(_Value):
             rest = rest >> np.uint64(7)
 
 
-class _Runs(_Value):
+class _Runs:
     """Runs of bytes, each after its length or count; `end`: with a zero byte after those that are not empty."""
 
     def __init__(self, data: Octets, counts: Ints, width: int = 1, *, end: bool = False) -> None:
         self._data, self._lengths, self._end = data, counts * width, end
         self._head = _Whole(counts)
-        self.sizes = self._head.sizes + self._lengths + (counts > 0) * int(end)
+        self.sizes: Ints = self._head.sizes + self._lengths + (counts > 0) * int(end)
 
     def write(self, out: Octets, at: Ints) -> None:
         """See _Value."""

@@ -4,7 +4,7 @@ A struct gives columns with a path, `acc.x`. Types stay what they are; dictionar
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,16 +38,30 @@ def open_file(source: Source, options: Mapping[str, str]) -> Reader:
         raise ConfigError(f"{source.path}: encrypted Parquet, which is not read. Write it without encryption")
     without = [it for it in options.get("without", "").split(",") if it]
     try:
-        return (_Parquet if head.startswith(_PARQUET) else _Arrow)(source, without)
+        return _Columnar(source, without, (_Parquet if head.startswith(_PARQUET) else _Arrow)(source))
     except _ERRORS as e:
         raise _broken(source, "its beginning or its end", e) from None
 
 
-class _Columnar:
-    """What both have in common."""
+class _Inner(Protocol):
+    """A file of one of the forms. `place`: what is being read, in words."""
 
-    def __init__(self, source: Source, without: list[str], schema: pa.Schema, rows: int | None) -> None:
-        self._source, self._place = source, ""
+    schema: pa.Schema
+    rows: int | None  # where they are known
+    place: str
+
+    def parts(self, most: int) -> Iterator[tuple[pa.RecordBatch, float]]:
+        """Parts of the file, of about so many rows, and the share of it that is read with each."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+class _Columnar:
+    """A reader of either form."""
+
+    def __init__(self, source: Source, without: list[str], inner: _Inner) -> None:
+        self._source, self._inner, schema = source, inner, inner.schema
         self.dialect = {"without": ",".join(without)} if without else {}
         missing = [name for name in without if name not in schema.names]
         if missing:
@@ -58,17 +72,13 @@ class _Columnar:
             raise ConfigError(f"{source.path}: it has no column")
         self._types = [it for _, it in leaves]
         notes = (f"passed over: {', '.join(without)}",) if without else ()
-        self.tables = (Table("", tuple(column for column, _ in leaves), rows=rows, notes=notes),)
+        self.tables = (Table("", tuple(column for column, _ in leaves), rows=inner.rows, notes=notes),)
         self._rows = max(1, min(BATCH_ROWS, _CELLS // len(leaves)))
-
-    def _parts(self) -> Iterator[tuple[pa.RecordBatch, float]]:
-        """Parts of the file, and the share of it that is read with each; `_place` says what is being read."""
-        raise NotImplementedError
 
     def batches(self, table: int = 0) -> Iterator[Batch]:
         """See Reader."""
         names = [str(i) for i in range(len(self.tables[table].columns))]
-        parts, number = self._parts(), 0
+        parts, number = self._inner.parts(self._rows), 0
         while True:
             try:
                 part = next(parts, None)
@@ -77,7 +87,7 @@ class _Columnar:
                 arrays = [a for i in self._kept for a in _plain(part[0].column(i))]
                 arrays = [_cast(a, it) for a, it in zip(arrays, self._types, strict=True)]
             except _ERRORS as e:
-                where = f"{self._place}, after row {number - 1}" if number else self._place
+                where = f"{self._inner.place}, after row {number - 1}" if number else self._inner.place
                 raise _broken(self._source, where, e) from None
             rows, done = pa.RecordBatch.from_arrays(arrays, names), int(self._source.size * part[1])
             for at in range(0, len(rows), self._rows):
@@ -87,21 +97,25 @@ class _Columnar:
 
     def close(self) -> None:
         """Close the file."""
-        raise NotImplementedError
+        self._inner.close()
 
 
-class _Parquet(_Columnar):
-    def __init__(self, source: Source, without: list[str]) -> None:
+class _Parquet:
+    """See _Inner."""
+
+    def __init__(self, source: Source) -> None:
         self._file = pq.ParquetFile(
             source.whole(), pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True
         )
-        super().__init__(source, without, self._file.schema_arrow, self._file.metadata.num_rows)
+        self.schema, self.place = self._file.schema_arrow, ""
+        self.rows: int | None = self._file.metadata.num_rows
 
-    def _parts(self) -> Iterator[tuple[pa.RecordBatch, float]]:
+    def parts(self, most: int) -> Iterator[tuple[pa.RecordBatch, float]]:
+        """See _Inner."""
         read = 0
         for group in range(self._file.num_row_groups):
-            self._place = f"row group {group}"
-            for batch in self._file.iter_batches(self._rows, row_groups=[group], use_threads=False):
+            self.place = f"row group {group}"
+            for batch in self._file.iter_batches(most, row_groups=[group], use_threads=False):
                 read += len(batch)
                 yield batch, read / self._file.metadata.num_rows
 
@@ -110,24 +124,29 @@ class _Parquet(_Columnar):
         self._file.close()
 
 
-class _Arrow(_Columnar):
-    def __init__(self, source: Source, without: list[str]) -> None:
+class _Arrow:
+    """See _Inner. Its batches are as large as they were written."""
+
+    rows: int | None = None
+
+    def __init__(self, source: Source) -> None:
         self._file = pa.OSFile(str(source.whole()))
         self._stream = not source.head().startswith(_FILE)
         with self._reader() as it:
-            super().__init__(source, without, it.schema, None)
+            self.schema, self.place = it.schema, ""
 
     def _reader(self) -> Any:
         self._file.seek(0)
         return pa.ipc.open_stream(self._file) if self._stream else pa.ipc.open_file(self._file)
 
-    def _parts(self) -> Iterator[tuple[pa.RecordBatch, float]]:
+    def parts(self, most: int) -> Iterator[tuple[pa.RecordBatch, float]]:  # noqa: ARG002 - see above
+        """See _Inner."""
         with self._reader() as it:
-            self._place = "batch 0"
+            self.place = "batch 0"
             for number, batch in enumerate(it if self._stream else map(it.get_batch, range(it.num_record_batches)), 1):
                 batch.validate(full=True)  # a stranger's offsets must not lead out of the buffers
                 yield batch, self._file.tell() / self._file.size() if self._stream else number / it.num_record_batches
-                self._place = f"batch {number}"
+                self.place = f"batch {number}"
 
     def close(self) -> None:
         """Close the file."""

@@ -12,6 +12,10 @@ from headrace.errors import ConfigError
 HEAD = 64 * 1024  # bytes that recognise a format
 _BLOCK = 1024 * 1024
 _GZIP = b"\x1f\x8b"
+_ENDINGS = (
+    ".gz", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".senml", ".sensml", ".parquet", ".arrow", ".arrows",
+    ".ipc", ".feather", ".wav", ".edf", ".bdf", ".gt3x",
+)  # fmt: skip
 
 
 class Source:
@@ -88,3 +92,11 @@ def broken(path: Path, error: Exception) -> ConfigError:
         return ConfigError(f"{path}: a broken gzip file: {error}. Copy it again from where it was made")
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return ConfigError(f"{path}: {reason}")
+
+
+def stem(name: str) -> str:
+    """A file's name, without folders, .csv, .csv.gz and the like: a device may be called after it."""
+    name = name.rpartition("/")[2]
+    while name.lower().endswith(_ENDINGS):
+        name = name.rpartition(".")[0]
+    return name

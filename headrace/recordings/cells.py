@@ -2,21 +2,18 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, tzinfo
-from decimal import Decimal, InvalidOperation
+from datetime import datetime, tzinfo
 from functools import lru_cache
 
 import orjson
 
 from headrace.contracts.model import Field
 from headrace.errors import ConfigError
+from headrace.readers.celltimes import PER_UNIT, check_format, micros, scaled
 
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _LOOSE_NUMBER = re.compile(r"([+-]?)0*(\d*)(?:\.(\d*))?([eE][+-]?\d+)?", re.ASCII)
 _COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", re.ASCII)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _BOOLEANS = {"true": "true", "false": "false", "1": "true", "0": "false", "yes": "true", "no": "false"}
 
 Convert = Callable[[str], str]  # a cell that is not empty, to JSON text
@@ -65,36 +62,20 @@ def time_reader(form: str, zone: tzinfo) -> ReadTime:
 
     `zone`: of times without a zone. ConfigError for a format that strptime does not know.
     """
-    if form in _PER_UNIT:
-        factor = _PER_UNIT[form]
-        return lambda cell: int(cell) * factor if cell.isdigit() else _scaled(cell, Decimal(factor))
+    if form in PER_UNIT:
+        factor = PER_UNIT[form]
+        return lambda cell: int(cell) * factor if cell.isdigit() else scaled(cell, form)
     if form == "ns":
-        return lambda cell: int(cell) // 1000 if cell.isdigit() else _scaled(cell, Decimal(1) / 1000)
+        return lambda cell: int(cell) // 1000 if cell.isdigit() else scaled(cell, form)
     if form == "iso":
         return lambda cell: micros(datetime.fromisoformat(cell), zone)
     if "%" not in form:
         raise ConfigError(f"--time: {form!r} is not a format: s, ms, us, ns, iso, or one such as %Y-%m-%d %H:%M:%S")
     try:
-        datetime.strptime(datetime.now(zone).strftime(form), form)  # noqa: DTZ007 - only the format is tried
-    except (ValueError, re.error) as e:
+        check_format(form)
+    except ValueError as e:
         raise ConfigError(f"--time: {form!r}: {e}") from None
     return lambda cell: micros(datetime.strptime(cell, form), zone)  # noqa: DTZ007 - the zone is added
-
-
-def micros(when: datetime, zone: tzinfo) -> int:
-    """Microseconds since 1970 UTC, exactly. `zone`: of a time without one."""
-    aware = when if when.tzinfo is not None else when.replace(tzinfo=zone)
-    return (aware - EPOCH) // _MICROSECOND
-
-
-def _scaled(cell: str, factor: Decimal) -> int:
-    try:
-        value = Decimal(cell) * factor
-    except InvalidOperation:
-        raise ValueError(cell) from None
-    if not value.is_finite() or abs(value) >= 2**63:
-        raise ValueError(cell)
-    return int(value.to_integral_value(rounding="ROUND_FLOOR"))
 
 
 def _is_json(cell: str) -> bool:

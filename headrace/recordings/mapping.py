@@ -11,8 +11,10 @@ from headrace.contracts.model import Contract
 from headrace.errors import ConfigError
 from headrace.protocol.filters import CAPTURE
 from headrace.protocol.names import DEVICE, OURS, TIME, is_device_id
-from headrace.recordings.cells import EPOCH, ReadTime, converter, text, time_reader
-from headrace.recordings.table import Table, stem
+from headrace.readers.celltimes import EPOCH
+from headrace.readers.source import stem
+from headrace.recordings.cells import ReadTime, converter, text, time_reader
+from headrace.recordings.table import Table
 
 _UNITS_OF_MICROSECONDS = {"us": 1, "ms": 1_000, "s": 1_000_000}
 
@@ -177,7 +179,7 @@ class RowMapping:
         if self._device_column:
             at = self._at(self._device_column, "--device-column")
             return lambda row: row[at].strip()
-        device = (options.device or "{stem}").replace("{stem}", stem(self._table.path))
+        device = (options.device or "{stem}").replace("{stem}", stem(self._table.path.name))
         if not is_device_id(device):
             raise ConfigError(
                 f"{self._where}: {device!r} can't name a device: letters, digits, _ and -, 64 at most. Give --device"

@@ -10,8 +10,6 @@ from headrace.readers import delimited
 from headrace.readers.formats import recognise
 from headrace.readers.source import Source
 
-_SUFFIXES = (".gz", ".csv", ".tsv", ".txt")
-
 
 @dataclass
 class Table:
@@ -80,11 +78,3 @@ def open_table(path: Path, options: Mapping[str, str] | None = None) -> Table:
     if twice:
         raise ConfigError(f"{path}: two columns are called {', '.join(twice)}: rename one")
     return Table(path, dialect, columns, table.notes)
-
-
-def stem(path: Path) -> str:
-    """The file's name without .csv, .csv.gz and the like."""
-    name = path.name
-    while name.lower().endswith(_SUFFIXES):
-        name = name.rpartition(".")[0]
-    return name

@@ -1,7 +1,7 @@
 """The event time of each row, as a profile says: of columns, of a start and a rate, of packets that share a time."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from fractions import Fraction
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from headrace.errors import ConfigError, PoisonError, Reason
 from headrace.protocol.names import TIME
 from headrace.readers.base import Batch
+from headrace.readers.celltimes import micros as micros_of
 from headrace.uploads import times
 from headrace.uploads.localtimes import LocalTimes, zone_of
 from headrace.uploads.part import Bools, Make, Part, Tell, missing, none
@@ -126,4 +127,4 @@ def _instant(text: str, zone: str) -> int:
         if not zone:
             raise ConfigError("time.start has no zone. Write `zone` under `time`, or Z at its end for UTC")
         when = when.replace(tzinfo=zone_of(zone))
-    return (when.astimezone(UTC) - times.EPOCH) // datetime.resolution
+    return micros_of(when)

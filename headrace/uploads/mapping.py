@@ -15,6 +15,7 @@ from headrace.contracts.model import Contract, Field
 from headrace.errors import ConfigError, PoisonError, Reason
 from headrace.protocol.names import ALPHABET, DEVICE, OURS, QUALITY, TIME, is_device_id
 from headrace.readers.base import Batch, Table
+from headrace.readers.source import stem
 from headrace.uploads import cells, eventtime
 from headrace.uploads.cells import Written
 from headrace.uploads.part import Bools, Make, Part, Tell, missing, none
@@ -22,7 +23,6 @@ from headrace.uploads.profile import STEM, FieldFrom, Profile
 
 Ints = npt.NDArray[np.int64]
 _TICKS = {"us": (1, 1), "ms": (1, 1000), "ns": (1000, 1)}  # of event_time in the contract: microseconds times a / b
-_ENDINGS = re.compile(r"(\.[A-Za-z0-9]{1,8})+\Z")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _HINT = ". If it has a decimal comma, write dialect: {decimal: ','}"
 
@@ -145,7 +145,7 @@ class RowMapping:
         if profile.device_column:
             at = self._at(profile.device_column)
             return lambda batch: _devices(batch.rows.column(at))
-        device = profile.device.replace(STEM, _ENDINGS.sub("", self._name.rpartition("/")[2]))
+        device = profile.device.replace(STEM, stem(self._name))
         if profile.device_pattern:
             found = re.search(profile.device_pattern, self._name)
             if found is None or "device" not in found.groupdict():

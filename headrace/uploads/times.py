@@ -5,8 +5,7 @@ What a zone has to do with it, and what clocks that change have, is in `localtim
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,12 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import ConfigError
+from headrace.readers.celltimes import PER_UNIT, check_format, micros, scaled
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}  # microseconds
-_TICKS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 1}
 _WHOLE_DIGITS = {"s": 12, "ms": 15, "us": 18, "ns": 18}
 _MOST = 2**62  # microseconds, either way
 _ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?"
@@ -49,15 +46,15 @@ def form(text: str) -> Form:
 
     ConfigError for a format that strptime does not know, or that has no date.
     """
-    if text in _TICKS:
+    if text in _WHOLE_DIGITS:
         return lambda cells: _numbers(cells, text)
     if text == "iso":
         return _iso
     if "%" not in text:
         raise ConfigError(f"time: {text!r} is no form: s, ms, us, ns, iso, or a format such as %Y-%m-%d %H:%M:%S")
     try:
-        datetime.strptime(datetime.now(UTC).strftime(text), text)  # noqa: DTZ007 - only the format is tried
-    except (ValueError, re.error) as e:
+        check_format(text)
+    except ValueError as e:
         raise ConfigError(f"time: {text!r}: {e}") from None
     pattern = _pattern(text)
     return (
@@ -73,15 +70,15 @@ def _numbers(cells: pa.Array, unit: str) -> Found:
     local = np.zeros(len(cells), np.bool_)
     if pa.types.is_integer(cells.type):
         whole = cells.fill_null(0).cast(pa.int64()).to_numpy()
-        return _bounded(Found(whole // 1000 if unit == "ns" else whole, there, local), _PER_UNIT.get(unit, 1))
+        return _bounded(Found(whole // 1000 if unit == "ns" else whole, there, local), PER_UNIT.get(unit, 1))
     if not pa.types.is_string(cells.type) and not pa.types.is_large_string(cells.type):
-        return _one_by_one(cells, lambda x: (_scaled(str(x), unit), False))
+        return _one_by_one(cells, lambda x: (scaled(str(x).strip(), unit, _MOST), False))
     plain = pc.extract_regex(cells, rf"^(?P<w>\d{{1,{_WHOLE_DIGITS[unit]}}})(?:\.(?P<f>\d*))?$")  # others one by one
     fits = plain.is_valid().to_numpy(zero_copy_only=False)
     if fits.any():
         few = plain.filter(pa.array(fits))
         whole = pc.struct_field(few, "w").cast(pa.int64()).to_numpy()
-        factor = _PER_UNIT.get(unit, 0)
+        factor = PER_UNIT.get(unit, 0)
         digits = {1_000_000: 6, 1_000: 3}.get(factor, 0)
         part = pc.utf8_slice_codeunits(pc.utf8_rpad(pc.struct_field(few, "f"), max(digits, 1), "0"), 0, max(digits, 1))
         fraction = part.cast(pa.int64()).to_numpy() if digits else np.zeros(len(whole), np.int64)
@@ -89,20 +86,10 @@ def _numbers(cells: pa.Array, unit: str) -> Found:
     rest = np.flatnonzero(there & ~fits)
     for row in rest.tolist():
         try:
-            out[row] = _scaled(cells[row].as_py(), unit)
+            out[row] = scaled(cells[row].as_py().strip(), unit, _MOST)
         except ValueError:
             there[row] = False
     return Found(out, there, local)
-
-
-def _scaled(text: str, unit: str) -> int:
-    try:
-        value = Decimal(text.strip()) * (Decimal(_PER_UNIT[unit]) if unit in _PER_UNIT else Decimal("0.001"))
-    except InvalidOperation:
-        raise ValueError(text) from None
-    if not value.is_finite() or abs(value) >= _MOST:
-        raise ValueError(text)
-    return int(value.to_integral_value(rounding="ROUND_FLOOR"))
 
 
 def _bounded(found: Found, factor: int) -> Found:
@@ -118,7 +105,7 @@ def _stamps(cells: pa.Array) -> Found:
     local = np.full(len(cells), cells.type.tz is None)
     if cells.type.unit == "ns":
         return Found(ticks // 1000, there, local)
-    return _bounded(Found(ticks, there, local), _PER_UNIT[cells.type.unit])
+    return _bounded(Found(ticks, there, local), PER_UNIT[cells.type.unit])
 
 
 def _iso(cells: pa.Array) -> Found:
@@ -148,16 +135,15 @@ def _iso(cells: pa.Array) -> Found:
 
 
 def _fromisoformat(text: Any) -> tuple[int, bool]:
-    return _micros(datetime.fromisoformat(text))
+    return _told(datetime.fromisoformat(text))
 
 
 def _strptime(form: str) -> Callable[[Any], tuple[int, bool]]:
-    return lambda text: _micros(datetime.strptime(text, form))  # noqa: DTZ007 - the zone is added later
+    return lambda text: _told(datetime.strptime(text, form))  # noqa: DTZ007 - the zone is added later
 
 
-def _micros(when: datetime) -> tuple[int, bool]:
-    aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-    return (aware - EPOCH) // timedelta(microseconds=1), when.tzinfo is None
+def _told(when: datetime) -> tuple[int, bool]:
+    return micros(when), when.tzinfo is None
 
 
 def _one_by_one(cells: pa.Array, read: Callable[[Any], tuple[int, bool]]) -> Found:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import ConfigError
-from headrace.recordings.table import open_table, stem
+from headrace.readers.source import stem
+from headrace.recordings.table import open_table
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -108,6 +109,6 @@ def test_a_line_is_counted_where_a_cell_goes_over_several(tmp_path: Path) -> Non
 
 
 def test_the_stem_is_the_name_without_csv_and_gz() -> None:
-    assert [stem(Path(p)) for p in ("s01_01_sw.csv", "x/PRSA_Dingling.csv.gz", "a.b.CSV", "plain")] == [
+    assert [stem(p) for p in ("s01_01_sw.csv", "x/PRSA_Dingling.csv.gz", "a.b.CSV", "plain")] == [
         "s01_01_sw", "PRSA_Dingling", "a.b", "plain",
     ]  # fmt: skip

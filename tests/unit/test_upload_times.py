@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import ConfigError
+from headrace.readers.celltimes import EPOCH
 from headrace.uploads import times
-from headrace.uploads.times import EPOCH, form
+from headrace.uploads.times import form
 
 Cells = list[str | None]
 NOISE = st.sampled_from(
