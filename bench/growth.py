@@ -15,6 +15,7 @@ from bench.workloads import LAKE, WORKLOADS
 
 STREAMS = (1, 10, 50)  # of three partitions each
 TOPICS = 500  # of MQTT, where streams vary
+READINGS = 1_000_000  # in Kafka, where streams vary
 DEVICES = (10, 10_000)
 PROCESSES = (1, 2)
 
@@ -30,7 +31,7 @@ def sizes(bench: Bench, messages: int, readings: int, most: int) -> Iterator[Siz
     """All runs: over MQTT with so many messages, in Kafka with so many readings, and up to `most` of them."""
     for n in STREAMS:  # as many MQTT topics in all: else their first messages cost more than the streams
         yield Size("bridge", partial(_bridge, bench, "streams", n, messages, streams=n, devices=TOPICS // n))
-        yield Size("lake", partial(_lake, bench, "streams", n, most, streams=n))
+        yield Size("lake", partial(_lake, bench, "streams", n, min(most, READINGS), streams=n))
     for n in DEVICES:
         yield Size("bridge", partial(_bridge, bench, "devices", n, messages, devices=n))
         yield Size("lake", partial(_lake, bench, "devices", n, readings, devices=n))
