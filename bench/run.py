@@ -176,8 +176,8 @@ def main() -> None:
         done = max((x.get("round", 0) for x in lines), default=0)
     elif not args.quick:
         results.write_text("")
+    about = machine.about()  # before the stack: what it takes as it starts would count as the machine's
     with stack() as bench:
-        about = machine.about()
         append(results, about)
         lines.append(about)
         for line in runs(bench, parts, names, range(done + 1, done + 1 + args.rounds), counts):

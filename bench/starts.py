@@ -79,7 +79,7 @@ def _many(bench: Bench) -> float:
     for name in names:
         fill(bench.servers.kafka, f"{name}.raw", processors.records(200, values))
     it = sides.clean(bench, path, names)
-    return _seconds(it, 200 * STREAMS)
+    return _seconds(it, it.done() + 200 * STREAMS)
 
 
 def _seconds(side: Side, count: int) -> float:
