@@ -33,9 +33,9 @@ all of its threads count, and so does the kernel's work for it. A side is starte
 written; then it is let go, and measured until it has passed all on. Neither its start nor the writing counts. Ratios
 hold better than figures: what else a machine does disturbs both sides.
 
-Each cell is the median of all rounds, and in brackets the smallest and the largest. The two cores of the machine below
-are one core's two threads, so what runs on one slows the other: of a start, and of a short command's CPU time, the
-smallest counts as its level's figure.
+Each cell is the median of all rounds, and in brackets the smallest and the largest. On the machine below
+what runs on one core slows the other, a pure loop by half: of a start, and of a short command's CPU time, the smallest
+counts as its level's figure.
 """
 WORDS = f"""\
 ## What each side does
@@ -55,19 +55,19 @@ _ALL_ELSE = (
 )
 _DECODING = (
     "Telegraf passes bytes on unread. In rounds of one run the ratio was 0.50 to 0.73. Only a compiled kernel for "
-    "decoding, checking and encoding could take more away, 28 % of the bridge's time at the very most, and why none was "
-    "built is in [the log](performance.md)."
+    "decoding, checking and encoding could take more away, 28 % of the bridge's time at the very most, and why none "
+    "was built is in [the log](performance.md)."
 )
 WHY = {
     "bridge_cpu_by_telegraf": _DECODING,
     "bridge_rate_by_telegraf": _DECODING,
     "bridge_arrays_us_a_reading": (
-        "each reading is a record of its own, and Kafka's client alone takes 3.3 to 3.8 us for one, as the limits below "
-        "tell: what is left of 5 us is less than decoding and hashing a reading take."
+        "each reading is a record of its own, and Kafka's client alone takes 3.3 to 3.8 us for one, as the limits "
+        "below tell: what is left of 5 us is less than decoding and hashing a reading take."
     ),
     "bridge_waveform_us": (
-        "JSON of 3,600 numbers takes 165 us, the event id, a hash of 24 kB, 48, the floats 30: 243 without Kafka and MQTT. "
-        "See [the log](performance.md)."
+        "JSON of 3,600 numbers takes 165 us, the event id, a hash of 24 kB, 48, the floats 30: 243 without Kafka and "
+        "MQTT. See [the log](performance.md)."
     ),
     "clean_and_archive_cpu_by_quix": (
         "the level was set where Quix Streams took 165 us for both steps; here it takes about 60. What Kafka's client "
@@ -75,8 +75,8 @@ WHY = {
         "a tenth of a microsecond: see the limits below."
     ),
     "largest_process_mb": (
-        "clean of 50 streams, in one round of three: it looks back on 150 partitions, each with a table of its own, and "
-        "with a batch of each. The others stay under it, and 10,000,000 readings take what 1,000,000 do."
+        "clean of 50 streams, in one round of three: it looks back on 150 partitions, each with a table of its own, "
+        "and with a batch of each. The others stay under it, and 10,000,000 readings take what 1,000,000 do."
     ),
     "clean_and_archive_50_streams_by_1": (
         "a batch costs its file, its entry in the ledger and two commits, whatever is in it, and 150 partitions have "
