@@ -15,6 +15,7 @@ PAGE = ROOT / "THIRD_PARTY.md"
 DOWNLOADS = ROOT / "headrace" / "stack" / "downloads.json"
 # Where the metadata says nothing, or not in SPDX's terms. Read in the licence file of the wheel.
 LICENCES = {
+    "actfast": "MIT",
     "aiomqtt": "BSD-3-Clause",
     "anyascii": "ISC",
     "certifi": "MPL-2.0",

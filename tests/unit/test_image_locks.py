@@ -47,7 +47,11 @@ def test_every_pin_is_that_of_the_environment_that_is_tested(path: Path) -> None
 def test_an_image_holds_what_its_extra_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    asked = {"bridge": extras["bridge"], "processors": extras["processors"], "tools": extras["tools"] + extras["query"]}
+    asked = {
+        "bridge": extras["bridge"],
+        "processors": extras["processors"],
+        "tools": extras["tools"] + extras["query"] + extras["files"],
+    }
     for image, wanted in asked.items():
         packages = {re.split(r"[\[<>=]", text)[0] for text in project["dependencies"] + wanted}
         assert packages <= names(ROOT / "requirements" / f"{image}.lock")
