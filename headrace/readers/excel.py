@@ -67,11 +67,14 @@ class _Book:
             raise ConfigError(f"{source.path}: it has a password. Save it without one") from None
         except (calamine.CalamineError, OSError) as e:
             words = " ".join(str(e).split())[:SHOWN]
-            raise ConfigError(
-                f"{source.path}: no workbook that can be read: {words}. Open it and save it again"
-            ) from None
+            raise _unreadable(source, f": {words}") from None
+        except BaseException as e:
+            if type(e).__name__ != "PanicException":  # of the package, whose class can't be imported
+                raise
+            raise _unreadable(source, "") from None
         if not sheets:
-            raise ConfigError(f"{source.path}: option sheet: it has no sheet {options['sheet']!r}")
+            asked = f" {options['sheet']!r}" if "sheet" in options else ""
+            raise ConfigError(f"{source.path}: it has no sheet{asked}")
         self._sheets: list[tuple[Any, list[pa.DataType]]] = []
         self._layouts: list[Layout] = []
         tables: list[Table] = []
@@ -138,6 +141,10 @@ class _Book:
         self._book.close()
 
 
+def _unreadable(source: Source, why: str) -> ConfigError:
+    return ConfigError(f"{source.path}: no workbook that can be read{why}. Open it and save it again")
+
+
 def _check_size(source: Source, path: Path) -> None:
     size = path.stat().st_size
     words = "A workbook is read whole: save its sheets as CSV"
@@ -148,7 +155,7 @@ def _check_size(source: Source, path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as it:
             size = sum(member.file_size for member in it.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError) as e:
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as e:
         raise ConfigError(f"{source.path}: broken: {e}. Copy it again") from None
     if size > MAX_UNPACKED:
         raise ConfigError(f"{source.path}: {size:,} bytes when unpacked, where {MAX_UNPACKED:,} are read. {words}")

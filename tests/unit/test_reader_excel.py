@@ -147,6 +147,7 @@ def test_files_that_are_broken_or_too_large(file: Path, monkeypatch: pytest.Monk
     for data, words in (
         (whole[: len(whole) // 2], "no workbook that can be read"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "no workbook that can be read"),
+        (gzip.decompress(base64.b85decode(XLS))[:1600], "no workbook that can be read"),
     ):
         file.write_bytes(data)
         with Source(file) as source, pytest.raises(ConfigError) as e:
