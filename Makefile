@@ -67,7 +67,7 @@ lock: install ## renew every pin: Python packages (needs uv), Kafka and the regi
 	uv lock --upgrade
 	uv export --frozen --all-extras --group dev --no-emit-project -o requirements.lock
 	uv export --frozen --extra bridge --no-dev --no-emit-project -o requirements/bridge.lock
-	uv export --frozen --extra processors --no-dev --no-emit-project -o requirements/processors.lock
+	uv export --frozen --extra processors --extra files --no-dev --no-emit-project -o requirements/processors.lock
 	uv export --frozen --extra hub --no-dev --no-emit-project -o requirements/hub.lock
 	uv export --frozen --extra tools --extra files --extra query --extra azure --no-dev --no-emit-project -o requirements/tools.lock
 	uv export --frozen --only-group image --no-emit-project -o requirements/build.lock

@@ -16,8 +16,9 @@ from headrace.contracts.model import Contract
 from headrace.deadletters import Letter, MqttSource, ReadLetter, Stage, journal
 from headrace.errors import PoisonError, Reason, RefusedContractError
 from headrace.protocol import mediatypes, wire
-from headrace.protocol.names import ALPHABET, is_device_id, raw_topic
+from headrace.protocol.names import ALPHABET, UPLOADS, is_device_id, raw_topic
 from headrace.protocol.wire import Headers, Provenance
+from headrace.uploads import order
 
 _TIME_DIGITS = 18  # of microseconds, so that they fit 64 bits
 _KEPT = (wire.MQTT_PROPERTIES, wire.MQTT_CONTENT_TYPE)
@@ -90,10 +91,27 @@ class Again:
         source = self._derived.source(stream) if self._derived is not None else ""
         if self._derived is None or not source:
             raise PoisonError(Reason.NO_ROUTE, f"the stream {stream!r} is made of no other now. Add its `from`")
+        if source == UPLOADS:
+            yield self._of_file(letter, stream, value, number, is_reading)
+            return
         if is_reading:
             value = self._read(self._usable(source), letter, value).value
         for index, (device, row) in enumerate(self._derived.rows(stream, value)):
             yield self._record(letter, stream, device, row, number, index)
+
+    def _of_file(self, letter: ReadLetter, stream: str, value: bytes, number: int, is_reading: bool) -> Record:
+        """A row of a file, which somebody has mended. PoisonError: as it is it can be no reading."""
+        if "row" not in letter.headers:
+            words = "it orders rows of a file. `headrace upload` with the file loads what is missing"
+            raise PoisonError(Reason.MALFORMED, words)
+        if not is_reading:
+            words = (
+                "a row of a file is no reading as it is. Correct the profile and upload the file again with "
+                "`headrace uploads replace`; or mend single rows: `dlq export`, then `dlq redrive --from`"
+            )
+            raise PoisonError(Reason.MALFORMED, words)
+        reading = self._read(stream, letter, value)
+        return self._record(letter, stream, reading.device, reading.value, number, 0)
 
     def _usable(self, stream: str) -> str:
         """The stream, if its contract is registered."""
@@ -168,7 +186,10 @@ class Again:
         return records, refused
 
     def _record(self, letter: ReadLetter, stream: str, device: str, value: bytes, number: int, index: int) -> Record:
-        headers = _headers(letter, journal.event_id(letter.key, number, stream, index), number)
+        event_id, own = journal.event_id(letter.key, number, stream, index), letter.headers.get(wire.EVENT_ID, b"")
+        if len(own) == wire.EVENT_ID_BYTES and self._derived is not None and self._derived.source(stream) == UPLOADS:
+            event_id = order.redriven(own, number)  # the lake says which row of which upload it is
+        headers = _headers(letter, event_id, number)
         key = device.encode()
         size = wire.record_bytes(key, value, headers)
         if size > self._limits[stream]:

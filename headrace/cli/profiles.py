@@ -1,14 +1,14 @@
 """`headrace profiles`: how files become readings."""
 
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli import context
-from headrace.cli.output import data, printable, progress, say, show
+from headrace.cli.output import data, printable, progress, say
+from headrace.cli.trialtable import first_rows, show_cells, time_of
 from headrace.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _look(source: "Source", apart: "Apart", rows: int) -> None:
         first = next(iter(reader.batches(number)), None)
         cells = first.rows.slice(0, rows).to_pylist() if first is not None else []
         heads = [f"{c.name or '(no name)'}{f' [{c.unit}]' if c.unit else ''}" for c in table.columns]
-        _table(heads, [list(row.values()) for row in cells])
+        show_cells(heads, [list(row.values()) for row in cells])
 
 
 def _show(trial: "Trial", it: "Profile") -> None:
@@ -143,53 +143,13 @@ def _show(trial: "Trial", it: "Profile") -> None:
     if trial.begin is not None and trial.end is not None:
         devices = sorted(trial.devices)
         names = ", ".join(devices[:3]) + (f" and {len(devices) - 3:,} more" if len(devices) > 3 else "")
-        say(f"  {names}: from {_time(trial.begin)} to {_time(trial.end)}")
+        say(f"  {names}: from {time_of(trial.begin)} to {time_of(trial.end)}")
     for counts, words in ((trial.refused, "would be dead letters"), (trial.left_out, "left out")):
         for kind, count in counts.most_common():
             example = trial.examples[kind]
             say(f"  {count:,} {words}: {kind}. The first: {example.where}: {printable(example.words)}")
     if trial.first:
-        _readings(trial, it)
-
-
-def _readings(trial: "Trial", it: "Profile") -> None:
-    from headrace.readers.celltimes import EPOCH
-    from headrace.uploads.localtimes import zone_of
-
-    zone = zone_of(it.time.zone) if it.time.zone else None
-    names = [
-        "event_time (UTC)",
-        *([f"in {it.time.zone}"] if zone else []),
-        *(n for n in trial.first[0] if n != "event_time"),
-    ]
-    rows = []
-    for reading in trial.first:
-        when = EPOCH + timedelta(microseconds=reading.pop("event_time"))
-        rows.append([_text(when), *([_text(when.astimezone(zone))] if zone else []), *reading.values()])
-    _table(names, rows)
-
-
-def _table(names: list[str], rows: list[list[Any]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in names:
-        table.add_column(Text(printable(name)))
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else printable(str(cell))[:60]) for cell in row))
-    show(table)
-
-
-def _time(micros: int) -> str:
-    from headrace.readers.celltimes import EPOCH
-
-    return _text(EPOCH + timedelta(microseconds=micros)) + "Z"
-
-
-def _text(when: datetime) -> str:
-    return when.replace(tzinfo=None).isoformat(" ")
+        first_rows(trial, it)
 
 
 def _json(trials: "list[Trial]") -> str:

@@ -105,7 +105,7 @@ def _derived_problems(config: Config) -> Iterator[str]:
         elif it.partitions != (wanted := config.streams[it.source].partitions):
             words = f"{it.source}, of which it is made, has {wanted}. Remove the key: it then has as many"
             yield f"{where}.partitions: {it.partitions}, and {words}"
-        if it.transform is None:
+        if it.transform is None and not it.of_files:
             yield f"{where}.transform: none is given. Name the Python file that makes the rows of those of {it.source}"
         if it.routes:
             yield f"{where}.routes: it is made of {it.source} (`from`), so no message can be routed to it. Remove one"

@@ -10,7 +10,7 @@ from headrace.config.behaviour import Behaviour
 from headrace.config.connect import HttpUrl, Kafka, Mqtt, Registry, Store, Tls
 from headrace.config.oidc import Oidc
 from headrace.config.route import Route, as_route
-from headrace.protocol.names import check_stream, clean_topic
+from headrace.protocol.names import FILES, UPLOADS, check_stream, clean_topic
 
 
 class Stream(Section):
@@ -34,6 +34,14 @@ class Stream(Section):
     calibration: Path | None = Field(
         None, description="a CSV file of offsets, gains and matrices by device and date, which clean applies before it"
     )
+    files: bool = Field(
+        False, description="take files of its readings, as the stream <name>_files of the same contract: docs/files.md"
+    )
+
+    @property
+    def of_files(self) -> bool:
+        """Whether its rows are those of uploaded files."""
+        return self.source == UPLOADS
 
     @property
     def json_route(self) -> Route | None:
@@ -141,11 +149,14 @@ class Clean(Section):
 
 
 class Derive(Section):
-    """`<stream>.clean` to the `.raw` of streams that are made of it."""
+    """`<stream>.clean` to the `.raw` of streams that are made of it, and the rows of files to theirs."""
 
     group: str = Field("headrace-derive", description="how its groups begin: each derived stream has its own")
     streams: tuple[str, ...] = Field((), description="which derived streams to make; all when empty")
     batch: Positive = Field(10_000, description="messages at most in one poll")
+    ahead: Positive = Field(
+        2_000_000, description="rows of files in a partition that are not in the lake yet, until no more are sent"
+    )
     http: Http = Http()
 
 
@@ -283,6 +294,7 @@ class Config(Section):
     def _check_names(cls, streams: dict[str, Stream]) -> dict[str, Stream]:
         for name in streams:
             check_stream(name)
+        streams = _with_files(streams)
         return {name: _as_source(it, streams) for name, it in streams.items()}
 
     def contract_of(self, stream: str) -> str:
@@ -295,6 +307,10 @@ class Config(Section):
         for one in found:  # it grows meanwhile
             found += [name for name, it in self.streams.items() if it.follows == one and name not in found]
         return tuple(found)
+
+    def files_of(self, stream: str) -> str:
+        """The stream that has the rows of files of this one's readings; empty for none."""
+        return stream + FILES if self.streams[stream].files else ""
 
     @property
     def cleaned(self) -> tuple[str, ...]:
@@ -314,6 +330,25 @@ class Config(Section):
     def archived(self) -> tuple[str, ...]:
         """The topics that the archive stores."""
         return self.archive.topics or tuple(map(clean_topic, self.streams))
+
+
+def _with_files(streams: dict[str, Stream]) -> dict[str, Stream]:
+    """The streams, with those of files, and the stream of uploads that these are made of."""
+    out = dict(streams)
+    for name, it in streams.items():
+        if not it.files:
+            continue
+        if it.source:
+            raise ValueError(f"{name} has `from`, so its rows are made of readings: it takes no files. Remove `files`")
+        out.setdefault(UPLOADS, Stream())
+        if name + FILES in streams:
+            if not streams[name + FILES].of_files:
+                raise ValueError(f"{name} takes files, which would be {name}{FILES}: there is such a stream. Rename it")
+            continue  # written out, as the stack does
+        also = {"contract": it.contract or name, "source": UPLOADS, "files": False, "routes": (), "follows": ""}
+        kept = {key: getattr(it, key) for key in ("retention_hours", "transform", "calibration")}
+        out[check_stream(name + FILES)] = Stream().model_copy(update={**kept, **also})
+    return out
 
 
 def _as_source(it: Stream, streams: dict[str, Stream]) -> Stream:

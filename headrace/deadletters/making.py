@@ -74,17 +74,19 @@ class MqttSource(NamedTuple):
 
 
 class KafkaSource(NamedTuple):
-    """A Kafka record."""
+    """A Kafka record, or one of the rows of a file that it orders."""
 
     topic: str
     topic_id: str
     partition: int
     epoch: int  # the leader epoch
     offset: int
+    row: int = 0  # of the file; a record that holds a reading has one
 
     def where(self) -> dict[str, str | int]:
-        """The record's position. `index` is 0: a record holds one reading."""
-        return {**self._asdict(), "index": 0}
+        """The record's position, and the row as `index`."""
+        *place, row = self._asdict().items()
+        return {**dict(place), "index": row[1]}
 
     def identity(self, stream: str) -> bytes:
         """The stream, if it is made of the one that has the record: several may be, and each may refuse it."""

@@ -57,6 +57,11 @@ def visible(lake: "duckdb.DuckDBPyConnection", root: str, topic: str) -> manifes
     )
 
 
+def names(lake: "duckdb.DuckDBPyConnection", root: str, pattern: str) -> list[str]:
+    """The names of JSON objects whose keys match, without folders and ending."""
+    return [key.rpartition("/")[2].removesuffix(".json") for key in _glob(lake, root, pattern)]
+
+
 def _states(lake: "duckdb.DuckDBPyConnection", root: str, topic: str) -> list[manifest.State]:
     import duckdb
 

@@ -10,7 +10,7 @@ from headrace.contracts.files import find
 from headrace.contracts.model import Contract
 from headrace.contracts.sqlnames import is_word, quoted
 from headrace.errors import ConfigError
-from headrace.lake import remote, united, withdevices
+from headrace.lake import devices, remote, united, withdevices, withfiles
 from headrace.protocol import provenance
 from headrace.protocol.names import (
     DEVICE,
@@ -72,9 +72,14 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
         lineage = cfg.lineage(stream) if topic == clean_topic(stream) and stream in cfg.streams else ()
         topics = {s: clean_topic(s) for s in lineage} if len(lineage) > 1 else {stream: topic}
         bodies = {s: _stored(lake, cfg, t) for s, t in topics.items()}
-        if not any(bodies.values()) and not catalogue:
+        filed = {f: body for s in lineage if (f := cfg.files_of(s)) and (body := _stored(lake, cfg, clean_topic(f)))}
+        if not any(bodies.values()) and not filed and not catalogue:
             empty(name.replace('"', ""))
         body = _united(cfg, bodies) if len(bodies) > 1 else bodies[stream] or _empty(contract_of(cfg, stream))
+        if filed or any(cfg.files_of(s) for s in lineage):
+            body = _with_files(cfg, body, filed)
+        elif not bodies.get(stream) and stream in cfg.streams and cfg.streams[stream].of_files:
+            body = withfiles.none(body)
         lake.execute(f"CREATE VIEW {name} AS {body}")
     for stream in joined:
         lake.execute(_with_devices(lake, cfg, stream))
@@ -83,6 +88,16 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
         from headrace.store.open import open_store
 
         lake.register(LETTERS_TABLE, letters.table(letters.records(cfg, open_store(cfg.store))))
+
+
+def _with_files(cfg: Config, body: str, filed: Mapping[str, str]) -> str:
+    """The rows of `body`, with those of files beside them. `filed`: what `_stored` gives of the streams of files."""
+    out = withfiles.none(body)
+    for name, rows in filed.items():
+        contract = contract_of(cfg, name)
+        live, of_files = (f"{part} UNION ALL BY NAME {_empty(contract)}" for part in (body, rows))
+        out += f" UNION ALL BY NAME {withfiles.beside(of_files, live, devices.numbering(contract))}"
+    return out
 
 
 def _with_devices(lake: "duckdb.DuckDBPyConnection", cfg: Config, stream: str) -> str:
@@ -129,8 +144,12 @@ def _stored(lake: "duckdb.DuckDBPyConnection", cfg: Config, topic: str) -> str:
     parts = []
     for files in remote.visible(lake, root, topic).by_schema().values():
         names = ", ".join(remote.literal(f"{root}/{f.key}") for f in files)
-        parts.append(f"FROM read_parquet([{names}], hive_partitioning = true, hive_types = {{'date': DATE}})")
-    return " UNION ALL BY NAME ".join(parts)
+        parts.append(f"FROM read_parquet([{names}], hive_partitioning = true, hive_types = {{'date': 'DATE'}})")
+    out = " UNION ALL BY NAME ".join(parts)
+    stream = cfg.streams.get(stream_of(topic))
+    if out and stream is not None and stream.of_files and topic == clean_topic(stream_of(topic)):
+        out = withfiles.rows(out, remote.names(lake, root, withfiles.RETIRED))
+    return out
 
 
 def _united(cfg: Config, bodies: Mapping[str, str]) -> str:

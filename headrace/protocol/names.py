@@ -11,6 +11,7 @@ RAW, CLEAN = ".raw", ".clean"
 ENTRY_POINT = r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)"  # package.module:function
 SERVICES = "headrace"  # how the identities of the services begin, in any case
 DEVICE_EVENTS, DEVICE_AUDIT = "device_events", "device_audit"  # the streams of hub
+UPLOADS, FILES = "uploads", "_files"  # the stream of uploads; how the streams end that have the rows of files
 DEVICE, TIME, QUALITY = "device_id", "event_time", "_quality"  # the fields that every contract has
 LETTERS_TABLE = "dead_letters"  # the dead letters, in SQL
 EXTRA = "_extra"  # a field for what a payload has beside the contract's fields

@@ -81,6 +81,16 @@ def contents(path: Path) -> Contents:
     return Contents(tuple(sorted(found.files, key=lambda it: PurePosixPath(it.name).parts)), found.told())
 
 
+def paths(folder: Path) -> list[Path]:
+    """The files of a folder and below it, zip files as they are, without those that `contents` passes over.
+
+    ConfigError: it can't be read, or has too many.
+    """
+    found = _Found(folder, apart=True)
+    found.folder()
+    return sorted(it.path for it in found.files if isinstance(it, _OnDisk))
+
+
 class _OnDisk(NamedTuple):
     name: str
     size: int
@@ -131,8 +141,9 @@ class _Member(NamedTuple):
 class _Found:
     """What was found so far."""
 
-    def __init__(self, top: Path) -> None:
-        self.top = top
+    def __init__(self, top: Path, *, apart: bool = False) -> None:
+        """`apart`: take a zip file as one file."""
+        self.top, self._apart = top, apart
         self.files: list[File] = []
         self._passed: dict[str, list[str]] = {}
 
@@ -152,7 +163,7 @@ class _Found:
                         folders.remove(name)
                 elif self._pass(inner, "" if path.is_file() else "no files"):
                     continue
-                elif is_container(path):
+                elif not self._apart and is_container(path):
                     self.zip(path, f"{inner}/")
                 else:
                     self._take(_OnDisk(inner, path.stat().st_size, path))

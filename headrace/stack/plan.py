@@ -37,7 +37,10 @@ CONNECTIONS = ("mqtt", "kafka", "registry", "store", "hub")
 # Someone who tries the stack wants to see a reading in the lake at once, even if this makes small files.
 HASTE = {"idle_seconds": 2, "max_age_seconds": 10}
 DEFAULT_CONFIG: dict[str, Any] = {
-    "streams": {name: {"routes": [f"sensors/{{device_id}}/{name}"]} for name in ("imu", "environment", "vibration")},
+    "streams": {
+        "imu": {"routes": ["sensors/{device_id}/imu"], "files": True},
+        **{name: {"routes": [f"sensors/{{device_id}}/{name}"]} for name in ("environment", "vibration")},
+    },
     "bridge": {"unrouted": ["sensors/#"]},
 }
 HUB_STREAMS: dict[str, Any] = {DEVICE_EVENTS: {"partitions": 1}, DEVICE_AUDIT: {"partitions": 1}}

@@ -13,7 +13,7 @@ from headrace.errors import ConfigError, PoisonError, Reason
 from headrace.protocol.names import TIME
 from headrace.readers.base import Batch
 from headrace.readers.celltimes import micros as micros_of
-from headrace.uploads import times
+from headrace.uploads import clockdrift, times
 from headrace.uploads.localtimes import LocalTimes, zone_of
 from headrace.uploads.part import Bools, Make, Part, Tell, missing, none
 from headrace.uploads.profile import TimeFrom
@@ -28,8 +28,21 @@ def maker(it: TimeFrom, at: Callable[[str], int]) -> Make:
     ConfigError for what `it` can't be. The maker raises it where times have no zone, and `it` gives none.
     """
     if it.start:
-        return _Started(_instant(it.start, it.zone), _step(it)).make
-    return _InColumns(it, [at(column) for column in it.columns]).make
+        make = _Started(_instant(it.start, it.zone, "start"), _step(it)).make
+    else:
+        make = _InColumns(it, [at(column) for column in it.columns]).make
+    if it.anchors:
+        said, was = ([_instant(pair[i], it.zone, "anchors") for pair in it.anchors] for i in (0, 1))
+        return _corrected(make, clockdrift.between(((said[0], was[0]), (said[1], was[1]))))
+    return _corrected(make, clockdrift.shift(it.offset)) if it.offset else make
+
+
+def _corrected(make: Make, correct: Callable[[Ints], Ints]) -> Make:
+    def made(batch: Batch) -> Part:
+        part = make(batch)
+        return part._replace(values=correct(part.values))
+
+    return made
 
 
 class _Started:
@@ -118,13 +131,13 @@ def _times(numbers: Ints, step: Fraction) -> Ints:
     return np.array([int(n * step) for n in numbers.tolist()], np.int64)
 
 
-def _instant(text: str, zone: str) -> int:
+def _instant(text: str, zone: str, key: str) -> int:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"time.start: {text!r} is no time of ISO 8601, such as 2026-02-01T10:00:00Z") from None
+        raise ConfigError(f"time.{key}: {text!r} is no time of ISO 8601, such as 2026-02-01T10:00:00Z") from None
     if when.tzinfo is None:
         if not zone:
-            raise ConfigError("time.start has no zone. Write `zone` under `time`, or Z at its end for UTC")
+            raise ConfigError(f"time.{key}: {text} has no zone. Write `zone` under `time`, or Z at its end for UTC")
         when = when.replace(tzinfo=zone_of(zone))
     return micros_of(when)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import orjson
 
-from headrace.errors import ConfigError, FatalError
+from headrace.errors import ConfigError, FatalError, TransientError
 from headrace.readers.source import Source, broken
 from headrace.store.base import ObjectStore
 
@@ -53,7 +53,7 @@ def identify(source: Source) -> Recording:
     for block in _blocks(source):
         raw.update(block)
     if not source.packed:
-        return Recording(raw.hexdigest(), source.path.stat().st_size, raw.hexdigest())
+        return Recording(raw.hexdigest(), source.size, raw.hexdigest())
     content, size = hashlib.sha256(), 0
     with source.stream() as it:
         try:
@@ -107,10 +107,20 @@ class Evidence:
         assert found is not None
         return found
 
-    def fetch(self, manifest: Manifest, path: Path) -> None:
-        """Write the file as it lay into `path`. FatalError where a chunk is missing, or is not what its name says."""
+    def fetch(self, manifest: Manifest, path: Path, alive: Callable[[], object] = lambda: None) -> None:
+        """Write the file as it lay into `path`; `alive` is called again and again.
+
+        FatalError where a chunk is missing, or is not what its name says; TransientError where the disk is full.
+        """
+        try:
+            self._fetch(manifest, path, alive)
+        except OSError as e:
+            raise TransientError(f"{path}: {e.strerror}: make room there for {manifest.raw_size:,} bytes") from None
+
+    def _fetch(self, manifest: Manifest, path: Path, alive: Callable[[], object]) -> None:
         with path.open("wb") as out:
             for digest in manifest.chunks:
+                alive()
                 data = self._store.get(f"{_CHUNKS}/{digest}")
                 if hashlib.sha256(data).hexdigest() != digest:
                     raise FatalError(
@@ -132,7 +142,7 @@ class Evidence:
 
 def _blocks(source: Source) -> Iterator[bytes]:
     try:
-        with source.path.open("rb") as raw:
+        with source.at.open("rb") as raw:
             while block := raw.read(_BLOCK):
                 yield block
     except OSError as e:

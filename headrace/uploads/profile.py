@@ -31,6 +31,10 @@ class TimeFrom(Section):
     rate: float | None = Field(
         None, gt=0, description="rows a second from `start`; with columns: of the rows that share a time"
     )
+    offset: float = Field(0.0, description="seconds to add: by how much the clock was behind")
+    anchors: tuple[tuple[str, str], ...] = Field(
+        (), description="two moments, each [what the clock said, when it was], ISO 8601: a clock that drifted"
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "TimeFrom":
@@ -38,6 +42,8 @@ class TimeFrom(Section):
             raise ValueError("give columns that hold the time, or start and rate")
         if self.start and self.rate is None:
             raise ValueError("start needs a rate: how many rows a second")
+        if self.anchors and (len(self.anchors) != 2 or self.offset):
+            raise ValueError("give two anchors, or an offset, not both")
         return self
 
 

@@ -13,6 +13,7 @@ from processors.provenance import Marks, fields, has
 _Keys = npt.NDArray[np.uint64]
 _PIECE = 16_384  # rows dealt with at a time
 _EMPTY = -1
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: Knuth's multiplicative hashing
 _LEAST = 1024  # places in a ring: there may be hundreds of partitions with little in each
 
 
@@ -79,7 +80,7 @@ class EventIds:
         """Each key's place in the ring and its slot in the table; -1 for both if it is not there."""
         found, slots = np.full((2, len(keys)), -1, dtype=np.int64)
         active = np.arange(len(keys))
-        slot = self._home(keys[:, 0])
+        slot = self._home(keys.T)
         while len(active):
             place = self._table[slot]
             there = place != _EMPTY
@@ -110,7 +111,7 @@ class EventIds:
         live = np.flatnonzero(kept >= 0)
         place = self._place(kept[live])
         self._ids[:, place], self._offsets[place] = ids[:, live], kept[live]
-        self._link(self._ids[0][place], place)
+        self._link(self._ids[:, place], place)
 
     def _place(self, offsets: Ints) -> Ints:
         return offsets & (len(self._offsets) - 1)
@@ -130,12 +131,12 @@ class EventIds:
         self._offsets[old[known]] = -1
         self._ids[0][place], self._ids[1][place], self._offsets[place] = keys[:, 0], keys[:, 1], offsets
         self._table[slot[known]] = place[known]  # one slot an id: copies without end must not fill the table
-        self._link(keys[~known, 0], place[~known])
+        self._link(keys[~known].T, place[~known])
 
-    def _link(self, first: _Keys, place: Ints) -> None:
-        """Enter places into the table: each in the first free slot from its key's home on."""
-        self._used += len(first)
-        slot = self._home(first)
+    def _link(self, ids: _Keys, place: Ints) -> None:
+        """Enter places into the table: each in the first free slot from its key's home on. `ids`: shape (2, n)."""
+        self._used += len(place)
+        slot = self._home(ids)
         while len(place):
             free = self._table[slot] == _EMPTY
             self._table[slot[free]] = place[free]  # of several that want one slot, the last gets it
@@ -146,10 +147,11 @@ class EventIds:
         self._table.fill(_EMPTY)
         self._used = 0
         place = np.flatnonzero(self._offsets >= 0)
-        self._link(self._ids[0][place], place)
+        self._link(self._ids[:, place], place)
 
-    def _home(self, first: _Keys) -> Ints:
-        return (first & np.uint64(len(self._table) - 1)).astype(np.int64)
+    def _home(self, ids: _Keys) -> Ints:
+        """Where to begin looking for ids, shape (2, n)."""
+        return (_mixed(ids) >> np.uint64(65 - len(self._table).bit_length())).astype(np.int64)
 
     def _next(self, slot: Ints) -> Ints:
         return (slot + 1) & (len(self._table) - 1)
@@ -161,8 +163,16 @@ def _pieces(batch: Ids) -> Iterator[tuple[_Keys, Ints, Ints]]:
 
 
 def _may_repeat(keys: _Keys) -> bool:
-    first = np.sort(keys[:, 0])
-    return bool((first[1:] == first[:-1]).any())
+    mixed = np.sort(_mixed(keys.T))
+    return bool((mixed[1:] == mixed[:-1]).any())
+
+
+def _mixed(ids: _Keys) -> _Keys:
+    """A hash of ids, shape (2, n), made of all their bytes: those of a file's rows begin alike, and then count."""
+    out: _Keys = ids[0] ^ ids[1]
+    out ^= out >> np.uint64(32)
+    out *= _ODD
+    return out
 
 
 def _power_of_two(n: int) -> int:

@@ -39,7 +39,8 @@ class Transforms:
     def _read(self, config: Config, stream: str) -> str:
         it = config.streams[stream]
         # Those of a derived stream's rows are derive's.
-        transform = Transform(read(it.transform)) if it.transform is not None and not it.source else None
+        own = it.of_files or not it.source
+        transform = Transform(read(it.transform)) if it.transform is not None and own else None
         table = calibration.read(it.calibration) if it.calibration is not None else None
         if transform is not None:
             self._transforms[transform.code.digest] = transform

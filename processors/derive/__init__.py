@@ -1,1 +1,1 @@
-"""Derived streams: rows of another contract, made of the readings of a stream by a function of a person's own."""
+"""Derived streams: rows made of the readings of a stream, by a function of a person's own; and those of files."""

@@ -7,7 +7,6 @@
 3. Waits until Kafka has them all, and commits, as the relay does for every processor.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -17,7 +16,6 @@ from headrace.contracts.model import Field
 from headrace.errors import ConfigError, PoisonError, TransientError
 from headrace.kafka import Message
 from headrace.protocol.names import clean_topic, raw_topic
-from headrace.runtime.health import Health
 from headrace.runtime.metrics import DEAD_LETTERS, DERIVE_READINGS, DERIVE_ROWS
 from headrace.schema_registry.client import Registry
 from headrace.store.open import open_store
@@ -26,7 +24,6 @@ from headrace.transforms.derive import Derived
 from processors.clean.schemas import known_of
 from processors.derive.batch import Made, made
 from processors.derive.ids import derived_id
-from processors.derive.service import FUNCTIONS
 from processors.derive.versions import Making, Versions
 from processors.group import beginning, relay
 from processors.group.firstrows import FirstRows
@@ -146,31 +143,3 @@ class Deriver(Step[SourcePartition]):
             DERIVE_ROWS.labels(self._stream).inc(len(it.rows))
         for reason, n in it.reasons.items():
             DEAD_LETTERS.labels("derive", self._stream, reason).inc(n)
-
-
-def run_all(config: Config, health: Health, stop: threading.Event) -> None:
-    """Make every derived stream, each in a thread of its own, until `stop` is set.
-
-    Where one fails, all end, with its error: FatalError and ConfigError as the design has them.
-    """
-    failed: list[BaseException] = []
-    with Registry(config.registry) as registry:
-        steps = {stream: Deriver(config, stream, registry) for stream in config.derived}
-        parts = {stream: health.part(stream, (*relay.CHECKS, "registry")) for stream in steps}
-        health.ready(FUNCTIONS, True)
-
-        def make(stream: str) -> None:
-            try:
-                relay.run(settings_of(config, stream), steps[stream], parts[stream], stop)
-            except BaseException as e:  # noqa: BLE001 - raised again below
-                failed.append(e)
-            finally:
-                stop.set()
-
-        threads = [threading.Thread(target=make, args=(s,), name=f"derive {s}") for s in steps]
-        for it in threads:
-            it.start()
-        for it in threads:
-            it.join()
-    if failed:
-        raise failed[0]

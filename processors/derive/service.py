@@ -19,7 +19,7 @@ def run(config: Config, stop: threading.Event) -> None:
     with Health(config.derive.http, (FUNCTIONS,) if config.derived else ()) as health:
         log.info("derive started", extra={"streams": list(config.derived), "http_port": health.port})
         if config.derived:
-            from processors.derive.deriver import (
+            from processors.derive.together import (
                 run_all,  # what it needs is large, and an idle process has no use of it
             )
 

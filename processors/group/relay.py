@@ -22,7 +22,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from headrace import kafka
 from headrace.config.connect import Kafka
 from headrace.deadletters import Letter
-from headrace.kafka import Message
+from headrace.kafka import Message, columns
 from headrace.kafka.ends import log_ends
 from headrace.kafka.watch import KafkaWatch
 from headrace.protocol.clean_note import CleanNote, encode
@@ -47,6 +47,7 @@ _CHECK_SECONDS = 10.0
 _STALL_SECONDS = 0.5
 _REPORT_SECONDS = 5.0
 _BATCH_BYTES = 32 * 1024 * 1024
+_MOST_REST = 10_000  # messages that were read and not dealt with, until no more are read
 _TURN_SECONDS = 10.0  # to decide a batch in: while one stream's readings take long, the others wait
 _MADE_BYTES, _ROW_BYTES = 64 * 1024 * 1024, 1000  # of the rows that a batch becomes; of one beside its value
 _VALUE = itemgetter(1)  # of a row
@@ -80,7 +81,8 @@ class Settings:
 class Outcome:
     """What becomes of messages of one partition. `offset` is committed with `note` once Kafka has rows and letters.
 
-    `done` is called after the commit: count, and remember what the next batch needs.
+    `done` is called after the commit: count, and remember what the next batch needs. Messages from `offset` on come
+    again in the next batch: one that becomes a great many rows may take several.
     """
 
     partition: SourcePartition
@@ -187,6 +189,9 @@ class Relay(Generic[P]):
         self._partitions: dict[Partition, P] = {}
         self._pairs: dict[str, topics.Pair] = {}
         self._count = _FIRST_COUNT
+        self._rest: list[tuple[P, list[Message]]] = []  # read, and not dealt with
+        self._later: dict[Partition, int] = {}  # where logs end of which there are messages to deal with before
+        self._moved = False  # whether the last batch became anything
         self._checked = self._reported = self._seen = time.monotonic()
 
     def join(self) -> None:
@@ -212,14 +217,23 @@ class Relay(Generic[P]):
             self.wait.admit()
         self._health.ready("group", self._member.joined, "not a member yet")
         waits, begun = _POLL_SECONDS if self._member.joined else _JOIN_SECONDS, time.monotonic()
-        groups = self._member.read(self._count, waits, _GATHER_SECONDS)
+        if self._rest and self._moved:
+            waits = 0.0
+        if sum(len(rest) for _, rest in self._rest) < _MOST_REST:
+            groups = self._member.read(self._count, waits, _GATHER_SECONDS)
+        else:
+            groups = {}
+            self.wait.alive()
         now = time.monotonic()
         if now - self._seen - min(waits, now - begun) > _STALL_SECONDS:
             # Kafka tells a reader that its topic was made anew only while it reads: this may be another log by now.
             self.wait.hold("kafka", "looking at the topics after a pause", self._look_at_topics)
         self._seen = now
         self._process(groups)
-        self._pass_over(self._member.ends())
+        left = {it.source for it, _ in self._rest}
+        ends = self._later | self._member.ends()
+        self._later = {p: end for p, end in ends.items() if p in left}
+        self._pass_over({p: end for p, end in ends.items() if p not in left})
         now = time.monotonic()
         if now - self._reported > _REPORT_SECONDS:
             self._reported = now
@@ -271,13 +285,14 @@ class Relay(Generic[P]):
         if ours:
             self._step.leaving(ours)
         for topic, number in partitions:
+            self._later.pop((topic, number), None)  # whoever has it next, reads it again
             LAG.remove(self._settings.service, self._called(topic), str(number))
             it = self._partitions.get((topic, number))
             if it is not None and it.token.live:
                 del self._partitions[topic, number]
 
     def _process(self, groups: Mapping[Partition, list[Message]]) -> None:
-        batch = self._new(groups)
+        batch = self._with_rest(self._new(groups))
         if not batch:
             return
         self.wait.working = True
@@ -295,6 +310,8 @@ class Relay(Generic[P]):
         for o in outcomes:
             if o.partition.source in done:
                 o.done()
+        left = [(it, new[columns.before(new, it.next) :]) for it, new in batch if it.token.live]
+        self._rest, self._moved = [(it, rest) for it, rest in left if rest], bool(outcomes)
         self.wait.working = False
 
     def _shelved(self, outcomes: list[Outcome]) -> list[Outcome]:
@@ -323,6 +340,15 @@ class Relay(Generic[P]):
             fitting = _BATCH_BYTES // max(1, size // count)
             self._count = max(_LEAST_COUNT, min(self._settings.batch, fitting, 4 * self._count))
         return out
+
+    def _with_rest(self, batch: list[tuple[P, list[Message]]]) -> list[tuple[P, list[Message]]]:
+        """The batch, each partition's messages after those that are left of the batches before."""
+        out: dict[Token, tuple[P, list[Message]]] = {}
+        for it, messages in (*self._rest, *batch):
+            if it.token.live:
+                _, before = out.get(it.token, (it, []))
+                out[it.token] = it, [*before, *messages]
+        return list(out.values())
 
     def _pass_over(self, ends: Mapping[Partition, int]) -> None:
         """Commit over control records at the end of logs: else they would count as waiting until a reading comes."""

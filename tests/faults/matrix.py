@@ -5,6 +5,7 @@ from tests.faults import (
     compacted,
     data,
     derived,
+    files,
     hostile,
     hub,
     machine,
@@ -16,5 +17,19 @@ from tests.faults import (
 )
 from tests.faults.fault import Fault
 
-GROUPS = (services, servers, cluster, protocol, sessions, sharing, hostile, data, machine, hub, derived, compacted)
+GROUPS = (
+    services,
+    servers,
+    cluster,
+    protocol,
+    sessions,
+    sharing,
+    hostile,
+    data,
+    machine,
+    hub,
+    derived,
+    compacted,
+    files,
+)
 ALL: list[Fault] = [fault for group in GROUPS for fault in group.FAULTS]

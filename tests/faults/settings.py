@@ -17,6 +17,7 @@ from headrace.stack.process import MARK
 from tests import postgres
 from tests.faults import parts, small
 from tests.faults.cluster import brokers
+from tests.faults.readings import STREAM
 from tests.faults.world import ROOT, World, attached
 from tests.stack import turn
 
@@ -100,6 +101,9 @@ def setting(kind: str, folder: Path) -> Iterator[World]:
             over = parts.placed(folder / "derived")
         if kind == "compact":
             over = small.OVER
+        if kind == "files":
+            streams = yaml.safe_load((state / "headrace.yaml").read_text())["streams"]
+            over = {"streams": {STREAM: {**streams[STREAM], "files": True}}}
         database: postgres.Server | None = None
         if kind == "postgres":
             database = cleanup.enter_context(postgres.running())

@@ -13,7 +13,7 @@ from headrace.contracts import files, lint
 from headrace.contracts.files import available, find, read, shipped
 from headrace.errors import ConfigError
 
-SHIPPED = ["device_audit", "device_events", "environment", "imu", "vibration"]
+SHIPPED = ["device_audit", "device_events", "environment", "imu", "uploads", "vibration"]
 
 
 def test_shipped_contracts_are_found() -> None:
@@ -46,7 +46,7 @@ def test_the_users_folders_come_first(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_names_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match=r"no contract 'imv'.*environment, imu, vibration"):
+    with pytest.raises(ConfigError, match=r"no contract 'imv'.*environment, imu, uploads, vibration"):
         find("imv")
 
 

@@ -23,10 +23,11 @@ from headrace.kafka import Message
 from headrace.operate.provision import topic_specs
 from headrace.protocol.wire import ORIGIN, PROVENANCE, Headers, Position, Provenance, pack_position
 from headrace.runtime.health import Checks, Health
-from processors.derive import deriver
 from processors.derive import service as derive_service
-from processors.derive.deriver import run_all, settings_of
+from processors.derive import together
+from processors.derive.deriver import settings_of
 from processors.derive.ids import derived_id
+from processors.derive.together import run_all
 from processors.group import beginning, relay
 from processors.group.relay import Settings
 from processors.group.token import Partition
@@ -235,7 +236,7 @@ class Relays:
         self.ran: dict[str, Checks] = {}
         self._does = by_stream
         monkeypatch.setattr(relay, "run", self._run)
-        monkeypatch.setattr(deriver, "Deriver", lambda _, stream, __: stream)
+        monkeypatch.setattr(together, "Deriver", lambda _, stream, __: stream)
 
     def _run(self, settings: Settings, step: Any, health: Checks, stop: threading.Event) -> None:
         assert settings.group.endswith(f"-{step}")

@@ -3,13 +3,15 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.protocol.wire import Provenance
+from headrace.uploads.order import row_ids
 from processors.arrays import Ints
 from processors.clean import event_ids
-from processors.clean.event_ids import EventIds, Ids
+from processors.clean.event_ids import EventIds, Ids, _may_repeat
 from processors.provenance import marks
 from tests.profiles import examples
 
@@ -81,3 +83,24 @@ def test_one_reading_sent_without_end_stays_quick() -> None:
         assert int(look.repeats(batch).sum()) == 20_000 - (a == 0)
         look.add(batch)
     assert look._used < 100
+
+
+@pytest.mark.parametrize("upload", ["6f1c0a92e3b74d55", "0000000000000000", "ffffffffffffffff"])
+def test_ids_of_the_rows_of_files_lie_apart(upload: str) -> None:
+    """They begin alike, and then count: in one heap each would be looked for behind all others."""
+    rows = np.arange(100_000)
+    keys = row_ids(upload, rows).view(np.uint64)
+    it = EventIds(200_000)
+    it.add(Ids(len(rows), keys, rows, rows))
+    homes = it._home(keys.T)
+    assert np.bincount(homes).max() <= 8
+    assert not _may_repeat(keys)
+    assert it.repeats(Ids(len(rows), keys, rows, rows + 100_000)).all()
+
+
+def test_ids_of_the_same_rows_of_many_files_lie_apart() -> None:
+    uploads = [f"{n * 2654435761 % 2**64:016x}" for n in range(5_000)]
+    keys = np.concatenate([row_ids(it, np.arange(20)) for it in uploads]).view(np.uint64)
+    it, places = EventIds(200_000), np.arange(len(keys))
+    it.add(Ids(len(keys), keys, places, places))
+    assert np.bincount(it._home(keys.T)).max() <= 12

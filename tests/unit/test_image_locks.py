@@ -49,7 +49,7 @@ def test_an_image_holds_what_its_extra_asks_for() -> None:
     extras = project["optional-dependencies"]
     asked = {
         "bridge": extras["bridge"],
-        "processors": extras["processors"],
+        "processors": extras["processors"] + extras["files"],
         "tools": extras["tools"] + extras["query"] + extras["files"],
     }
     for image, wanted in asked.items():
@@ -60,7 +60,12 @@ def test_an_image_holds_what_its_extra_asks_for() -> None:
 # What runs in each image: see docker-compose.yml and the chart's templates.
 RUNS = {
     "bridge": ("bridge.service", "bridge.ingest.service", "headrace.operate.brokermetrics", "headrace.operate.probe"),
-    "processors": ("processors.clean.service", "processors.archive.service", "processors.copy.service"),
+    "processors": (
+        "processors.clean.service",
+        "processors.archive.service",
+        "processors.copy.service",
+        "processors.derive.together",
+    ),
     "hub": ("hub.service", "hub.app"),
     "tools": ("headrace.cli.app", "headrace.operate.brokeragent", "headrace.operate.mqttaccess"),
 }

@@ -205,3 +205,58 @@ def test_a_bucket_is_that_of_time_bucket_in_utc(lake: Path) -> None:
     assert headrace.query(sql, config=config(lake)).n.tolist() == [3, 3]
     with pytest.raises(ConfigError, match="months and years have no fixed length"):
         headrace.query("select bucket(event_time, interval '1 month') from imu", config=config(lake))
+
+
+def uploaded(upload: str, rows: list[int], redrive: int = 0) -> pa.Array:
+    ids = [bytes.fromhex(upload) + redrive.to_bytes(4) + row.to_bytes(4) for row in rows]
+    return pa.array(ids, pa.binary(16))
+
+
+A, B = "6f1c0a92e3b74d55", "00000000000000ff"
+
+
+def test_a_stream_has_the_rows_of_its_files_with_upload_and_row(tmp_path: Path) -> None:
+    store(tmp_path, "imu.clean", 1, 7, {"ax": [1.0, 2.0], "_event_id": pa.array([b"x" * 16] * 2, pa.binary(16))})
+    store(tmp_path, "imu_files.clean", 2, 7, {"ax": [3.0, 4.0, 5.0], "_event_id": uploaded(A, [0, 1, 2**31 - 2])})
+    store(tmp_path, "imu_files.clean", 3, 7, {"ax": [6.0], "_event_id": uploaded(B, [7], redrive=1)})
+    cfg = config(tmp_path).model_copy(
+        update={"streams": Config.model_validate({"streams": {"imu": {"files": True}}}).streams}
+    )
+    found = headrace.query("select ax, _upload u, _row r from imu order by ax", config=cfg)
+    assert found["ax"].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert found["u"].fillna("").tolist() == ["", "", A, A, A, B]
+    assert found["r"].dropna().tolist() == [0, 1, 2**31 - 2, 7]
+    own = headrace.query(f"select ax from imu_files where _upload = '{B}'", config=cfg)
+    assert own["ax"].tolist() == [6.0]
+    retired = tmp_path / "_uploads" / "retired"
+    retired.mkdir(parents=True)
+    (retired / f"{A}.json").write_text("{}")
+    for stream in ("imu", "imu_files"):
+        rest = headrace.query(f"select ax from {stream} where _upload is not null", config=cfg)
+        assert rest["ax"].tolist() == [6.0]
+
+
+def test_a_stream_that_takes_files_has_their_columns_before_there_are_any(tmp_path: Path) -> None:
+    cfg = config(tmp_path).model_copy(
+        update={"streams": Config.model_validate({"streams": {"imu": {"files": True}}}).streams}
+    )
+    for stream in ("imu", "imu_files"):
+        assert headrace.query(f"select _upload, _row from {stream}", config=cfg).empty
+    assert headrace.query("select upload, file from uploads", config=cfg).empty
+    store(tmp_path, "imu.clean", 1, 7, {"ax": [1.0]})
+    assert headrace.query("select _row from imu", config=cfg)["_row"].isna().tolist() == [True]
+
+
+def test_a_reading_that_came_live_and_in_a_file_counts_once(tmp_path: Path) -> None:
+    numbers = {"boot_id": ["a", "a"], "sequence": [1, 2]}
+    ids = pa.array([b"x" * 16] * 2, pa.binary(16))
+    store(tmp_path, "imu.clean", 1, 7, {"ax": [1.0, 2.0], "_event_id": ids, **numbers})
+    more = {"boot_id": ["a", "a", "b", None], "sequence": [2, 3, 1, None]}
+    store(
+        tmp_path, "imu_files.clean", 2, 7, {"ax": [2.5, 3.0, 4.0, 5.0], "_event_id": uploaded(A, [0, 1, 2, 3]), **more}
+    )
+    cfg = config(tmp_path).model_copy(
+        update={"streams": Config.model_validate({"streams": {"imu": {"files": True}}}).streams}
+    )
+    assert headrace.query("select ax from imu order by ax", config=cfg)["ax"].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert len(headrace.query("select ax from imu_files", config=cfg)) == 4

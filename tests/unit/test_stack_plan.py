@@ -32,7 +32,8 @@ def test_a_plan_is_what_is_read_back(state: State) -> None:
     again = plan.load_made(state)
     assert (again.ports, again.secrets, again.config) == (made.ports, made.secrets, made.config)
     assert state.config() == made.config
-    assert set(made.config.streams) == {"imu", "environment", "vibration", "device_events", "device_audit"}
+    theirs = {"imu", "environment", "vibration", "imu_files", "uploads"}
+    assert set(made.config.streams) == {*theirs, "device_events", "device_audit"}
     assert made.config.mqtt.port == made.ports["mqtt.services"]
     assert made.config.mqtt.as_device("w", "p").port == made.ports["mqtt"]
 

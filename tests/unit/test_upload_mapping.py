@@ -156,7 +156,7 @@ def test_a_sentinel_of_the_contract_is_null_with_a_note() -> None:
         ({"fields": {"ax": {"column": "ax"}}}, "every reading of imu needs ay, az, gx, gy, gz: name a column"),
         ({"fields": {**FIELDS, "sequence": {"value": "one"}}}, "fields.sequence: 'one' is no long"),
         ({"time": {"start": "soon", "rate": 1}}, "time.start: 'soon' is no time"),
-        ({"time": {"start": "2026-02-01T10:00:00", "rate": 1}}, "time.start has no zone"),
+        ({"time": {"start": "2026-02-01T10:00:00", "rate": 1}}, "has no zone. Write `zone`"),
         ({"time": {"columns": ["t"], "zone": "Mars"}}, "'Mars' is no time zone"),
     ],
 )

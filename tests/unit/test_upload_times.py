@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import ConfigError
 from headrace.readers.celltimes import EPOCH
-from headrace.uploads import times
+from headrace.uploads import clockdrift, times
 from headrace.uploads.times import form
 
 Cells = list[str | None]
@@ -128,3 +129,29 @@ def test_whole_numbers_of_a_column() -> None:
 def test_a_form_that_is_none(text: str) -> None:
     with pytest.raises(ConfigError, match="time: "):
         form(text)
+
+
+def test_an_offset_is_added_to_each_time() -> None:
+    made = clockdrift.shift(-1.5)(np.array([10_000_000, 10_000_001]))
+    assert made.tolist() == [8_500_000, 8_500_001]
+
+
+def test_a_clock_that_drifted_is_put_right_by_two_anchors() -> None:
+    day = 86_400_000_000
+    put_right = clockdrift.between(((0, 1_000_000), (10 * day, 10 * day + 3_000_000)))  # 1 s behind, then 3 s
+    assert put_right(np.array([0, 10 * day, 5 * day, 20 * day])).tolist() == [
+        1_000_000, 10 * day + 3_000_000, 5 * day + 2_000_000, 20 * day + 5_000_000,
+    ]  # fmt: skip
+    exact = clockdrift.between(((7, 107), (10 * day, 10 * day + 100)))
+    assert exact(np.array([7, 8, 10**15])).tolist() == [107, 108, 10**15 + 100]
+
+
+@pytest.mark.parametrize(
+    ("anchors", "words"),
+    [(((5, 1), (5, 2)), "both say the same"), (((0, 0), (1_000_000, 1_100_000)), "wrong by 10.0%")],
+)
+def test_anchors_that_are_no_two_readings_of_a_clock_are_refused(
+    anchors: tuple[tuple[int, int], tuple[int, int]], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        clockdrift.between(anchors)

@@ -207,6 +207,18 @@ to a route, replaces no pod of this one. */}}
 {{- toYaml $streams -}}
 {{- end -}}
 
+{{- /* All streams, as YAML: those given, hub's, and those of files with the stream of uploads that they are made of. */}}
+{{- define "headrace.allStreams" -}}
+{{- $config := include "headrace.given" . | fromYaml -}}
+{{- $streams := merge (default dict $config.streams) (include "headrace.hubStreams" . | fromYaml) -}}
+{{- $files := dict -}}
+{{- range $name, $of := $streams -}}
+{{- if (default dict $of).files }}{{ $_ := set $files (printf "%s_files" $name) (dict "from" "uploads" "retention_hours" (default 168 $of.retention_hours)) }}{{ end -}}
+{{- end -}}
+{{- if $files }}{{ $_ := set $files "uploads" dict }}{{ end -}}
+{{- toYaml (merge $streams $files) -}}
+{{- end -}}
+
 {{- /* The Secret with the authority of the devices' certificates; nothing where there is none. */}}
 {{- define "headrace.devicesCa" -}}
 {{- $ca := .Values.hub.devicesCa -}}
@@ -253,7 +265,7 @@ to a route, replaces no pod of this one. */}}
 {{- /* The streams that derive makes, as YAML: {name: the stream that it is made of}; nothing where there are none. */}}
 {{- define "headrace.derived" -}}
 {{- $config := include "headrace.given" . | fromYaml -}}
-{{- $streams := default dict $config.streams -}}
+{{- $streams := include "headrace.allStreams" . | fromYaml -}}
 {{- $out := dict -}}
 {{- range $name := default (keys $streams) (dig "derive" "streams" list $config) -}}
 {{- with (default dict (get $streams $name)).from }}{{ $_ := set $out $name . }}{{ end -}}
@@ -296,7 +308,7 @@ is none. They are at /etc/headrace/KIND. */}}
 `range`, and derive has a group for each: so their widest stream counts; the archive shares out all partitions together. */}}
 {{- define "headrace.partitions" -}}
 {{- $config := include "headrace.given" .root | fromYaml -}}
-{{- $streams := merge (default dict $config.streams) (include "headrace.hubStreams" .root | fromYaml) -}}
+{{- $streams := include "headrace.allStreams" .root | fromYaml -}}
 {{- $most := 0 -}}
 {{- if ne .service "archive" -}}
 {{- $names := default (keys $streams) (dig "clean" "streams" list $config) -}}

@@ -1,0 +1,121 @@
+"""Uploads to Kafka: each an order, a reading of the stream `uploads`, of which its rows are made."""
+
+import os
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from headrace import kafka
+from headrace.config import Config
+from headrace.contracts import columnar
+from headrace.contracts.avro import read_record
+from headrace.contracts.model import parse
+from headrace.errors import FatalError, TransientError
+from headrace.protocol.names import UPLOADS, raw_topic
+from headrace.protocol.wire import Provenance, frame
+from headrace.schema_registry.client import Registry
+from headrace.store.base import ObjectStore
+from headrace.uploads.desk import Desk, actor
+from headrace.uploads.evidence import Evidence
+from headrace.uploads.order import UPLOAD_BYTES, Order
+from headrace.uploads.plan import Planned
+
+_SECONDS = 60.0
+
+
+class Ordering:
+    """Ships files, and orders their rows: a context manager. TransientError while a server is away."""
+
+    def __init__(self, cfg: Config, store: ObjectStore) -> None:
+        self._cfg, self._desk, self._evidence = cfg, Desk(store), Evidence(store)
+        self._registry = Registry(cfg.registry)
+        self._producer = kafka.producer(cfg.kafka)
+        self._ids: dict[str, int] = {}
+        self._failed: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None) -> None:
+        self._registry.close()
+
+    def ship(self, it: Planned, progress: Any = lambda _: None) -> list[Order]:
+        """Keep the file and the profile, and say who ordered what: the orders of its tables, to be given.
+
+        That of the first table comes last: where it is, the others are.
+
+        ConfigError where the file has changed since it was planned.
+        """
+        with it.candidate.open() as source:
+            self._evidence.ship(source, it.recording, progress)
+        self._desk.keep_profile(it.profile)
+        now, number = time.time_ns() // 1000, self._schema_id(it.stream)
+        out = []
+        for table, (upload, one) in reversed(list(enumerate(zip(it.uploads, it.trials, strict=True)))):
+            devices = sorted(one.devices)
+            order = Order(
+                device_id=devices[0] if devices else UPLOADS,
+                event_time=now,
+                upload=upload,
+                recording=it.recording.id,
+                file_table=table,
+                file=it.candidate.name,
+                stream=it.stream,
+                profile=it.profile.digest,
+                schema_id=number,
+                readings=one.readings,
+                refused=one.refused.total(),
+                left_out=one.left_out.total(),
+                devices=len(devices),
+                bytes=it.candidate.size,
+                actor=actor(),
+            )
+            out.append(self._desk.claim(order))
+        return out
+
+    def give(self, orders: Sequence[Order]) -> None:
+        """Return once Kafka has the orders. One that was given before may be given again."""
+        for order in orders:
+            self._produce(order)
+        end = time.monotonic() + _SECONDS
+        while self._producer.flush(0.5):
+            if time.monotonic() > end:
+                raise TransientError(
+                    f"Kafka has not taken the orders within {_SECONDS:.0f} s. Run the same command again when it is "
+                    "back: nothing is loaded twice"
+                )
+        if self._failed:
+            raise FatalError(f"Kafka refused {len(self._failed)} orders, the first: {self._failed[0]}")
+
+    def _produce(self, order: Order) -> None:
+        columns = {name: pa.array([value]) for name, value in order._asdict().items()}
+        value = columnar.encode(self._node, columns, 1).data
+        header = Provenance(bytes.fromhex(order.upload) + os.urandom(UPLOAD_BYTES), order.event_time).header()
+        self._producer.produce(
+            raw_topic(UPLOADS), frame(self._uploads, value), order.device_id.encode(), headers=[header],
+            on_delivery=self._delivered,
+        )  # fmt: skip
+        self._producer.poll(0)
+
+    def _delivered(self, error: kafka.KafkaError | None, _: kafka.Message) -> None:
+        if error is not None:
+            self._failed.append(str(kafka.translate(error, f"producing to {raw_topic(UPLOADS)}")))
+
+    def _schema_id(self, stream: str) -> int:
+        if not self._ids:
+            self._uploads = self._latest(UPLOADS)
+            text = self._registry.schema_text(self._uploads)
+            self._node = read_record(parse(UPLOADS, text).schema)
+        if stream not in self._ids:
+            self._ids[stream] = self._latest(stream)
+        return self._ids[stream]
+
+    def _latest(self, stream: str) -> int:
+        subject = f"{raw_topic(stream)}-value"
+        found = self._registry.latest_id(subject)
+        if found is None:
+            raise TransientError(f"the registry has no {subject}. `headrace provision` registers the contract")
+        return found
