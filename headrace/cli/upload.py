@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from headrace.config import Config
     from headrace.uploads.follow import Outcome, Progress
-    from headrace.uploads.order import Order
     from headrace.uploads.plan import Candidate, Planned, Planner
     from headrace.uploads.profile import Profile
 
@@ -86,6 +85,10 @@ def load(
         planned = _planned(plan.Planner(cfg, desk.known(), desk.loaded(), apart.open_file), found, profiles)
     new, known = [it for it in planned if not it.known], [it for it in planned if it.known]
     _show(new, known, quiet=quiet)
+    retired = desk.retired().intersection(upload for it in known for upload in it.uploads) if known else set()
+    if retired:
+        ids = ", ".join(sorted(retired)[:3]) + (", ..." if len(retired) > 3 else "")
+        say(f"{len(retired):,} of them are retired ({ids}): `headrace uploads retire ID --undo` lets them count again")
     if problems := list(plan.unfit(new)):
         raise ConfigError("\n".join(problems))
     if dry_run or not new:
@@ -212,16 +215,11 @@ def _uploaded(cfg: "Config", store: Any, desk: Any, new: "Sequence[Planned]", pa
     from headrace.uploads import follow
     from headrace.uploads.ordering import Ordering
 
-    orders: list[Order] = []
     with flow.watch(cfg) as watcher, Ordering(cfg, store) as ordering:
         follower = follow.Follower(desk, watcher, {it.stream for it in new})
         with progress("bytes") as bar:
-            task, done = bar.add_task("keeping", total=sum(it.candidate.size for it in new), count=0), 0
-            for it in new:
-                given = ordering.ship(it, partial(_step, bar, task, done))
-                ordering.give(given)
-                orders += given
-                done += it.candidate.size
+            task = bar.add_task("keeping", total=sum(it.candidate.size for it in new), count=0)
+            orders = ordering.ship_all(new, partial(_step, bar, task, 0))
         total, begun = sum(it.readings for it in orders), time.monotonic()
         with progress("rows") as bar:
             task = bar.add_task("loading", total=total, count=0)

@@ -95,12 +95,18 @@ def show_one(
 @app.command()
 def retire(
     upload: Id,
-    reason: Annotated[str, typer.Option(help="Why, for those who come later.")],
+    reason: Annotated[str, typer.Option(help="Why, for those who come later.", show_default=False)] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Let them count again.")] = False,
 ) -> None:
     """Let the rows of an upload count no more: queries leave them out. Nothing is deleted."""
+    if undo == bool(reason):
+        raise ConfigError("give --reason WHY to retire an upload, or --undo to let it count again")
     desk, _ = _desk()
     order = _order(desk, upload)
-    if desk.retire(order.upload, reason):
+    if undo:
+        desk.restore(order.upload)
+        say(f"{order.upload} ({printable(order.file)}) counts again, with its {order.readings:,} readings")
+    elif desk.retire(order.upload, reason):
         say(f"{order.upload} ({printable(order.file)}) is retired: queries leave out its {order.readings:,} readings")
     else:
         say(f"{order.upload} is retired already")
@@ -151,6 +157,8 @@ def replace(
     for one in old:
         desk.retire(one, f"replaced by {', '.join(made)}")
         say(f"{one} is retired: {', '.join(made)} takes its place")
+    for one in made:
+        desk.restore(one)  # it may have been replaced itself
 
 
 class _States:

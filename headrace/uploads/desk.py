@@ -116,6 +116,10 @@ class Desk:
         said = {"upload": upload, "reason": reason, "actor": actor(), "at": int(time.time())}
         return self._store.put(f"{_RETIRED}/{upload}.json", orjson.dumps(said), if_absent=True)
 
+    def restore(self, upload: str) -> None:
+        """Let the rows of an upload count again."""
+        self._store.delete(f"{_RETIRED}/{upload}.json")
+
 
 def actor() -> str:
     """Who works here: user and machine."""

@@ -73,10 +73,11 @@ class Evidence:
 
     def find(self, recording: str) -> Manifest | None:
         """The manifest of a recording, None where it is not there whole."""
-        key = f"{_RECORDINGS}/{recording}.json"
-        if not self._store.exists(key):
-            return None
-        said = orjson.loads(self._store.get(key))
+        return self.get(recording) if self._store.exists(f"{_RECORDINGS}/{recording}.json") else None
+
+    def get(self, recording: str) -> Manifest:
+        """The manifest of a recording. FatalError where it is not there whole."""
+        said = orjson.loads(self._store.get(f"{_RECORDINGS}/{recording}.json"))
         return Manifest(**{**said, "chunks": tuple(said["chunks"])})
 
     def ship(self, source: Source, recording: Recording, progress: Callable[[int], None] = lambda _: None) -> Manifest:
@@ -92,7 +93,8 @@ class Evidence:
         for chunk in self._chunks(source):
             digest = hashlib.sha256(chunk).hexdigest()
             key = f"{_CHUNKS}/{digest}"
-            if not self._store.exists(key):
+            # To send a small file costs no more than to ask whether it is there.
+            if len(chunk) < self._chunk // 32 or not self._store.exists(key):
                 self._store.put(key, chunk, if_absent=True)
             whole.update(chunk)
             chunks.append(digest)
@@ -102,8 +104,9 @@ class Evidence:
             raise ConfigError(f"{source.path} was changed while it was read. Wait until it is complete, then try again")
         name = source.path.name
         made = Manifest(recording.id, recording.size, recording.raw, done, name, tuple(chunks), int(time.time()))
-        self._store.put(f"{_RECORDINGS}/{recording.id}.json", orjson.dumps(made), if_absent=True)
-        found = self.find(recording.id)  # that of another, where two ship the same at once
+        if self._store.put(f"{_RECORDINGS}/{recording.id}.json", orjson.dumps(made), if_absent=True):
+            return made
+        found = self.find(recording.id)  # that of another: two ship the same at once
         assert found is not None
         return found
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from headrace import deadletters
 from headrace.config import Config
 from headrace.deadletters import journal
+from headrace.errors import TransientError
 from headrace.lake import sql
 from headrace.lake.flow import Flow, Stage, Watcher
 from headrace.lake.remote import literal, name
@@ -62,13 +63,21 @@ class Follower:
         self._begin = self._ends(flow, {**flow.raw, **flow.archived})
 
     def wait(self, uploads: Collection[str], patience: float, notify: Callable[[Progress], None]) -> bool:
-        """Wait until all rows of uploads are in the lake; False where nothing has moved for `patience` seconds."""
+        """Wait until all rows of uploads are in the lake; False where nothing has moved for `patience` seconds.
+
+        A server that is away is waited for as well.
+        """
         last, since = None, time.monotonic()
         raw: dict[tuple[str, int], int] | None = None
         clean: dict[tuple[str, int], int] | None = None
         while True:
-            flow = self._watcher.snapshot()
-            names = self._desk.receipt_names()
+            if time.monotonic() - since > patience:
+                return False
+            try:
+                flow, names = self._watcher.snapshot(), self._desk.receipt_names()
+            except TransientError:
+                time.sleep(_EVERY_SECONDS)
+                continue
             waiting = len(set(uploads) - {it.upload for it in names if not it.failed or it not in self._before})
             now = Progress(self._moved(flow, raw=True), self._moved(flow, raw=False), waiting)
             notify(now)
@@ -80,8 +89,6 @@ class Follower:
                 return True
             if now != last:
                 last, since = now, time.monotonic()
-            elif time.monotonic() - since > patience:
-                return False
             time.sleep(_EVERY_SECONDS)
 
     def _ends(self, flow: Flow, stages: Mapping[tuple[str, int], Stage]) -> dict[tuple[str, int], int]:

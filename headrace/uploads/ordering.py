@@ -2,7 +2,9 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +26,7 @@ from headrace.uploads.order import UPLOAD_BYTES, Order
 from headrace.uploads.plan import Planned
 
 _SECONDS = 60.0
+_AT_ONCE = 8
 
 
 class Ordering:
@@ -32,6 +35,7 @@ class Ordering:
     def __init__(self, cfg: Config, store: ObjectStore) -> None:
         self._cfg, self._desk, self._evidence = cfg, Desk(store), Evidence(store)
         self._registry = Registry(cfg.registry)
+        self._profiles: set[str] = set()
         self._producer = kafka.producer(cfg.kafka)
         self._ids: dict[str, int] = {}
         self._failed: list[str] = []
@@ -42,6 +46,22 @@ class Ordering:
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None) -> None:
         self._registry.close()
 
+    def ship_all(self, planned: Sequence[Planned], progress: Callable[[int], None]) -> list[Order]:
+        """Ship all of them, several at a time, and give their orders. `progress` is told the bytes that are kept.
+
+        Returns once Kafka has the orders. Whatever happens on the way, the same call again goes on where it was.
+        """
+        out: list[Order] = []
+        for stream in {it.stream for it in planned}:
+            self._schema_id(stream)
+        total = _Total(progress)
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="shipping") as pool:
+            for orders in pool.map(lambda it: self.ship(it, total.part()), planned):
+                self.give(orders)
+                out += orders
+        self.flush()
+        return out
+
     def ship(self, it: Planned, progress: Any = lambda _: None) -> list[Order]:
         """Keep the file and the profile, and say who ordered what: the orders of its tables, to be given.
 
@@ -51,7 +71,9 @@ class Ordering:
         """
         with it.candidate.open() as source:
             self._evidence.ship(source, it.recording, progress)
-        self._desk.keep_profile(it.profile)
+        if it.profile.digest not in self._profiles:
+            self._desk.keep_profile(it.profile)
+            self._profiles.add(it.profile.digest)
         now, number = time.time_ns() // 1000, self._schema_id(it.stream)
         out = []
         for table, (upload, one) in reversed(list(enumerate(zip(it.uploads, it.trials, strict=True)))):
@@ -77,9 +99,12 @@ class Ordering:
         return out
 
     def give(self, orders: Sequence[Order]) -> None:
-        """Return once Kafka has the orders. One that was given before may be given again."""
+        """Give orders to Kafka: `flush` tells when it has them. One that was given before may be given again."""
         for order in orders:
             self._produce(order)
+
+    def flush(self) -> None:
+        """Return once Kafka has all orders."""
         end = time.monotonic() + _SECONDS
         while self._producer.flush(0.5):
             if time.monotonic() > end:
@@ -119,3 +144,23 @@ class Ordering:
         if found is None:
             raise TransientError(f"the registry has no {subject}. `headrace provision` registers the contract")
         return found
+
+
+class _Total:
+    """Adds up what several files tell of themselves at once."""
+
+    def __init__(self, told: Callable[[int], None]) -> None:
+        self._told, self._lock, self._sum = told, Lock(), 0
+
+    def part(self) -> Callable[[int], None]:
+        """What one file tells: how many bytes of it are done."""
+        before = 0
+
+        def progress(done: int) -> None:
+            nonlocal before
+            with self._lock:
+                self._sum += done - before
+                before = done
+                self._told(self._sum)
+
+        return progress

@@ -38,6 +38,7 @@ from headrace.uploads import desk
 from headrace.uploads.desk import Desk, Receipt
 from headrace.uploads.evidence import Evidence
 from headrace.uploads.order import UPLOAD_BYTES, Order, row_id, row_ids
+from headrace.uploads.profile import Profile
 from processors.clean.schemas import known_of
 from processors.derive.ahead import Ahead
 from processors.derive.loading import Loading, Piece, place
@@ -129,6 +130,7 @@ class Loader(Step[FilesPartition]):
         self._apart = Apart()
         self._opened: ObjectStore | None = None
         self._begun: list[FilesPartition] = []
+        self._profiles: dict[str, Profile] = {}  # the latest, by its digest
         self._ahead = Ahead(config, stream)
 
     def __enter__(self) -> Self:
@@ -268,13 +270,11 @@ class Loader(Step[FilesPartition]):
             first = max(first, last.item + 1)
         path = place()
         try:
-            profile, manifest = wait.hold(
-                "store",
-                "looking for the file",
-                lambda: (at.profile(order.profile), Evidence(self._store).find(order.recording)),
-            )
-            if manifest is None:
-                raise FatalError(f"the recording {order.recording} is not in the store")
+            profile = self._profiles.get(order.profile)
+            if profile is None:
+                profile = wait.hold("store", "looking for the profile", partial(at.profile, order.profile))
+                self._profiles = {order.profile: profile}
+            manifest = wait.hold("store", "looking for the file", partial(Evidence(self._store).get, order.recording))
             contract = wait.hold("registry", "looking for the contract", partial(self._contracts.get, order.schema_id))
             wait.hold("store", "fetching the file", partial(Evidence(self._store).fetch, manifest, path, wait.alive))
             return Loading(self._apart, order, profile, contract, path, first)

@@ -1,5 +1,6 @@
 """One upload while it is loaded: its file, fetched and read, its rows as readings with numbers, in order."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from headrace.uploads.mapping import Mapped, Refused, RowMapping
 from headrace.uploads.order import Order
 from headrace.uploads.profile import Profile
 from processors.arrays import Ints
+
+_PREFIX = "headrace-upload-"
 
 
 class Piece(NamedTuple):
@@ -95,5 +98,23 @@ def _too_large(size: int, limit: int) -> PoisonError:
 
 def place() -> Path:
     """A new temporary file."""
-    with tempfile.NamedTemporaryFile(prefix="headrace-upload-", delete=False) as file:
+    with tempfile.NamedTemporaryFile(prefix=f"{_PREFIX}{os.getpid()}-", delete=False) as file:
         return Path(file.name)
+
+
+def sweep() -> None:
+    """Remove the temporary files of processes that were killed. Call it before this one has any."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and (int(pid) == os.getpid() or not _lives(int(pid))):
+            path.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from headrace.config import Config
 from headrace.runtime.health import Health
 from headrace.schema_registry.client import Registry
-from processors.derive import deriver, loader
+from processors.derive import deriver, loader, loading
 from processors.derive.deriver import Deriver
 from processors.derive.loader import Loader
 from processors.derive.service import FUNCTIONS
@@ -19,6 +19,7 @@ def run_all(config: Config, health: Health, stop: threading.Event) -> None:
     Where one fails, all end, with its error: FatalError and ConfigError as the design has them.
     """
     failed: list[BaseException] = []
+    loading.sweep()
     with Registry(config.registry) as registry, ExitStack() as opened:
         files = {
             s: opened.enter_context(Loader(config, s, registry)) for s in config.derived if config.streams[s].of_files

@@ -85,6 +85,8 @@ def test_a_file_is_stored_once_under_any_name_and_can_be_replaced(stack: Stack, 
     saved = tmp_path / "saved.csv"
     shown = stack.json("uploads", "show", after["_upload"].iloc[0], "--save", str(saved), "--json")
     assert (shown["state"], shown["good"], saved.read_bytes()) == ("loaded", True, file.read_bytes())
+    stack.run("uploads", "replace", after["_upload"].iloc[0], "--profile", str(how), "--yes", timeout=300)
+    assert set(lake(stack, "upload-1")["_upload"]) == {it["upload"]}  # the first counts again, and it alone
     found = stack.json("verify", "--wait", "60", "--json")
     assert found["good"], found
 

@@ -1,5 +1,8 @@
 """Loading as a whole: whatever dies and when, each row of a file is in Kafka once for its reader, or a letter."""
 
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from processors.derive import loading as load
 from tests.profiles import examples
 from tests.unit.clean_world import Process
 from tests.unit.lives import LIVES, change_hands, live, lives_of, wake
@@ -136,3 +140,17 @@ def test_no_temporary_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert temporary(tmp_path) == []
     Process(world, loading).run_dry()
     assert temporary(tmp_path) == []
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        for pid in (gone.pid, other.pid, os.getpid(), "strange"):
+            (tmp_path / f"headrace-upload-{pid}-abc").write_text("x")
+        load.sweep()
+        assert {p.name.split("-")[2] for p in temporary(tmp_path)} == {str(other.pid), "strange"}
+    finally:
+        other.communicate(b"\n")

@@ -104,6 +104,8 @@ def test_orders_come_back_oldest_first_and_retired_ones_are_told(tmp_path: Path)
     assert it.retire(late.upload, "a test") is True
     assert it.retire(late.upload, "again") is False
     assert it.retired() == {late.upload}
+    it.restore(late.upload)
+    assert it.retired() == set()
 
 
 def test_a_profile_comes_back_as_it_was(tmp_path: Path) -> None:
