@@ -30,7 +30,7 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
     "skab-free": ("SKAB/data/anomaly-free/anomaly-free.csv", {"sep": ";"}),
     "nab": ("NAB/data/*/*.csv", {}),
     "beijing": ("ENV-Beijing-MultiSite/PRSA_Data_*.csv.gz", {}),
-    "uci": ("ENV-UCI-AirQuality/AirQualityUCI.csv", {"sep": ";", "decimal": ","}),
+    "uci": ("ENV-UCI-AirQuality/AirQualityUCI.csv", {}),
     "cmapss": ("PDM-CMAPSS-FD001/t*_FD001.txt.gz", {"sep": r"\s+", "header": None}),
     "ai4i": ("PDM-AI4I2020/ai4i2020.csv", {}),
 }
