@@ -1,6 +1,5 @@
 """Dead letters' readings to Kafka, each once, with the notes that make an interrupted redrive safe to finish."""
 
-import time
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from types import TracebackType
@@ -11,13 +10,12 @@ from headrace import deadletters, kafka
 from headrace.config import Config
 from headrace.deadletters import Letter, ReadLetter, Stage, journal
 from headrace.deadletters.journal import RecordAt, RedriveNote
-from headrace.errors import FatalError, TransientError
 from headrace.kafka import partition
+from headrace.kafka.confirmed import Confirmed
 from headrace.protocol.wire import header, provenance
 from headrace.store.open import open_store
 
 _MAX_BATCH_BYTES = 256 * 1024
-_MAX_FLUSH_SECONDS = 60.0
 _MAX_NOTED = 1000  # records that a note names: an array has up to 10,000 readings
 
 
@@ -40,9 +38,8 @@ class Sender:
     def __init__(self, config: Config, limits: Iterable[int], interrupted: Sequence[RedriveNote]) -> None:
         self._config = config
         sizes = kafka.sizes([*limits, deadletters.max_letter_bytes(config)], _MAX_BATCH_BYTES)
-        self._producer = kafka.producer(config.kafka, **sizes)
+        self._records = Confirmed(kafka.producer(config.kafka, **sizes))
         self._reader = partition.reader(config.kafka)
-        self._failed: list[str] = []
         self._interrupted = {note.letter: note for note in interrupted}
         self._partitions: dict[str, int] = {}
         self._unsure: set[bytes] = set()
@@ -153,33 +150,15 @@ class Sender:
     def _produce(self, topic: str, sent: list[RecordAt] | None, **message: Any) -> None:
         """Produce a record; add where it is to `sent` once Kafka has it."""
 
-        def delivered(error: kafka.KafkaError | None, m: kafka.Message) -> None:
-            if error is not None:
-                self._failed.append(str(kafka.translate(error, f"producing to {topic}")))
-            elif sent is not None:
+        def stored(m: kafka.Message) -> None:
+            if sent is not None:
                 sent.append(RecordAt(topic, m.partition() or 0, m.offset() or 0))
 
-        while True:
-            try:
-                self._producer.produce(topic, on_delivery=delivered, **message)
-            except BufferError:
-                self._producer.poll(0.1)
-            except kafka.KafkaException as e:
-                raise FatalError(str(kafka.translate(e, f"producing to {topic}"))) from None
-            else:
-                return
+        self._records.produce(topic, stored, **message)
 
     def _flush(self) -> None:
         """Wait until Kafka has everything."""
-        deadline = time.monotonic() + _MAX_FLUSH_SECONDS
-        while self._producer.flush(0.5):
-            if time.monotonic() > deadline:
-                raise TransientError(
-                    f"Kafka has not confirmed the records for {_MAX_FLUSH_SECONDS:.0f} s. Run the same redrive again "
-                    "when Kafka is back: what has arrived is not sent twice"
-                )
-        if self._failed:
-            raise FatalError(f"Kafka refused {len(self._failed)} records, the first: {self._failed[0]}")
+        self._records.flush("Run the same redrive again when Kafka is back: what has arrived is not sent twice")
 
 
 def _topics(item: Item) -> set[str]:

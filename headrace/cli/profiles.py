@@ -67,20 +67,14 @@ def try_out(
 
 def _sources(files: list[Path]) -> "Iterator[Source]":
     """Each file, open until the next one is asked for."""
-    from headrace.readers import containers
-    from headrace.readers.source import Source
+    from headrace.uploads.plan import candidates
 
-    for path in files:
-        if not containers.is_container(path):
-            with Source(path) as source:
-                yield source
-            continue
-        found = containers.contents(path)
-        for words in found.passed:
-            say(f"passed over: {words}")
-        for file in found.files:
-            with file.open() as source:
-                yield source
+    found, passed = candidates(files)
+    for words in passed:
+        say(f"passed over: {words}")
+    for it in found:
+        with it.open() as source:
+            yield source
 
 
 def _contract(stream: str) -> "Contract":

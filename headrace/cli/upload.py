@@ -19,21 +19,24 @@ if TYPE_CHECKING:
     from headrace.uploads.follow import Outcome, Progress
     from headrace.uploads.plan import Candidate, Planned, Planner
     from headrace.uploads.profile import Profile
+    from headrace.uploads.trial import Trial
 
 _SHOWN = 10  # files that are named one by one
+# Options of all commands that upload.
+Profiles = Annotated[
+    list[Path], typer.Option(help="How files become readings (YAML); the first that is for a file's name counts.")
+]
+Patience = Annotated[
+    float, typer.Option(min=1, metavar="SECONDS", help="Wait for the lake as long as something moves in that time.")
+]
 
 
 def upload(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files, folders, and zip files.")],
-    profile: Annotated[
-        list[Path],
-        typer.Option(help="How files become readings (YAML); the first that is for a file's name counts."),
-    ],
+    profile: Profiles,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be uploaded, and end.")] = False,
-    patience: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="Wait for the lake as long as something moves in that time.")
-    ] = 180,
+    patience: Patience = 180,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Upload files of readings: each row is stored exactly once, or it is said why not.
@@ -151,7 +154,7 @@ def _show(new: "Sequence[Planned]", known: "Sequence[Planned]", *, quiet: bool) 
             table.add_row(*map(Text, _cells(one)))
     if len(new) > _SHOWN:
         rest = [one for it in new[_SHOWN:] for one in it.trials]
-        sums = [sum(f(one) for one in rest) for f in (_rows, _readings, _refused, _left_out)]
+        sums = map(sum, zip(*map(_counts, rest), strict=True))
         table.add_row(f"and {len(new) - _SHOWN:,} more", *(f"{n:,}" for n in sums), "", "", "")
     show(table)
     for words in _reasons(new):
@@ -159,28 +162,17 @@ def _show(new: "Sequence[Planned]", known: "Sequence[Planned]", *, quiet: bool) 
     first_rows(new[0].trials[0], new[0].profile)
 
 
-def _rows(one: Any) -> int:
-    return int(one.rows)
+def _counts(one: "Trial") -> tuple[int, int, int, int]:
+    """Rows, and of these readings, refused ones, and those that are left out."""
+    return one.rows, one.readings, one.refused.total(), one.left_out.total()
 
 
-def _readings(one: Any) -> int:
-    return int(one.readings)
-
-
-def _refused(one: Any) -> int:
-    return int(one.refused.total())
-
-
-def _left_out(one: Any) -> int:
-    return int(one.left_out.total())
-
-
-def _cells(one: Any) -> list[str]:
+def _cells(one: "Trial") -> list[str]:
     name = printable(f"{one.name}{f', {one.table.name}' if one.table.name else ''}")
     devices = sorted(one.devices)
     named = devices[0] + (f" and {len(devices) - 1:,} more" if len(devices) > 1 else "") if devices else ""
     span = [time_of(it) if it is not None else "" for it in (one.begin, one.end)]
-    return [name, *(f"{f(one):,}" for f in (_rows, _readings, _refused, _left_out)), named, *span]
+    return [name, *(f"{n:,}" for n in _counts(one)), named, *span]
 
 
 def _reasons(new: "Sequence[Planned]") -> list[str]:

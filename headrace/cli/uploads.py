@@ -11,21 +11,23 @@ import typer
 
 from headrace.cli import context
 from headrace.cli.output import data, printable, say, show, waiting
+from headrace.cli.upload import Patience, load, report
 from headrace.errors import ConfigError, FatalError
+from headrace.protocol.names import FILES
 
 if TYPE_CHECKING:
     from headrace.store.base import ObjectStore
     from headrace.uploads.desk import Desk
     from headrace.uploads.order import Order
 
-app = typer.Typer(help="List what was uploaded; show, retire or replace it: docs/files.md.")
+app = typer.Typer(help="List what was uploaded; show, retire or replace it: docs/uploads.md.")
 Id = Annotated[str, typer.Argument(metavar="UPLOAD", help="Its id, or how it begins: `uploads list` shows it.")]
 _LEAST = 4  # digits of an id
 
 
 @app.callback()
 def uploads() -> None:
-    """List what was uploaded; show, retire or replace it: docs/files.md."""
+    """List what was uploaded; show, retire or replace it: docs/uploads.md."""
 
 
 @app.command("list")
@@ -41,7 +43,7 @@ def list_all(
         notify("reading what was ordered")
         orders = desk.orders(desk.known())
         states = _States(desk)
-    wanted = {stream, f"{stream}_files"}
+    wanted = {stream, stream + FILES}
     chosen = [it for it in orders if not stream or it.stream in wanted]
     if json:
         data(orjson.dumps([{**it._asdict(), "state": states.of(it.upload)} for it in chosen]).decode())
@@ -117,16 +119,13 @@ def replace(
     upload: Id,
     profile: Annotated[Path, typer.Option(help="How the file becomes readings from now on (YAML).")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    patience: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="Wait for the lake as long as something moves in that time.")
-    ] = 180,
+    patience: Patience = 180,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Upload a file again with another profile, and retire the upload once the new one is whole.
 
     The file is the one that the store keeps.
     """
-    from headrace.cli.upload import load, report
     from headrace.readers.source import Source
     from headrace.uploads import profile as kept
     from headrace.uploads.evidence import Evidence

@@ -9,6 +9,7 @@ import typer
 
 from headrace.cli import context
 from headrace.cli.output import printable, say
+from headrace.cli.upload import Patience, Profiles, load
 from headrace.errors import ConfigError, FatalError, TransientError
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ _AGAIN_SECONDS = 30.0  # after a server was away
 
 def watch(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder, with all below it.")],
-    profile: Annotated[
-        list[Path],
-        typer.Option(help="How files become readings (YAML); the first that is for a file's name counts."),
-    ],
+    profile: Profiles,
     every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Look at the folder so often.")] = 10,
     quiet: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="A file is complete when it has not changed for so long.")
@@ -32,9 +30,7 @@ def watch(
         Path | None, typer.Option(help="Move files there once all their rows are counted.", show_default=False)
     ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete files once all their rows are counted.")] = False,
-    patience: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="Wait for the lake as long as something moves in that time.")
-    ] = 180,
+    patience: Patience = 180,
     once: Annotated[bool, typer.Option("--once", help="End when all that is there has been dealt with.")] = False,
 ) -> None:
     """Upload each file that appears in a folder, once it is complete. Ends with Ctrl-C or SIGTERM.
@@ -72,7 +68,6 @@ def watch(
 def _deal(
     seen: "Seen", profiles: "list[Profile]", memory: "Memory", patience: float, move_to: Path | None, *, delete: bool
 ) -> None:
-    from headrace.cli.upload import load
     from headrace.uploads import plan
     from headrace.uploads.watching import Fate, mark_of
 

@@ -35,7 +35,8 @@ class Stream(Section):
         None, description="a CSV file of offsets, gains and matrices by device and date, which clean applies before it"
     )
     files: bool = Field(
-        False, description="take files of its readings, as the stream <name>_files of the same contract: docs/files.md"
+        False,
+        description="take files of its readings, as the stream <name>_files of the same contract: docs/uploads.md",
     )
 
     @property

@@ -85,8 +85,8 @@ class KafkaSource(NamedTuple):
 
     def where(self) -> dict[str, str | int]:
         """The record's position, and the row as `index`."""
-        *place, row = self._asdict().items()
-        return {**dict(place), "index": row[1]}
+        place = self._asdict()
+        return {"index": place.pop("row"), **place}
 
     def identity(self, stream: str) -> bytes:
         """The stream, if it is made of the one that has the record: several may be, and each may refuse it."""

@@ -72,11 +72,12 @@ def create(lake: "duckdb.DuckDBPyConnection", cfg: Config, sql: str, empty: Call
         lineage = cfg.lineage(stream) if topic == clean_topic(stream) and stream in cfg.streams else ()
         topics = {s: clean_topic(s) for s in lineage} if len(lineage) > 1 else {stream: topic}
         bodies = {s: _stored(lake, cfg, t) for s, t in topics.items()}
-        filed = {f: body for s in lineage if (f := cfg.files_of(s)) and (body := _stored(lake, cfg, clean_topic(f)))}
+        of_files = [f for s in lineage if (f := cfg.files_of(s))]
+        filed = {f: rows for f in of_files if (rows := _stored(lake, cfg, clean_topic(f)))}
         if not any(bodies.values()) and not filed and not catalogue:
             empty(name.replace('"', ""))
         body = _united(cfg, bodies) if len(bodies) > 1 else bodies[stream] or _empty(contract_of(cfg, stream))
-        if filed or any(cfg.files_of(s) for s in lineage):
+        if of_files:
             body = _with_files(cfg, body, filed)
         elif not bodies.get(stream) and stream in cfg.streams and cfg.streams[stream].of_files:
             body = withfiles.none(body)

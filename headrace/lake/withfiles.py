@@ -29,7 +29,7 @@ def none(body: str) -> str:
 
 def beside(filed: str, live: str, numbering: Numbering | None) -> str:
     """The rows of files `filed` without those that came live too: by device, boot and number, where rows have them."""
-    if numbering is None or not live:
+    if numbering is None:
         return filed
     keys = [DEVICE, *filter(None, (numbering.boot, numbering.sequence))]
     same = " AND ".join(f"f.{name(key)} IS NOT DISTINCT FROM l.{name(key)}" for key in keys)

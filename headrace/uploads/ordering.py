@@ -15,7 +15,8 @@ from headrace.config import Config
 from headrace.contracts import columnar
 from headrace.contracts.avro import read_record
 from headrace.contracts.model import parse
-from headrace.errors import FatalError, TransientError
+from headrace.errors import TransientError
+from headrace.kafka.confirmed import Confirmed
 from headrace.protocol.names import UPLOADS, raw_topic
 from headrace.protocol.wire import Provenance, frame
 from headrace.schema_registry.client import Registry
@@ -25,7 +26,6 @@ from headrace.uploads.evidence import Evidence
 from headrace.uploads.order import UPLOAD_BYTES, Order
 from headrace.uploads.plan import Planned
 
-_SECONDS = 60.0
 _AT_ONCE = 8
 
 
@@ -36,9 +36,8 @@ class Ordering:
         self._cfg, self._desk, self._evidence = cfg, Desk(store), Evidence(store)
         self._registry = Registry(cfg.registry)
         self._profiles: set[str] = set()
-        self._producer = kafka.producer(cfg.kafka)
+        self._records = Confirmed(kafka.producer(cfg.kafka))
         self._ids: dict[str, int] = {}
-        self._failed: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -105,29 +104,18 @@ class Ordering:
 
     def flush(self) -> None:
         """Return once Kafka has all orders."""
-        end = time.monotonic() + _SECONDS
-        while self._producer.flush(0.5):
-            if time.monotonic() > end:
-                raise TransientError(
-                    f"Kafka has not taken the orders within {_SECONDS:.0f} s. Run the same command again when it is "
-                    "back: nothing is loaded twice"
-                )
-        if self._failed:
-            raise FatalError(f"Kafka refused {len(self._failed)} orders, the first: {self._failed[0]}")
+        self._records.flush("Run the same command again when Kafka is back: nothing is loaded twice")
 
     def _produce(self, order: Order) -> None:
         columns = {name: pa.array([value]) for name, value in order._asdict().items()}
         value = columnar.encode(self._node, columns, 1).data
         header = Provenance(bytes.fromhex(order.upload) + os.urandom(UPLOAD_BYTES), order.event_time).header()
-        self._producer.produce(
-            raw_topic(UPLOADS), frame(self._uploads, value), order.device_id.encode(), headers=[header],
-            on_delivery=self._delivered,
-        )  # fmt: skip
-        self._producer.poll(0)
-
-    def _delivered(self, error: kafka.KafkaError | None, _: kafka.Message) -> None:
-        if error is not None:
-            self._failed.append(str(kafka.translate(error, f"producing to {raw_topic(UPLOADS)}")))
+        self._records.produce(
+            raw_topic(UPLOADS),
+            value=frame(self._uploads, value),
+            key=order.device_id.encode(),
+            headers=[header],
+        )
 
     def _schema_id(self, stream: str) -> int:
         if not self._ids:

@@ -94,12 +94,9 @@ class Quiet:
 
     def look(self, now: float) -> Iterator[Seen]:
         """Those that are ready at `now`, in seconds of any clock that only goes on. ConfigError: no such folder."""
-        there = [path for path in containers.paths(self._folder) if (mark := mark_of(path)) is not None and mark.size]
-        self._since = {path: it for path, it in self._since.items() if path in set(there)}
-        for path in there:
-            mark = mark_of(path)
-            if mark is None:
-                continue
+        marks = {path: mark for path in containers.paths(self._folder) if (mark := mark_of(path)) and mark.size}
+        self._since = {path: it for path, it in self._since.items() if path in marks}
+        for path, mark in marks.items():
             before, since = self._since.get(path, (None, now))
             if before != mark:
                 self._since[path] = mark, now

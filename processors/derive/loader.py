@@ -88,6 +88,13 @@ class _Turn:
         self.letters: list[Letter] = []
         self.reasons = Counter[Reason]()
         self.dealt: dict[int, Loaded] = {}
+        self.unsettled = {x.receipt.upload for x in it.dealt.values() if x.receipt}  # their receipts are not written
+
+    def deal(self, offset: int, what: Loaded) -> None:
+        """Note what became of an order."""
+        self.dealt[offset] = what
+        if what.receipt is not None:
+            self.unsettled.add(what.receipt.upload)
 
     def refuse(self, error: PoisonError, letter: Letter) -> None:
         """Add a dead letter."""
@@ -186,6 +193,7 @@ class Loader(Step[FilesPartition]):
         ]
 
     def _turn(self, wait: PollHold, it: FilesPartition, messages: list[Message], limit: int) -> Outcome:
+        messages = messages[:_AT_ONCE]  # a large file takes many turns: the others are not looked at in each
         done = list(takewhile(lambda m: (m.offset() or 0) in it.dealt, messages))
         for m in done:
             receipt = it.dealt[m.offset() or 0].receipt
@@ -198,7 +206,7 @@ class Loader(Step[FilesPartition]):
             if turn.full:
                 break
             if not is_new:
-                turn.dealt[m.offset() or 0] = Loaded("repeated")
+                turn.deal(m.offset() or 0, Loaded("repeated"))
             elif not self._order(wait, it, m, turn, limit):
                 break
         _, taken = new_messages(given[: len(done)], it.note.taken)
@@ -226,16 +234,16 @@ class Loader(Step[FilesPartition]):
         try:
             if it.loading is None:
                 order = self._read(wait, m)
-                if order.upload in {x.receipt.upload for x in (it.dealt | turn.dealt).values() if x.receipt}:
+                if order.upload in turn.unsettled:
                     return False  # its receipt is written in the next turn, and tells what is left to do
                 it.loading = self._open(wait, it, m, order) if order.stream == self._stream else None
             if it.loading is None:
-                turn.dealt[offset] = Loaded("repeated")
+                turn.deal(offset, Loaded("repeated"))
                 return True
         except PoisonError as e:
             turn.refuse(e, refusal(it, m, e, Stage.DERIVE, self._stream))
             receipt = _receipt(it, order.upload, 0, str(e)) if order is not None else None
-            turn.dealt[offset] = Loaded("rejected", receipt)
+            turn.deal(offset, Loaded("rejected", receipt))
             return True
         loading, failed = it.loading, ""
         try:
@@ -252,7 +260,7 @@ class Loader(Step[FilesPartition]):
             turn.refuse(error, refusal(it, m, error, Stage.DERIVE, self._stream))
         it.close()
         receipt = _receipt(it, loading.order.upload, loading.next_row, failed)
-        turn.dealt[offset] = Loaded("rejected" if failed else "kept", receipt)
+        turn.deal(offset, Loaded("rejected" if failed else "kept", receipt))
         return True
 
     def _open(self, wait: PollHold, it: FilesPartition, m: Message, order: Order) -> Loading | None:

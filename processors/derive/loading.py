@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,10 +46,14 @@ class Loading:
         self.next_row = first
         self._path, self._node = path, read_record(contract.schema)
         self._source = Source(Path(order.file), at=path)
-        self._reader = apart.open_file(self._source, profile.dialect, profile.format)
-        table = self._reader.tables[order.file_table]
-        self._mapping = RowMapping(profile, contract, table, order.file, self._reader.dialect)
-        self._batches = self._reader.batches(order.file_table)
+        with ExitStack() as opened:
+            opened.push(self._source)
+            self._reader = apart.open_file(self._source, profile.dialect, profile.format)
+            opened.callback(self._reader.close)
+            table = self._reader.tables[order.file_table]
+            self._mapping = RowMapping(profile, contract, table, order.file, self._reader.dialect)
+            self._batches = self._reader.batches(order.file_table)
+            self._opened = opened.pop_all()
 
     def pieces(self, limit: int) -> Iterator[Piece]:
         """The rows. `limit`: bytes of the largest record. ConfigError where the file can't be read on."""
@@ -76,8 +81,7 @@ class Loading:
     def close(self) -> None:
         """End reading, and remove the file."""
         self._batches.close()  # type: ignore[attr-defined]  # it is a generator
-        self._reader.close()
-        self._source.__exit__(None, None, None)
+        self._opened.close()
         self._path.unlink(missing_ok=True)
 
 

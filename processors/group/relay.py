@@ -343,6 +343,8 @@ class Relay(Generic[P]):
 
     def _with_rest(self, batch: list[tuple[P, list[Message]]]) -> list[tuple[P, list[Message]]]:
         """The batch, each partition's messages after those that are left of the batches before."""
+        if not self._rest:  # as is nearly always the case
+            return batch
         out: dict[Token, tuple[P, list[Message]]] = {}
         for it, messages in (*self._rest, *batch):
             if it.token.live:

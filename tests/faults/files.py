@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.faults import uploaded
+from tests.faults.derived import zombie
 from tests.faults.fault import Fault
 from tests.faults.fleet import Shape
-from tests.faults.protocol import MOVED_SECONDS
 from tests.faults.proxy import Manners
 from tests.faults.services import ended, frozen, killed, killed_again
 from tests.faults.uploaded import Sample, Uploader
@@ -115,16 +115,6 @@ def changed(world: World, sample: Sample, uploader: Uploader) -> None:
         early.signal(signal.SIGCONT)
         early.wait()
     sample.halves += 1
-
-
-def zombie(world: World) -> None:
-    """Derive is stopped in the middle of a file until its partitions have moved to another, then resumed."""
-    with world.extra("processors", "derive"):
-        world.wait_joined()
-        with world.unsupervised(), world.stopped("derive"):
-            world.sleep(MOVED_SECONDS)
-        world.sleep(8)
-    world.wait_ready()
 
 
 def late(world: World) -> None:

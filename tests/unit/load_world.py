@@ -205,7 +205,7 @@ def taken(world: World, number: int) -> list[tuple[Position, bytes]]:
     return [(world.source(m), provenance(headers_of(m)).event_id or b"") for m in rows]
 
 
-def check_whole(world: LoadWorld, *, partition_of: Mapping[str, int] | None = None) -> None:
+def check_whole(world: LoadWorld) -> None:
     """Each row of each file that was ordered is there once, or is a letter; in the file's order, whatever died."""
     letters = letters_of(world)
     for partition in SOURCES:

@@ -5,22 +5,30 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from headrace.errors import ConfigError
+from headrace.readers.apart import Apart
+from headrace.uploads.profile import FieldFrom
 from processors.derive import loading as load
 from tests.profiles import examples
-from tests.unit.clean_world import Process
+from tests.unit.clean_world import CONTRACT, Process
 from tests.unit.lives import LIVES, change_hands, live, lives_of, wake
 from tests.unit.load_world import (
     KINDS,
+    PROFILE,
     RAW,
     SOURCES,
+    Here,
     LoadWorld,
+    TwoRows,
     check_whole,
     loading,
+    order,
     taken,
     temporary,
     upload,
@@ -121,10 +129,8 @@ def test_one_that_is_loaded_is_not_loaded_again() -> None:
 def test_one_that_broke_off_goes_on_where_it_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
     world = world_of(plain("breaks"))
     Process(world, loading).run_dry()
-    chunk = next(key for key, data in world.store.items() if data == b"gbg!")
     whole = b"gbggg"
     monkeypatch.setattr("headrace.uploads.evidence.Evidence._fetch", lambda _, __, path, ___: path.write_bytes(whole))
-    assert chunk
     world.emit(SOURCES[0], plain("breaks"))
     Process(world, loading).run_dry()
     assert [event[-1] for _, event in taken(world, 0)] == [0, 2, 3, 4]
@@ -154,3 +160,14 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, monkeypatch: pyte
         assert {p.name.split("-")[2] for p in temporary(tmp_path)} == {str(other.pid), "strange"}
     finally:
         other.communicate(b"\n")
+
+
+def test_a_file_that_can_not_be_mapped_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = list[TwoRows]()
+    monkeypatch.setattr(TwoRows, "close", lambda it: closed.append(it))  # noqa: PLW0108 - it must be bound
+    path = tmp_path / "file"
+    path.write_text("ggg")
+    absent = PROFILE.model_copy(update={"fields": {"x": FieldFrom(column="absent")}})
+    with pytest.raises(ConfigError, match="absent"):
+        load.Loading(cast("Apart", Here()), order("five"), absent, CONTRACT, path, 0)
+    assert len(closed) == 1
