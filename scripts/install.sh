@@ -40,7 +40,7 @@ if ! { [ -x .venv/bin/python ] && suits .venv/bin/python && .venv/bin/python -m 
     rm -rf .venv
     "$python" -m venv .venv
 fi
-say "installing the locked packages into .venv: 0.3 GB to download, 1.2 GB on disk, a few minutes, once"
+say "installing the locked packages into .venv: 0.3 GB to download, 1.3 GB on disk, a few minutes, once"
 # On a terminal pip shows its progress; in a log that would be hundreds of lines.
 if [ -t 1 ] && [ -t 2 ]; then
     quiet=

@@ -107,7 +107,8 @@ class Again:
         if not is_reading:
             words = (
                 "a row of a file is no reading as it is. Correct the profile and upload the file again with "
-                "`headrace uploads replace`; or mend single rows: `dlq export`, then `dlq redrive --from`"
+                "`headrace uploads replace`; or write the reading itself, with the contract's fields, into "
+                "KEY.reading for `dlq redrive --from`"
             )
             raise PoisonError(Reason.MALFORMED, words)
         reading = self._read(stream, letter, value)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from headrace import deadletters
 from headrace.config import Config
 from headrace.deadletters import journal
+from headrace.deadletters.journal import State
 from headrace.errors import TransientError
 from headrace.lake import sql
 from headrace.lake.flow import Flow, Stage, Watcher
@@ -136,9 +137,15 @@ def _failed(desk: Desk, upload: str) -> str:
 
 
 def _letters(cfg: Config, uploads: Collection[str]) -> tuple[dict[str, set[int]], dict[str, set[int]]]:
-    """By upload: the rows that became dead letters as they were loaded, and after that."""
+    """By upload: the rows that became dead letters as they were loaded, and after that.
+
+    One that was sent again counts as what it became: a row of the lake, or the newer letter.
+    """
     refused, later = dict[str, set[int]](), dict[str, set[int]]()
-    for letter in journal.load(cfg).letters.values():
+    known = journal.load(cfg)
+    for key, letter in known.letters.items():
+        if known.state(key) in {State.REDRIVEN, State.REFUSED_AGAIN}:
+            continue
         event_id = letter.headers.get(EVENT_ID, b"")
         upload = event_id[:UPLOAD_BYTES].hex()
         if len(event_id) == 2 * UPLOAD_BYTES and upload in uploads:
